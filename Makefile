@@ -1,0 +1,141 @@
+# Weir. `make` builds, `make demo` shows, `make test` tests everything. Variants build in folders of their own:
+# BUILD=build (release with assertions), build-asan (ASan+UBSan), build-tsan.
+
+BUILD ?= build
+CC ?= gcc
+AR ?= ar
+MARCH ?= x86-64-v2
+OPT ?= -O2
+SANITIZE ?=
+T ?=
+
+GEN := $(BUILD)/gen
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wswitch-enum -Wundef -Wvla -Wcast-qual \
+        -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wlogical-op -Wnull-dereference -Werror
+HARDEN := -fstack-protector-strong -fPIE
+CFLAGS_ALL := -std=gnu11 -g $(OPT) -march=$(MARCH) -fno-strict-aliasing -pthread -D_GNU_SOURCE -I. -I$(GEN) $(HARDEN) $(SANITIZE) $(DEFINES)
+LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now $(SANITIZE)
+# Only what links: which file may include which of these is written in tests/tidy/layers.txt.
+LIBS_COMMON := -lyaml -ljansson -lmicrohttpd -lcurl -lnng -lprotobuf-c -lxxhash -lm
+LIBS_TM := $(LIBS_COMMON) -lrdkafka -lrocksdb
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+sources_in = $(sort $(shell find $(1) -name '*.c' ! -name '*_test.c' 2>/dev/null))
+tests_in = $(sort $(shell find $(1) -name '*_test.c' 2>/dev/null))
+
+SRC_COMMON := $(call sources_in,common)
+SRC_PROTO := $(call sources_in,proto)
+SRC_JM := $(filter-out jobmanager/main.c,$(call sources_in,jobmanager))
+SRC_TM := $(filter-out taskmanager/main.c,$(call sources_in,taskmanager))
+SRC_CLIENT := $(filter-out client/main.c,$(call sources_in,client))
+TESTS := $(call tests_in,common proto jobmanager taskmanager client tests/tidy tests/lib)
+SRC_TIDY := tests/tidy/tidy.c
+
+PROTOS := $(wildcard proto/*.proto)
+PB_C := $(PROTOS:%.proto=$(GEN)/%.pb-c.c)
+LEXERS := $(shell find common jobmanager -name '*.l' 2>/dev/null)
+GRAMMARS := $(shell find common jobmanager -name '*.y' 2>/dev/null)
+LEX_C := $(LEXERS:%.l=$(GEN)/%.lex.c)
+YACC_C := $(GRAMMARS:%.y=$(GEN)/%.tab.c)
+GEN_COMMON := $(filter $(GEN)/common/%,$(LEX_C) $(YACC_C))
+GEN_JM := $(filter $(GEN)/jobmanager/%,$(LEX_C) $(YACC_C))
+GEN_HEADERS := $(PB_C:.c=.h) $(YACC_C:.c=.h) $(LEX_C:.c=.h)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(GEN)/%,$(1))) $(patsubst $(GEN)/%.c,$(BUILD)/obj/gen/%.o,$(filter $(GEN)/%,$(1)))
+
+OBJ_COMMON := $(call obj,$(SRC_COMMON) $(GEN_COMMON))
+OBJ_PROTO := $(call obj,$(SRC_PROTO) $(PB_C))
+OBJ_JM := $(call obj,$(SRC_JM) $(GEN_JM))
+OBJ_TM := $(call obj,$(SRC_TM))
+OBJ_CLIENT := $(call obj,$(SRC_CLIENT))
+OBJ_TESTS := $(call obj,$(TESTS))
+
+BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
+            $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
+            $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
+
+.PHONY: all check unit tidy test test-asan test-tsan demo bench soak dist clean
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(BINARIES)
+
+# --- generated code --------------------------------------------------------------------------------------------------
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h &: %.proto
+	@mkdir -p $(GEN)
+	protoc-c --c_out=$(GEN) $<
+
+$(GEN)/%.tab.c $(GEN)/%.tab.h &: %.y
+	@mkdir -p $(@D)
+	bison -Wall -Werror -d -o $(GEN)/$*.tab.c $<
+
+$(GEN)/%.lex.c $(GEN)/%.lex.h &: %.l
+	@mkdir -p $(@D)
+	flex --header-file=$(GEN)/$*.lex.h -o $(GEN)/$*.lex.c $<
+
+# --- objects and archives --------------------------------------------------------------------------------------------
+$(BUILD)/obj/%.o: %.c | $(GEN_HEADERS)
+	@mkdir -p $(@D)
+	@echo CC $<
+	@$(CC) $(CFLAGS_ALL) $(WARN) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GEN_HEADERS)
+	@mkdir -p $(@D)
+	@echo CC $<
+	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# Check's macros compare signed with unsigned and build formats; the rest of the warnings hold for tests too.
+$(BUILD)/obj/%_test.o: WARN += -Wno-sign-conversion -Wno-conversion -Wno-format-nonliteral
+
+define archive
+$(BUILD)/$(1).a: $(2)
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	@$(AR) rcs $$@ $(2)
+endef
+$(eval $(call archive,libcommon,$(OBJ_COMMON)))
+$(eval $(call archive,libproto,$(OBJ_PROTO)))
+$(eval $(call archive,libjm,$(OBJ_JM)))
+$(eval $(call archive,libtm,$(OBJ_TM)))
+$(eval $(call archive,libclient,$(OBJ_CLIENT)))
+
+$(BUILD)/weir: $(BUILD)/obj/client/main.o $(BUILD)/libclient.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COMMON)
+
+$(BUILD)/weir-jobmanager: $(BUILD)/obj/jobmanager/main.o $(BUILD)/libjm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COMMON)
+
+$(BUILD)/weir-taskmanager: $(BUILD)/obj/taskmanager/main.o $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM)
+
+# --- unit tests: every x_test.c defines `Suite *x_suite(void)`; the list is made from the file names -------------------
+$(GEN)/suites.c: $(TESTS) Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include <check.h>'; echo '#include "tests/lib/unit.h"'; \
+	   for t in $(basename $(notdir $(TESTS))); do echo "Suite *$${t%_test}_suite(void);"; done; \
+	   echo 'Suite *(*const weir_unit_suites[])(void) = {'; \
+	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@
+
+$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(BUILD)/obj/tests/lib/unit.o $(if $(wildcard $(SRC_TIDY)),$(BUILD)/obj/$(SRC_TIDY:.c=.o)) \
+        $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM)
+
+unit: $(BUILD)/weir-unit
+	$(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
+
+# --- variants --------------------------------------------------------------------------------------------------------
+test-asan:
+	$(MAKE) BUILD=build-asan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" unit
+
+test-tsan:
+	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" unit
+
+clean:
+	rm -rf build build-asan build-tsan
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

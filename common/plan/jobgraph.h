@@ -1,0 +1,89 @@
+/*
+ * The job graph: the one thing that is scheduled. Vertices are chains of operators (run by one thread per subtask), edges are
+ * exchanges between them. Built by the YAML job file reader, later by the SQL planner; immutable afterwards.
+ *
+ * Ownership: graph, specs, strings and expressions lie in the graph's arena; schemas are reference counted and registered with
+ * weir_jobgraph_own_schema, which the graph drops when it is destroyed.
+ */
+#ifndef WEIR_COMMON_PLAN_JOBGRAPH_H
+#define WEIR_COMMON_PLAN_JOBGRAPH_H
+
+#include "common/plan/opspec.h"
+
+enum weir_exchange {
+    WEIR_EXCHANGE_FORWARD = 1,   /* subtask i to subtask i; same parallelism */
+    WEIR_EXCHANGE_HASH = 2,      /* by the key group of the key columns */
+    WEIR_EXCHANGE_REBALANCE = 3, /* batches round robin */
+    WEIR_EXCHANGE_BROADCAST = 4,
+};
+
+struct weir_edge {
+    uint32_t from, to;   /* vertex indices; from < to */
+    uint32_t input;      /* which input of the head operator of `to` (UNION_ALL has several) */
+    enum weir_exchange exchange;
+    const uint32_t *keys; /* HASH: columns of the from vertex's output that make the key, in key order */
+    uint32_t nkeys;
+    const struct weir_schema *schema;
+};
+
+struct weir_vertex {
+    const char *id;   /* 32 hex digits, a hash of the uid of its head operator: stable for one job file */
+    const char *name; /* "read -> valid -> count[local]" */
+    uint32_t parallelism;
+    uint32_t max_parallelism;
+    const struct weir_opspec *const *ops; /* the chain, source end first */
+    uint32_t nops;
+    const uint32_t *inputs;  /* edge indices, ordered by (edge.input, edge index) */
+    uint32_t ninputs;
+    const uint32_t *outputs; /* edge indices: every output batch goes to each of them */
+    uint32_t noutputs;
+};
+
+/* The job's own settings; 0 and NULL never mean "default": the JobManager fills every field from -p, settings, configuration. */
+struct weir_job_settings {
+    uint32_t parallelism;
+    uint32_t max_parallelism;
+    int64_t watermark_interval_ms;
+    int64_t idle_timeout_ms;   /* 0 = never idle */
+    int64_t buffer_timeout_ms;
+    int64_t checkpoint_interval_ms; /* 0 = no checkpoints */
+    int64_t record_bytes_max;
+    bool restart_enabled;
+    int64_t restart_attempts;
+    int64_t restart_delay_ms;
+};
+
+struct weir_jobgraph {
+    struct weir_arena *arena;
+    const char *name;
+    bool bounded; /* every source is bounded: the job ends by itself (BATCH in Flink's job-type), else STREAMING */
+    struct weir_job_settings settings;
+    const struct weir_vertex *vertices; /* topological order */
+    uint32_t nvertices;
+    const struct weir_edge *edges;
+    uint32_t nedges;
+    /* internal: owned schemas */
+    const struct weir_schema **schemas;
+    uint32_t nschemas;
+    uint32_t schemas_cap;
+};
+
+/* An empty graph with an arena. */
+struct weir_jobgraph *weir_jobgraph_create(void);
+void weir_jobgraph_destroy(struct weir_jobgraph *graph); /* accepts NULL */
+
+/* The graph takes over the caller's reference. Returns schema, for chaining. */
+const struct weir_schema *weir_jobgraph_own_schema_take(struct weir_jobgraph *graph, const struct weir_schema *schema);
+
+/* Checks every invariant above (indices in range, acyclic order, schemas agree along chains and edges, hash keys exist, forward edges
+ * have equal parallelism, parallelism <= max_parallelism, sources first, sinks last). For graphs from outside. INVALID. */
+enum weir_rc weir_jobgraph_check(const struct weir_jobgraph *graph, struct weir_error *err) WEIR_CHECKED;
+
+/* Tasks in all: the sum of parallelisms; and the index of (vertex, subtask) in vertex order. */
+uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph);
+uint32_t weir_jobgraph_task_index(const struct weir_jobgraph *graph, uint32_t vertex, uint32_t subtask);
+
+/* Slots needed: with Flink's slot sharing, one slot holds a subtask of every vertex, so the greatest parallelism. */
+uint32_t weir_jobgraph_slots(const struct weir_jobgraph *graph);
+
+#endif

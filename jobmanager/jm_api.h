@@ -1,0 +1,137 @@
+/*
+ * What the HTTP API may ask of the JobManager and tell it to do. jm.c implements it, rest/ uses it; rest never includes jm.h.
+ *
+ * Everything here runs on the JobManager's mailbox thread (the HTTP server posts each request there as a mail), so views may point
+ * straight into live state: a view is borrowed until the mail returns. Commands that need a commit answer through a callback,
+ * later, on the same thread.
+ */
+#ifndef WEIR_JOBMANAGER_JM_API_H
+#define WEIR_JOBMANAGER_JM_API_H
+
+#include "common/base/config.h"
+#include "common/base/log.h"
+#include "common/plan/jobgraph.h"
+
+struct weir_jm;
+
+enum { WEIR_JOB_ID_TEXT = 32 };
+
+/* Flink's JobStatus, in Flink's order. */
+enum weir_job_state {
+    WEIR_JOB_INITIALIZING,
+    WEIR_JOB_CREATED,
+    WEIR_JOB_RUNNING,
+    WEIR_JOB_FAILING,
+    WEIR_JOB_FAILED,
+    WEIR_JOB_CANCELLING,
+    WEIR_JOB_CANCELED,
+    WEIR_JOB_FINISHED,
+    WEIR_JOB_RESTARTING,
+    WEIR_JOB_SUSPENDED,
+    WEIR_JOB_RECONCILING,
+    WEIR_JOB_STATE_COUNT_,
+};
+
+/* Flink's ExecutionState. */
+enum weir_task_state {
+    WEIR_TASK_CREATED,
+    WEIR_TASK_SCHEDULED,
+    WEIR_TASK_DEPLOYING,
+    WEIR_TASK_INITIALIZING,
+    WEIR_TASK_RUNNING,
+    WEIR_TASK_FINISHED,
+    WEIR_TASK_CANCELING,
+    WEIR_TASK_CANCELED,
+    WEIR_TASK_FAILED,
+    WEIR_TASK_STATE_COUNT_,
+};
+
+const char *weir_job_state_name(enum weir_job_state state);   /* "RUNNING" */
+const char *weir_task_state_name(enum weir_task_state state); /* "RUNNING" */
+bool weir_job_state_terminal(enum weir_job_state state);      /* FAILED, CANCELED, FINISHED */
+
+struct weir_task_counters {
+    uint64_t records_in, records_out, bytes_in, bytes_out;
+    uint64_t busy_ms, idle_ms, backpressured_ms;
+    int64_t watermark_ms; /* INT64_MIN: none */
+    uint64_t late_dropped, errors_skipped, state_bytes;
+};
+
+struct weir_task_view {
+    uint32_t vertex, subtask, attempt;
+    enum weir_task_state state;
+    const char *tm_id; /* NULL while unplaced */
+    int64_t start_ms, end_ms; /* wall; -1 = not yet */
+    struct weir_task_counters counters;
+};
+
+/* One failure in a job's history. */
+struct weir_failure_view {
+    int64_t at_ms;
+    const char *text;
+    const char *task_name; /* NULL: of the job as a whole */
+    const char *tm_id;     /* may be NULL */
+};
+
+struct weir_job_view {
+    const char *id; /* 32 hex digits */
+    const char *name;
+    enum weir_job_state state;
+    const char *waiting_for; /* one sentence why nothing runs yet ("2 slots needed, 1 free"), or NULL */
+    int64_t start_ms, end_ms, modified_ms; /* wall; end -1 while not terminal */
+    int64_t state_since_ms[WEIR_JOB_STATE_COUNT_]; /* 0 = never entered */
+    uint32_t attempt;
+    uint32_t restarts;
+    const struct weir_jobgraph *graph; /* NULL when only a tombstone is left */
+    const struct weir_task_view *tasks; /* vertex order: weir_jobgraph_task_index */
+    uint32_t ntasks;
+    const struct weir_failure_view *failures; /* oldest first */
+    uint32_t nfailures;
+};
+
+struct weir_tm_view {
+    const char *id;
+    const char *rpc_address, *data_address;
+    uint32_t slots, slots_free;
+    int64_t last_heartbeat_wall_ms;
+    uint64_t memory_bytes, memory_used_bytes, physical_memory_bytes;
+    uint32_t cpu_cores, pid;
+    const char *version;
+};
+
+/* Views. count first, then index; job_find by id or by name (a live job is preferred to an ended one of that name). */
+uint32_t weir_jm_job_count(const struct weir_jm *jm);
+void weir_jm_job_view(struct weir_jm *jm, uint32_t i, struct weir_job_view *out_view);
+bool weir_jm_job_find(struct weir_jm *jm, struct weir_slice id_or_name, struct weir_job_view *out_view);
+uint32_t weir_jm_tm_count(const struct weir_jm *jm);
+void weir_jm_tm_view(struct weir_jm *jm, uint32_t i, struct weir_tm_view *out_view);
+
+const struct weir_config *weir_jm_config(const struct weir_jm *jm);
+const struct weir_clock *weir_jm_clock(const struct weir_jm *jm);
+struct weir_log_sink *weir_jm_log_sink(const struct weir_jm *jm);
+uint64_t weir_jm_leader_epoch(const struct weir_jm *jm);
+
+/* The result of a command. err is valid during the call when rc is not WEIR_OK. */
+typedef void weir_jm_done_fn(void *ctx, enum weir_rc rc, const struct weir_error *err);
+
+/* Submits a job under an id chosen by the client (so that a retry cannot start it twice: the same id with the same text is success, with
+ * another text EXISTS). text: the job file, file_name for messages, parallelism 0 = not given by -p. done is called once the
+ * submission is committed to the cluster log; INVALID: the job file's problems, all of them. */
+void weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_slice text, struct weir_slice file_name, uint32_t parallelism,
+                    weir_jm_done_fn *done, void *ctx);
+
+/* Cancels; done when the cancellation is committed (not when the tasks are gone). STATE: already terminal. NOT_FOUND. */
+void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, weir_jm_done_fn *done, void *ctx);
+
+/* Asks a TaskManager for its newest log lines that contain `contains`. done gets the text (borrowed). */
+typedef void weir_jm_logs_fn(void *ctx, enum weir_rc rc, struct weir_slice text, const struct weir_error *err);
+void weir_jm_tm_logs(struct weir_jm *jm, struct weir_slice tm_id, struct weir_slice contains, uint32_t lines_max, weir_jm_logs_fn *done,
+                     void *ctx);
+
+/* Sets the log level here and on every TaskManager. */
+void weir_jm_set_log_level(struct weir_jm *jm, enum weir_log_level level);
+
+/* Runs fn(ctx, arg) on the mailbox thread; drop(arg) instead when the JobManager is closing. Any thread: the one function here that is. */
+bool weir_jm_post(struct weir_jm *jm, void (*fn)(void *ctx, void *arg), void (*drop)(void *arg), void *ctx, void *arg);
+
+#endif

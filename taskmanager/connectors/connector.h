@@ -1,0 +1,115 @@
+/*
+ * Connectors: sources read splits, sinks write tables. A new connector is one file and one row in conn_registry.c; its options stand in
+ * common/catalog (a test checks that the two tables agree).
+ *
+ * A source or sink belongs to one task and is called on its thread only. It never blocks: blocking calls go through ctx->executor and
+ * finish as `done` on this thread. When it has nothing to do it says so (WEIR_AGAIN) and wakes the task later through ctx->wake.
+ */
+#ifndef WEIR_TASKMANAGER_CONNECTORS_CONNECTOR_H
+#define WEIR_TASKMANAGER_CONNECTORS_CONNECTOR_H
+
+#include "common/base/log.h"
+#include "common/data/batch.h"
+#include "common/fs/fs.h"
+#include "common/plan/jobgraph.h"
+#include "common/runtime/executor.h"
+
+/* What a connector may touch. Outlives it. */
+struct weir_conn_ctx {
+    const struct weir_table_spec *table;
+    const struct weir_job_settings *settings;
+    const char *job_id;
+    uint32_t attempt;
+    uint32_t subtask;
+    uint32_t parallelism;
+    struct weir_mem *mem;            /* batches are charged here */
+    struct weir_executor *executor;
+    struct weir_fs *fs;
+    const struct weir_clock *clock;  /* for pacing and time-outs only: results must not depend on it */
+    const struct weir_log *log;      /* bound to job and task */
+    uint64_t *errors_skipped;        /* counter of bad records left out */
+    /* Makes the task step again soon. Any thread. */
+    void (*wake)(void *wake_ctx);
+    void *wake_ctx;
+};
+
+/* A split: the unit a source is divided into. Strings and bytes are borrowed for the call. */
+struct weir_split {
+    struct weir_slice id;
+    struct weir_slice data; /* the connector's own */
+};
+
+/* Rows of one split that follow each other in a batch. */
+struct weir_split_run {
+    uint32_t split; /* the number add_split returned */
+    uint32_t rows;
+};
+
+enum { WEIR_SPLIT_RUNS_MAX = 256 };
+
+/* What poll gives: a batch, and which rows are which split's (in order, together all rows). */
+struct weir_source_poll {
+    struct weir_batch *batch; /* the caller's; NULL: no rows this time */
+    struct weir_split_run runs[WEIR_SPLIT_RUNS_MAX];
+    uint32_t nruns;
+    int64_t wait_ms; /* with WEIR_AGAIN: step again after so long even without a wake; -1 = only when woken */
+};
+
+struct weir_source {
+    const struct weir_source_vtable *vtable;
+};
+
+struct weir_source_vtable {
+    const char *connector;
+
+    /* Whether the table's options make it bounded. Pure. */
+    bool (*bounded)(const struct weir_table_spec *table);
+
+    /* Lists the splits by calling add(add_ctx, split); deterministic order. May block (runs off-thread). INVALID: options; IO; NOT_FOUND. */
+    enum weir_rc (*enumerate)(const struct weir_table_spec *table, uint32_t parallelism, struct weir_fs *fs,
+                              void (*add)(void *add_ctx, struct weir_split split), void *add_ctx, struct weir_error *err);
+
+    enum weir_rc (*create)(const struct weir_conn_ctx *ctx, struct weir_source **out_source, struct weir_error *err);
+    /* Only when none of its work is in flight. */
+    void (*destroy)(struct weir_source *source);
+
+    /* Starts reading a split; `position` is what split_position wrote in a checkpoint, or empty for the beginning. *out_split numbers it
+     * (0, 1, ... in the order added). */
+    enum weir_rc (*add_split)(struct weir_source *source, struct weir_split split, struct weir_slice position, uint32_t *out_split,
+                              struct weir_error *err);
+
+    /* OK: poll is filled. AGAIN: nothing now. END: every split added so far is read to its end. Anything else: the task fails. At most one
+     * batch of at most WEIR_BATCH_ROWS_MAX rows. */
+    enum weir_rc (*poll)(struct weir_source *source, struct weir_source_poll *out_poll, struct weir_error *err);
+
+    /* Appends the split's position behind the last row handed out: state of a checkpoint. */
+    void (*split_position)(const struct weir_source *source, uint32_t split, struct weir_buf *out);
+
+    /* Whether the split has been handed out to its end. */
+    bool (*split_finished)(const struct weir_source *source, uint32_t split);
+};
+
+struct weir_sink {
+    const struct weir_sink_vtable *vtable;
+};
+
+struct weir_sink_vtable {
+    const char *connector;
+
+    enum weir_rc (*create)(const struct weir_conn_ctx *ctx, struct weir_sink **out_sink, struct weir_error *err);
+    /* Only when none of its work is in flight. What is not committed stays uncommitted. */
+    void (*destroy)(struct weir_sink *sink);
+
+    /* Takes the rows of the batch (borrowed). AGAIN: nothing was taken, offer the batch again after a wake. */
+    enum weir_rc (*write)(struct weir_sink *sink, const struct weir_batch *batch, struct weir_error *err);
+
+    /* After the last row of a job that takes no checkpoints: writes out and commits everything. AGAIN: still at it, call again after a
+     * wake; OK: committed, for good. */
+    enum weir_rc (*finish)(struct weir_sink *sink, struct weir_error *err);
+};
+
+/* The connector's side of that name, or NULL. Static; any thread. */
+const struct weir_source_vtable *weir_conn_source(const char *connector);
+const struct weir_sink_vtable *weir_conn_sink(const char *connector);
+
+#endif

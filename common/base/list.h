@@ -6,9 +6,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The element that contains `member` at this address. */
-#define WEIR_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define WEIR_CONTAINER_OF(pointer, type, member) ((type *)((uintptr_t)(pointer) - offsetof(type, member)))
 
 /* A node, and also the head of a list (a ring through the head). An unlinked node points to itself or is {0}. */
 struct weir_list {

@@ -1,0 +1,216 @@
+#include "taskmanager/operators/source.h"
+
+#include "common/base/assert.h"
+#include "common/base/vec.h"
+
+struct split_state {
+    int64_t max_time_ms; /* INT64_MIN: no row yet */
+    int64_t last_row_ms; /* monotonic; when it last gave a row, or was added */
+    bool finished;
+    bool idle;
+};
+
+struct weir_source_op {
+    const struct weir_conn_ctx *conn;
+    struct weir_source *source;
+    struct split_state *splits;
+    size_t nsplits;
+    size_t splits_cap;
+    bool bounded;
+    int64_t watermark_ms;     /* handed out */
+    int64_t watermark_due_ms;
+    int64_t watermark_at_ms;  /* monotonic: when one was last handed out */
+    int64_t now_ms;
+    bool idle;                /* handed out */
+    bool read_all;
+    bool ended;               /* handed out */
+    struct weir_source_poll poll;
+};
+
+enum weir_rc weir_source_op_open(const struct weir_conn_ctx *conn, struct weir_source_op **out_op, struct weir_error *err)
+{
+    const struct weir_source_vtable *vtable = weir_conn_source(conn->table->connector);
+    if (vtable == NULL) {
+        return weir_error_set(err, WEIR_UNSUPPORTED, "table %s: this TaskManager has no source connector \"%s\"", conn->table->name,
+                              conn->table->connector);
+    }
+    struct weir_source *source = NULL;
+    enum weir_rc rc = vtable->create(conn, &source, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    struct weir_source_op *op = weir_calloc(1, sizeof(*op));
+    op->conn = conn;
+    op->source = source;
+    op->bounded = vtable->bounded(conn->table);
+    op->watermark_ms = INT64_MIN;
+    op->watermark_due_ms = INT64_MIN;
+    op->watermark_at_ms = INT64_MIN;
+    op->now_ms = weir_clock_mono_ms(conn->clock);
+    *out_op = op;
+    return WEIR_OK;
+}
+
+void weir_source_op_close(struct weir_source_op *op)
+{
+    if (op == NULL) {
+        return;
+    }
+    op->source->vtable->destroy(op->source);
+    weir_free(op->splits);
+    weir_free(op);
+}
+
+enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err)
+{
+    uint32_t number = 0;
+    enum weir_rc rc = op->source->vtable->add_split(op->source, split, weir_slice(NULL, 0), &number, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    weir_assert(number == op->nsplits);
+    op->splits = weir_vec_grow(op->splits, &op->splits_cap, sizeof(*op->splits), op->nsplits + 1);
+    op->splits[op->nsplits++] = (struct split_state){.max_time_ms = INT64_MIN, .last_row_ms = op->now_ms};
+    op->idle = false;
+    return WEIR_OK;
+}
+
+/* Greatest event time in rows [first, first + count) of a batch without selection, milliseconds rounded down; NULL times do not count. */
+static int64_t max_time_ms(const struct weir_batch *batch, uint32_t time_column, uint32_t first, uint32_t count)
+{
+    const struct weir_column *col = &batch->cols[time_column];
+    const int64_t *micros = WEIR_COLUMN_VALUES(col, const int64_t);
+    int64_t max = INT64_MIN;
+    for (uint32_t row = first; row < first + count; row++) {
+        if (micros[row] > max && !weir_column_is_null(col, row)) {
+            max = micros[row];
+        }
+    }
+    if (max == INT64_MIN) {
+        return INT64_MIN;
+    }
+    return max >= 0 ? max / 1000 : -((-max + 999) / 1000);
+}
+
+/* Sets which splits are finished or idle, and what watermark follows (S1, S2). Returns whether every unfinished split is idle. */
+static bool recompute(struct weir_source_op *op)
+{
+    int64_t idle_timeout_ms = op->conn->settings->idle_timeout_ms;
+    int64_t least = INT64_MAX;
+    bool any_active = false;
+    for (size_t i = 0; i < op->nsplits; i++) {
+        struct split_state *split = &op->splits[i];
+        split->finished = split->finished || op->source->vtable->split_finished(op->source, (uint32_t)i);
+        if (split->finished) {
+            continue;
+        }
+        split->idle = idle_timeout_ms > 0 && op->now_ms - split->last_row_ms >= idle_timeout_ms;
+        if (!split->idle) {
+            any_active = true;
+            least = split->max_time_ms < least ? split->max_time_ms : least;
+        }
+    }
+    if (any_active && op->conn->table->has_watermark && least != INT64_MIN) {
+        int64_t watermark = least - op->conn->table->watermark_delay_ms - 1;
+        op->watermark_due_ms = watermark > op->watermark_due_ms ? watermark : op->watermark_due_ms;
+    }
+    return !any_active;
+}
+
+static void take_rows(struct weir_source_op *op)
+{
+    const struct weir_source_poll *poll = &op->poll;
+    int32_t time_column = weir_schema_time_column(op->conn->table->schema);
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < poll->nruns; i++) {
+        struct split_state *split = &op->splits[poll->runs[i].split];
+        split->last_row_ms = op->now_ms;
+        if (time_column != WEIR_NO_COLUMN) {
+            int64_t max = max_time_ms(poll->batch, (uint32_t)time_column, first, poll->runs[i].rows);
+            split->max_time_ms = max > split->max_time_ms ? max : split->max_time_ms;
+        }
+        first += poll->runs[i].rows;
+    }
+    weir_assert(first == weir_batch_rows(poll->batch));
+}
+
+/* Hands out a watermark that has moved, if its time has come. */
+static bool take_watermark(struct weir_source_op *op, bool now, struct weir_source_event *out_event)
+{
+    bool due = now || op->watermark_at_ms == INT64_MIN ||
+               op->now_ms - op->watermark_at_ms >= op->conn->settings->watermark_interval_ms;
+    if (op->watermark_due_ms <= op->watermark_ms || !due) {
+        return false;
+    }
+    op->watermark_ms = op->watermark_due_ms;
+    op->watermark_at_ms = op->now_ms;
+    *out_event = (struct weir_source_event){.kind = WEIR_SOURCE_WATERMARK, .watermark_ms = op->watermark_ms};
+    return true;
+}
+
+/* What to do when the connector has nothing more: the end, or waiting. */
+static void no_rows(struct weir_source_op *op, struct weir_source_event *out_event)
+{
+    bool all_idle = recompute(op);
+    if (op->read_all && op->bounded) {
+        op->watermark_due_ms = INT64_MAX;
+    }
+    if (take_watermark(op, true, out_event)) {
+        return;
+    }
+    if (op->read_all && op->bounded) {
+        op->ended = true;
+        out_event->kind = WEIR_SOURCE_END;
+        return;
+    }
+    if (all_idle && !op->idle) {
+        op->idle = true;
+        out_event->kind = WEIR_SOURCE_IDLE;
+        return;
+    }
+    out_event->kind = WEIR_SOURCE_NOTHING;
+    int64_t idle_timeout_ms = op->conn->settings->idle_timeout_ms;
+    out_event->wait_ms = op->read_all ? -1 : op->poll.wait_ms;
+    if (idle_timeout_ms > 0 && !all_idle && (out_event->wait_ms < 0 || out_event->wait_ms > idle_timeout_ms)) {
+        out_event->wait_ms = idle_timeout_ms;
+    }
+}
+
+enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, struct weir_source_event *out_event, struct weir_error *err)
+{
+    op->now_ms = now_ms;
+    *out_event = (struct weir_source_event){.kind = WEIR_SOURCE_NOTHING, .wait_ms = -1};
+    if (op->ended || take_watermark(op, false, out_event)) {
+        return WEIR_OK;
+    }
+    enum weir_rc rc = WEIR_END;
+    op->poll.batch = NULL;
+    op->poll.nruns = 0;
+    op->poll.wait_ms = -1;
+    if (!op->read_all) {
+        rc = op->source->vtable->poll(op->source, &op->poll, err);
+    }
+    if (rc == WEIR_OK && op->poll.batch != NULL) {
+        op->idle = false;
+        take_rows(op);
+        (void)recompute(op);
+        out_event->kind = WEIR_SOURCE_BATCH;
+        out_event->batch = op->poll.batch;
+        return WEIR_OK;
+    }
+    if (rc == WEIR_OK) { /* worked, but gave no row: bad records skipped, say */
+        out_event->wait_ms = 0;
+        return WEIR_OK;
+    }
+    if (rc != WEIR_AGAIN && rc != WEIR_END) {
+        return rc;
+    }
+    op->read_all = rc == WEIR_END;
+    no_rows(op, out_event);
+    return WEIR_OK;
+}
+
+int64_t weir_source_op_watermark(const struct weir_source_op *op)
+{
+    return op->watermark_ms;
+}

@@ -1,0 +1,293 @@
+#include "taskmanager/task/chain.h"
+
+#include "common/base/assert.h"
+#include "common/base/vec.h"
+
+/* One operator with what waits for it. */
+struct link {
+    struct weir_op *op;
+    struct weir_op_ctx ctx;
+    struct weir_chain *chain;
+    uint32_t index;
+    bool busy;                 /* a hook said AGAIN */
+    struct weir_batch *current; /* the batch process() was called with, while busy with it */
+    struct weir_batch **inbox; /* FIFO: inbox[inbox_head .. inbox_len) */
+    size_t inbox_head;
+    size_t inbox_len;
+    size_t inbox_cap;
+};
+
+/* How far the control event in flight has come at its operator. */
+enum control_step { STEP_FLUSH, STEP_HOOK, STEP_PASS };
+
+struct weir_chain {
+    struct link *links;
+    uint32_t nlinks;
+    struct weir_writer *writer;
+    enum weir_chain_control control; /* in flight, NONE otherwise */
+    enum control_step step;
+    uint32_t at; /* operator the control event is at; nlinks = the writer */
+    int64_t watermark_ms;
+    /* An error out of a nested emit, which cannot return it: taken up by the caller of the outermost hook. */
+    bool failed;
+    struct weir_error failure;
+};
+
+static enum weir_rc deliver_take(struct weir_chain *chain, uint32_t index, uint32_t input, struct weir_batch *batch, struct weir_error *err);
+
+static void chain_emit(void *emit_ctx, struct weir_batch *batch)
+{
+    const struct link *link = emit_ctx;
+    struct weir_chain *chain = link->chain;
+    if (chain->failed) {
+        weir_batch_unref(batch);
+        return;
+    }
+    if (deliver_take(chain, link->index + 1, 0, batch, &chain->failure) != WEIR_OK) {
+        chain->failed = true;
+    }
+}
+
+/* Room for a firing operator's next batch: nobody behind it is busy and the writer has room. */
+static bool chain_output_ready(void *emit_ctx)
+{
+    const struct link *link = emit_ctx;
+    const struct weir_chain *chain = link->chain;
+    for (uint32_t i = link->index + 1; i < chain->nlinks; i++) {
+        if (chain->links[i].busy || chain->links[i].inbox_head < chain->links[i].inbox_len) {
+            return false;
+        }
+    }
+    return chain->writer == NULL || weir_writer_ready(chain->writer);
+}
+
+static enum weir_rc open_link(struct weir_chain *chain, uint32_t index, const struct weir_opspec *spec, const struct weir_op_ctx *ctx,
+                              struct weir_error *err)
+{
+    const struct weir_op_vtable *vtable = weir_op_find(spec->tag);
+    if (vtable == NULL) {
+        return weir_error_set(err, WEIR_UNSUPPORTED, "%s: this TaskManager has no operator for tag %u", spec->uid, (unsigned)spec->tag);
+    }
+    struct link *link = &chain->links[index];
+    link->chain = chain;
+    link->index = index;
+    link->ctx = *ctx;
+    link->ctx.conn.table = spec->tag == WEIR_OP_SINK ? spec->u.io.table : NULL;
+    link->ctx.emit = chain_emit;
+    link->ctx.output_ready = chain_output_ready;
+    link->ctx.emit_ctx = link;
+    link->op = weir_calloc(1, vtable->op_bytes);
+    link->op->vtable = vtable;
+    link->op->spec = spec;
+    link->op->ctx = &link->ctx;
+    return vtable->open(link->op, spec, err);
+}
+
+enum weir_rc weir_chain_open(const struct weir_opspec *const *ops, uint32_t nops, const struct weir_op_ctx *ctx, struct weir_writer *writer,
+                             struct weir_chain **out_chain, struct weir_error *err)
+{
+    struct weir_chain *chain = weir_calloc(1, sizeof(*chain));
+    chain->links = weir_calloc(nops, sizeof(*chain->links));
+    chain->nlinks = nops;
+    chain->writer = writer;
+    for (uint32_t i = 0; i < nops; i++) {
+        enum weir_rc rc = open_link(chain, i, ops[i], ctx, err);
+        if (rc != WEIR_OK) {
+            weir_chain_close(chain);
+            return rc;
+        }
+    }
+    *out_chain = chain;
+    return WEIR_OK;
+}
+
+void weir_chain_close(struct weir_chain *chain)
+{
+    if (chain == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < chain->nlinks; i++) {
+        struct link *link = &chain->links[i];
+        if (link->op != NULL) {
+            link->op->vtable->close(link->op);
+            weir_free(link->op);
+        }
+        weir_batch_unref(link->current);
+        for (size_t k = link->inbox_head; k < link->inbox_len; k++) {
+            weir_batch_unref(link->inbox[k]);
+        }
+        weir_free(link->inbox);
+    }
+    weir_free(chain->links);
+    weir_free(chain);
+}
+
+/* What a hook returned, with the failure of a nested emit taken up: OK, AGAIN (the link is busy) or an error. */
+static enum weir_rc settle(struct weir_chain *chain, struct link *link, enum weir_rc rc, struct weir_error *err)
+{
+    if (rc == WEIR_OK && chain->failed) {
+        *err = chain->failure;
+        return chain->failure.rc;
+    }
+    link->busy = rc == WEIR_AGAIN;
+    return rc;
+}
+
+static enum weir_rc process(struct weir_chain *chain, struct link *link, uint32_t input, struct weir_batch *batch_take,
+                            struct weir_error *err)
+{
+    enum weir_rc rc = settle(chain, link, link->op->vtable->process(link->op, input, batch_take, err), err);
+    if (rc == WEIR_AGAIN) {
+        link->current = batch_take;
+        return WEIR_OK;
+    }
+    weir_batch_unref(batch_take);
+    return rc;
+}
+
+static enum weir_rc deliver_take(struct weir_chain *chain, uint32_t index, uint32_t input, struct weir_batch *batch, struct weir_error *err)
+{
+    if (index == chain->nlinks) {
+        weir_assert(chain->writer != NULL);
+        weir_writer_emit_take(chain->writer, batch);
+        return WEIR_OK;
+    }
+    struct link *link = &chain->links[index];
+    if (link->busy || link->inbox_head < link->inbox_len) {
+        weir_assert(input == 0); /* only the head has other inputs, and it is fed when the chain is clear */
+        link->inbox = weir_vec_grow(link->inbox, &link->inbox_cap, sizeof(*link->inbox), link->inbox_len + 1);
+        link->inbox[link->inbox_len++] = batch;
+        return WEIR_OK;
+    }
+    link->ctx.now_ms = chain->links[0].ctx.now_ms;
+    return process(chain, link, input, batch, err);
+}
+
+/* Resumes one operator and feeds it its inbox, until it is busy again or has nothing left. */
+static enum weir_rc pump_link(struct weir_chain *chain, struct link *link, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    if (link->busy) {
+        rc = settle(chain, link, link->op->vtable->resume(link->op, err), err);
+        if (rc == WEIR_AGAIN) {
+            return WEIR_OK;
+        }
+        weir_batch_unref(link->current);
+        link->current = NULL;
+    }
+    while (rc == WEIR_OK && !link->busy && link->inbox_head < link->inbox_len) {
+        rc = process(chain, link, 0, link->inbox[link->inbox_head++], err);
+    }
+    if (link->inbox_head == link->inbox_len) {
+        link->inbox_head = 0;
+        link->inbox_len = 0;
+    }
+    return rc;
+}
+
+/* Runs the hook of the control event's present step at its operator. */
+static enum weir_rc control_hook(struct weir_chain *chain, struct link *link, struct weir_error *err)
+{
+    const struct weir_op_vtable *vtable = link->op->vtable;
+    enum weir_rc rc = WEIR_OK;
+    if (chain->step == STEP_FLUSH) {
+        rc = vtable->flush == NULL ? WEIR_OK : vtable->flush(link->op, err);
+    } else if (chain->control == WEIR_CHAIN_WATERMARK && vtable->watermark != NULL) {
+        rc = vtable->watermark(link->op, chain->watermark_ms, err);
+    } else if (chain->control == WEIR_CHAIN_END && vtable->end_input != NULL) {
+        rc = vtable->end_input(link->op, err);
+    }
+    return settle(chain, link, rc, err);
+}
+
+static void control_to_writer(struct weir_chain *chain)
+{
+    if (chain->writer == NULL) {
+        return;
+    }
+    switch (chain->control) {
+    case WEIR_CHAIN_WATERMARK:
+        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_WATERMARK, .value = chain->watermark_ms});
+        return;
+    case WEIR_CHAIN_IDLE:
+        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_IDLE});
+        return;
+    case WEIR_CHAIN_END:
+        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_END});
+        return;
+    case WEIR_CHAIN_NONE:
+    case WEIR_CHAIN_FLUSH:
+        return;
+    }
+}
+
+/* Moves the control event on as far as the operators let it. */
+static enum weir_rc advance_control(struct weir_chain *chain, struct weir_error *err)
+{
+    while (chain->control != WEIR_CHAIN_NONE) {
+        if (chain->at == chain->nlinks) {
+            control_to_writer(chain);
+            chain->control = WEIR_CHAIN_NONE;
+            return WEIR_OK;
+        }
+        struct link *link = &chain->links[chain->at];
+        if (link->busy || link->inbox_head < link->inbox_len) {
+            return WEIR_OK;
+        }
+        if (chain->step == STEP_PASS) {
+            chain->at++;
+            chain->step = STEP_FLUSH;
+            continue;
+        }
+        enum weir_rc rc = control_hook(chain, link, err);
+        if (rc != WEIR_OK && rc != WEIR_AGAIN) {
+            return rc;
+        }
+        chain->step = chain->step == STEP_FLUSH ? STEP_HOOK : STEP_PASS; /* resume finishes the hook when it said AGAIN */
+    }
+    return WEIR_OK;
+}
+
+enum weir_rc weir_chain_pump(struct weir_chain *chain, struct weir_error *err)
+{
+    for (uint32_t i = chain->nlinks; i-- > 0;) {
+        enum weir_rc rc = pump_link(chain, &chain->links[i], err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+    }
+    return advance_control(chain, err);
+}
+
+enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, struct weir_batch *batch, int64_t now_wall_ms,
+                                   struct weir_error *err)
+{
+    weir_assert(weir_chain_clear(chain));
+    if (chain->nlinks > 0) {
+        chain->links[0].ctx.now_ms = now_wall_ms;
+    }
+    return deliver_take(chain, 0, input, batch, err);
+}
+
+enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t watermark_ms, struct weir_error *err)
+{
+    weir_assert(weir_chain_clear(chain));
+    chain->control = control;
+    chain->watermark_ms = watermark_ms;
+    chain->step = STEP_FLUSH;
+    chain->at = 0;
+    return advance_control(chain, err);
+}
+
+bool weir_chain_clear(const struct weir_chain *chain)
+{
+    if (chain->control != WEIR_CHAIN_NONE) {
+        return false;
+    }
+    for (uint32_t i = 0; i < chain->nlinks; i++) {
+        if (chain->links[i].busy || chain->links[i].inbox_head < chain->links[i].inbox_len) {
+            return false;
+        }
+    }
+    return true;
+}

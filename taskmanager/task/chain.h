@@ -1,0 +1,44 @@
+/*
+ * A chain: the operators of one task, called directly one after the other on the task's thread, the last one's output going to the task's
+ * writer (or nowhere, behind a sink).
+ *
+ * H1  Events reach every operator in order. A batch or control event is passed to operator i + 1 only after operator i has finished with
+ *     what came before; an operator that said AGAIN is resumed first, and what arrives for it meanwhile waits in its inbox.
+ * H2  Before a watermark, barrier or end reaches an operator's hook, its `flush` hook has run.
+ * H3  A new event is pushed only when the chain is clear.
+ */
+#ifndef WEIR_TASKMANAGER_TASK_CHAIN_H
+#define WEIR_TASKMANAGER_TASK_CHAIN_H
+
+#include "taskmanager/exchange/writer.h"
+#include "taskmanager/operators/op.h"
+
+enum weir_chain_control {
+    WEIR_CHAIN_NONE,
+    WEIR_CHAIN_WATERMARK,
+    WEIR_CHAIN_IDLE,  /* the input has become idle: passed on */
+    WEIR_CHAIN_FLUSH, /* no more input now: give out what is held back; ends at the writer */
+    WEIR_CHAIN_END,
+};
+
+struct weir_chain;
+
+/* Opens the operators ops[0..nops) (no SOURCE). ctx is a template that is copied for each operator, table, emit and output_ready set by the
+ * chain. writer may be NULL when the last operator is a sink; it and the specs outlive the chain. nops may be 0: all goes to the writer. */
+enum weir_rc weir_chain_open(const struct weir_opspec *const *ops, uint32_t nops, const struct weir_op_ctx *ctx, struct weir_writer *writer,
+                             struct weir_chain **out_chain, struct weir_error *err) WEIR_CHECKED;
+void weir_chain_close(struct weir_chain *chain); /* accepts NULL; none of its work is in flight */
+
+/* Pushes an event; only when clear. The batch's reference is taken. Any error fails the task. */
+enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, struct weir_batch *batch, int64_t now_wall_ms,
+                                   struct weir_error *err) WEIR_CHECKED;
+enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t watermark_ms, struct weir_error *err)
+    WEIR_CHECKED;
+
+/* Resumes what is unfinished as far as it goes. */
+enum weir_rc weir_chain_pump(struct weir_chain *chain, struct weir_error *err) WEIR_CHECKED;
+
+/* Whether everything pushed has been dealt with. */
+bool weir_chain_clear(const struct weir_chain *chain);
+
+#endif

@@ -1,0 +1,472 @@
+#include "taskmanager/tm_attempts.h"
+
+#include "common/base/assert.h"
+#include "common/base/hmap.h"
+#include "common/base/vec.h"
+#include "proto/plan_codec.h"
+
+#include <stdio.h>
+
+/* One task with what the owner's thread knows of it. */
+struct held_task {
+    struct attempt *attempt;
+    uint32_t vertex;
+    uint32_t subtask;
+    struct weir_task_thread *thread;
+    struct weir_log *log;
+    Weir__Control__TaskState state;
+    struct weir_error failure;
+    bool over;
+    bool acked; /* the JobManager knows the final state */
+};
+
+struct attempt {
+    struct weir_tm_attempts *owner;
+    char *job_id;
+    uint32_t number;
+    struct weir_jobgraph *graph;
+    struct weir_task_host host;
+    struct weir_log *log;
+    struct held_task *tasks;
+    uint32_t ntasks;
+    bool canceled;
+};
+
+struct weir_tm_attempts {
+    struct weir_tm_attempts_options options;
+    struct attempt **items;
+    size_t count;
+    size_t cap;
+    struct weir_hmap *tombstones; /* job id -> (void *)(uintptr_t) highest canceled attempt */
+};
+
+/* A phase change on its way from a task's thread. */
+struct phase_mail {
+    struct held_task *task;
+    enum weir_task_phase phase;
+    struct weir_error failure;
+};
+
+struct weir_tm_attempts *weir_tm_attempts_create(const struct weir_tm_attempts_options *options)
+{
+    struct weir_tm_attempts *attempts = weir_calloc(1, sizeof(*attempts));
+    attempts->options = *options;
+    attempts->tombstones = weir_hmap_create(0);
+    return attempts;
+}
+
+static void destroy_attempt(struct attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        weir_task_thread_destroy(attempt->tasks[i].thread);
+        weir_log_destroy(attempt->tasks[i].log);
+    }
+    weir_free(attempt->tasks);
+    weir_log_destroy(attempt->log);
+    weir_jobgraph_destroy(attempt->graph);
+    weir_free(attempt->job_id);
+    weir_free(attempt);
+}
+
+void weir_tm_attempts_destroy(struct weir_tm_attempts *attempts)
+{
+    if (attempts == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < attempts->count; i++) {
+        destroy_attempt(attempts->items[i]);
+    }
+    weir_free(attempts->items);
+    weir_hmap_destroy(attempts->tombstones);
+    weir_free(attempts);
+}
+
+static Weir__Control__TaskState state_of(enum weir_task_phase phase)
+{
+    switch (phase) {
+    case WEIR_TASK_PHASE_INITIALIZING:
+        return WEIR__CONTROL__TASK_STATE__TASK_INITIALIZING;
+    case WEIR_TASK_PHASE_RUNNING:
+        return WEIR__CONTROL__TASK_STATE__TASK_RUNNING;
+    case WEIR_TASK_PHASE_CANCELING:
+        return WEIR__CONTROL__TASK_STATE__TASK_CANCELING;
+    case WEIR_TASK_PHASE_FINISHED:
+        return WEIR__CONTROL__TASK_STATE__TASK_FINISHED;
+    case WEIR_TASK_PHASE_CANCELED:
+        return WEIR__CONTROL__TASK_STATE__TASK_CANCELED;
+    case WEIR_TASK_PHASE_FAILED:
+        return WEIR__CONTROL__TASK_STATE__TASK_FAILED;
+    }
+    weir_assert(false);
+}
+
+static bool phase_over(enum weir_task_phase phase)
+{
+    return phase == WEIR_TASK_PHASE_FINISHED || phase == WEIR_TASK_PHASE_CANCELED || phase == WEIR_TASK_PHASE_FAILED;
+}
+
+static struct weir_tm_status status_of(const struct held_task *task)
+{
+    return (struct weir_tm_status){
+        .job_id = task->attempt->job_id,
+        .attempt = task->attempt->number,
+        .vertex = task->vertex,
+        .subtask = task->subtask,
+        .state = task->state,
+        .failure = task->state == WEIR__CONTROL__TASK_STATE__TASK_FAILED ? &task->failure : NULL,
+        .counts = weir_task_counts(weir_task_thread_task(task->thread)),
+    };
+}
+
+static void phase_changed(void *payload)
+{
+    struct phase_mail *mail = payload;
+    struct held_task *task = mail->task;
+    struct weir_tm_attempts *attempts = task->attempt->owner;
+    task->state = state_of(mail->phase);
+    task->over = phase_over(mail->phase);
+    if (mail->phase == WEIR_TASK_PHASE_FAILED) {
+        task->failure = mail->failure;
+        weir_log(task->log, WEIR_LOG_WARN, "task_failed", "error", weir_rc_name(mail->failure.rc), "text", mail->failure.text, NULL);
+    } else if (task->over) {
+        weir_log(task->log, WEIR_LOG_INFO, mail->phase == WEIR_TASK_PHASE_FINISHED ? "task_finished" : "task_canceled", NULL);
+    }
+    weir_free(mail);
+    struct weir_tm_status status = status_of(task);
+    attempts->options.on_change(attempts->options.ctx, &status);
+}
+
+/* On the task's thread. */
+static void on_phase(void *ctx, struct weir_task_thread *thread, enum weir_task_phase phase, const struct weir_error *failure)
+{
+    struct attempt *attempt = ctx;
+    struct phase_mail *mail = weir_calloc(1, sizeof(*mail));
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (attempt->tasks[i].thread == thread) {
+            mail->task = &attempt->tasks[i];
+        }
+    }
+    weir_assert(mail->task != NULL);
+    mail->phase = phase;
+    if (failure != NULL) {
+        mail->failure = *failure;
+    }
+    struct weir_mail posted = {.run = phase_changed, .drop = weir_free, .payload = mail};
+    enum weir_rc rc = weir_mailbox_post(attempt->owner->options.mailbox, WEIR_MAIL_CONTROL, posted);
+    weir_assert(rc == WEIR_OK); /* the mailbox is sized for every task's phases and closed after the last task */
+}
+
+static struct attempt *find_attempt(const struct weir_tm_attempts *attempts, const char *job_id, uint32_t number)
+{
+    for (size_t i = 0; i < attempts->count; i++) {
+        if (attempts->items[i]->number == number && strcmp(attempts->items[i]->job_id, job_id) == 0) {
+            return attempts->items[i];
+        }
+    }
+    return NULL;
+}
+
+static uint32_t tombstone(const struct weir_tm_attempts *attempts, const char *job_id)
+{
+    return (uint32_t)(uintptr_t)weir_hmap_get(attempts->tombstones, weir_slice_str(job_id));
+}
+
+static struct held_task *find_task(const struct attempt *attempt, uint32_t vertex, uint32_t subtask)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (attempt->tasks[i].vertex == vertex && attempt->tasks[i].subtask == subtask) {
+            return &attempt->tasks[i];
+        }
+    }
+    return NULL;
+}
+
+/* The data address of a task that another TaskManager runs; NULL when the order does not say. */
+static const char *location_of(const Weir__Control__DeployRequest *order, uint32_t vertex, uint32_t subtask)
+{
+    for (size_t i = 0; i < order->n_locations; i++) {
+        if (order->locations[i]->vertex == vertex && order->locations[i]->subtask == subtask) {
+            return order->locations[i]->data_address;
+        }
+    }
+    return NULL;
+}
+
+static enum weir_rc check_order(const struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order,
+                                const struct weir_jobgraph *graph, struct weir_error *err)
+{
+    (void)attempts;
+    for (size_t i = 0; i < order->n_tasks; i++) {
+        const Weir__Control__TaskDeployment *task = order->tasks[i];
+        if (task->vertex >= graph->nvertices || task->subtask >= graph->vertices[task->vertex].parallelism) {
+            return weir_error_set(err, WEIR_INVALID, "deploy: no task (%u, %u) in the job graph", task->vertex, task->subtask);
+        }
+    }
+    for (uint32_t v = 0; v < graph->nvertices; v++) {
+        for (uint32_t s = 0; s < graph->vertices[v].parallelism; s++) {
+            if (location_of(order, v, s) == NULL) {
+                return weir_error_set(err, WEIR_INVALID, "deploy: the order does not say where task (%u, %u) runs", v, s);
+            }
+        }
+    }
+    return WEIR_OK;
+}
+
+static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__TaskDeployment *order, struct held_task *task,
+                              struct weir_error *err)
+{
+    const struct weir_vertex *vertex = &attempt->graph->vertices[order->vertex];
+    task->attempt = attempt;
+    task->vertex = order->vertex;
+    task->subtask = order->subtask;
+    task->state = WEIR__CONTROL__TASK_STATE__TASK_DEPLOYING;
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%u/%u", order->subtask + 1, vertex->parallelism);
+    struct weir_log *named = weir_log_bind(attempt->log, "task", vertex->name);
+    task->log = weir_log_bind(named, "subtask", name);
+    weir_log_destroy(named);
+    struct weir_split *splits = weir_calloc(order->n_splits, sizeof(*splits));
+    for (size_t i = 0; i < order->n_splits; i++) {
+        splits[i].id = weir_slice_str(order->splits[i]->id);
+        splits[i].data = weir_slice(order->splits[i]->data.data, order->splits[i]->data.len);
+    }
+    struct weir_task_spec spec = {
+        .graph = attempt->graph,
+        .vertex = order->vertex,
+        .subtask = order->subtask,
+        .attempt = attempt->number,
+        .job_id = attempt->job_id,
+        .splits = splits,
+        .nsplits = (uint32_t)order->n_splits,
+    };
+    enum weir_rc rc = weir_task_thread_create(&spec, task->log, &attempt->host, &task->thread, err);
+    weir_free(splits);
+    return rc;
+}
+
+/* The producer end of the channel from task `from` of an edge to subtask `to`; the consumer end goes to the local task or to the links. */
+static struct weir_channel *wire_output(struct attempt *attempt, const Weir__Control__DeployRequest *order, uint32_t edge_index,
+                                        struct held_task *from, uint32_t to)
+{
+    struct weir_tm_attempts *attempts = attempt->owner;
+    const struct weir_edge *edge = &attempt->graph->edges[edge_index];
+    struct weir_channel *channel = weir_channel_create(attempts->options.channel_bytes);
+    weir_channel_set_producer_take(channel, weir_task_thread_wake_ref(from->thread));
+    struct held_task *consumer = find_task(attempt, edge->to, to);
+    if (consumer != NULL) {
+        weir_channel_set_consumer_take(channel, weir_task_thread_wake_ref(consumer->thread));
+        weir_task_add_input_take(weir_task_thread_task(consumer->thread), edge_index, channel);
+        return channel;
+    }
+    struct weir_channel_id id = {attempt->job_id, attempt->number, edge_index, from->subtask, to};
+    weir_links_send_take(attempts->options.links, location_of(order, edge->to, to), &id, channel);
+    return channel;
+}
+
+static void wire_outputs(struct attempt *attempt, const Weir__Control__DeployRequest *order, struct held_task *task)
+{
+    const struct weir_vertex *vertex = &attempt->graph->vertices[task->vertex];
+    for (uint32_t i = 0; i < vertex->noutputs; i++) {
+        const struct weir_edge *edge = &attempt->graph->edges[vertex->outputs[i]];
+        bool forward = edge->exchange == WEIR_EXCHANGE_FORWARD;
+        uint32_t count = forward ? 1 : attempt->graph->vertices[edge->to].parallelism;
+        struct weir_channel **channels = weir_calloc(count, sizeof(struct weir_channel *));
+        for (uint32_t k = 0; k < count; k++) {
+            channels[k] = wire_output(attempt, order, vertex->outputs[i], task, forward ? task->subtask : k);
+        }
+        weir_task_add_output_take(weir_task_thread_task(task->thread), vertex->outputs[i], channels, count);
+        weir_free(channels);
+    }
+}
+
+/* Channels from producers that other TaskManagers run. */
+static void wire_remote_inputs(struct attempt *attempt, struct held_task *task)
+{
+    struct weir_tm_attempts *attempts = attempt->owner;
+    const struct weir_vertex *vertex = &attempt->graph->vertices[task->vertex];
+    for (uint32_t i = 0; i < vertex->ninputs; i++) {
+        const struct weir_edge *edge = &attempt->graph->edges[vertex->inputs[i]];
+        bool forward = edge->exchange == WEIR_EXCHANGE_FORWARD;
+        uint32_t producers = attempt->graph->vertices[edge->from].parallelism;
+        for (uint32_t from = 0; from < producers; from++) {
+            if ((forward && from != task->subtask) || find_task(attempt, edge->from, from) != NULL) {
+                continue;
+            }
+            struct weir_channel *channel = weir_channel_create(attempts->options.channel_bytes);
+            weir_channel_set_consumer_take(channel, weir_task_thread_wake_ref(task->thread));
+            weir_task_add_input_take(weir_task_thread_task(task->thread), vertex->inputs[i], channel);
+            struct weir_channel_id id = {attempt->job_id, attempt->number, vertex->inputs[i], from, task->subtask};
+            weir_links_receive_take(attempts->options.links, &id, edge->schema, channel);
+        }
+    }
+}
+
+static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_jobgraph *graph)
+{
+    struct attempt *attempt = weir_calloc(1, sizeof(*attempt));
+    attempt->owner = attempts;
+    attempt->job_id = weir_strdup(order->job_id);
+    attempt->number = order->attempt;
+    attempt->graph = graph;
+    attempt->host = (struct weir_task_host){
+        .pool = attempts->options.pool,
+        .fs = attempts->options.fs,
+        .clock = attempts->options.clock,
+        .mem = attempts->options.mem,
+        .on_phase = on_phase,
+        .ctx = attempt,
+    };
+    struct weir_log *of_job = weir_log_bind(attempts->options.log, "job", order->job_id);
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", order->attempt);
+    attempt->log = weir_log_bind(of_job, "attempt", number);
+    weir_log_destroy(of_job);
+    attempt->tasks = weir_calloc(order->n_tasks, sizeof(*attempt->tasks));
+    return attempt;
+}
+
+/* Makes all tasks, wires them, starts them. On error nothing of the attempt runs and all of it is gone. */
+static enum weir_rc start_attempt(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_jobgraph *graph,
+                                  struct weir_error *err)
+{
+    struct attempt *attempt = make_attempt(attempts, order, graph);
+    enum weir_rc rc = WEIR_OK;
+    for (size_t i = 0; rc == WEIR_OK && i < order->n_tasks; i++) {
+        rc = make_task(attempt, order->tasks[i], &attempt->tasks[i], err);
+        attempt->ntasks += rc == WEIR_OK;
+    }
+    if (rc != WEIR_OK) {
+        destroy_attempt(attempt);
+        return rc;
+    }
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        wire_outputs(attempt, order, &attempt->tasks[i]);
+        wire_remote_inputs(attempt, &attempt->tasks[i]);
+    }
+    attempts->items = weir_vec_grow(attempts->items, &attempts->cap, sizeof(struct attempt *), attempts->count + 1);
+    attempts->items[attempts->count++] = attempt;
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        struct held_task *task = &attempt->tasks[i];
+        struct weir_error failure;
+        if (weir_task_thread_start(task->thread, &failure) != WEIR_OK) { /* no thread to be had: the task failed before it ran */
+            on_phase(attempt, task->thread, WEIR_TASK_PHASE_FAILED, &failure);
+        }
+    }
+    weir_log(attempt->log, WEIR_LOG_INFO, "attempt_deployed", "name", order->job_name, "tasks", WEIR_LOG_INT(attempt->ntasks), NULL);
+    return WEIR_OK;
+}
+
+enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_error *err)
+{
+    if (order->attempt <= tombstone(attempts, order->job_id)) {
+        return weir_error_set(err, WEIR_STALE, "deploy: attempt %u of job %s was canceled here", order->attempt, order->job_id);
+    }
+    if (find_attempt(attempts, order->job_id, order->attempt) != NULL) {
+        return WEIR_OK; /* A1 */
+    }
+    struct weir_jobgraph *graph = NULL;
+    enum weir_rc rc = weir_plan_decode(weir_slice(order->graph.data, order->graph.len), &graph, err);
+    if (rc == WEIR_OK) {
+        rc = check_order(attempts, order, graph, err);
+    }
+    if (rc != WEIR_OK) {
+        weir_jobgraph_destroy(graph);
+        return rc;
+    }
+    weir_tm_attempts_cancel(attempts, order->job_id, order->attempt - 1); /* A3 */
+    return start_attempt(attempts, order, graph, err);
+}
+
+static void cancel_attempt(struct attempt *attempt)
+{
+    if (attempt->canceled) {
+        return;
+    }
+    attempt->canceled = true;
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (!attempt->tasks[i].over) {
+            weir_task_thread_cancel(attempt->tasks[i].thread);
+        }
+    }
+    weir_links_drop(attempt->owner->options.links, attempt->job_id, attempt->number);
+}
+
+void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt)
+{
+    if (attempt > tombstone(attempts, job_id)) {
+        (void)weir_hmap_put(attempts->tombstones, weir_slice_str(job_id), (void *)(uintptr_t)attempt);
+    }
+    for (size_t i = 0; i < attempts->count; i++) {
+        if (attempts->items[i]->number <= attempt && strcmp(attempts->items[i]->job_id, job_id) == 0) {
+            cancel_attempt(attempts->items[i]);
+        }
+    }
+}
+
+void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
+{
+    for (size_t i = 0; i < attempts->count; i++) {
+        cancel_attempt(attempts->items[i]);
+    }
+}
+
+uint32_t weir_tm_attempts_live(const struct weir_tm_attempts *attempts)
+{
+    uint32_t live = 0;
+    for (size_t i = 0; i < attempts->count; i++) {
+        for (uint32_t k = 0; k < attempts->items[i]->ntasks; k++) {
+            live += !attempts->items[i]->tasks[k].over;
+        }
+    }
+    return live;
+}
+
+uint32_t weir_tm_attempts_tasks(const struct weir_tm_attempts *attempts)
+{
+    uint32_t tasks = 0;
+    for (size_t i = 0; i < attempts->count; i++) {
+        tasks += attempts->items[i]->ntasks;
+    }
+    return tasks;
+}
+
+void weir_tm_attempts_status(struct weir_tm_attempts *attempts, struct weir_tm_status *out_statuses)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < attempts->count; i++) {
+        for (uint32_t k = 0; k < attempts->items[i]->ntasks; k++) {
+            out_statuses[n++] = status_of(&attempts->items[i]->tasks[k]);
+        }
+    }
+}
+
+/* A2 */
+static void forget_settled(struct weir_tm_attempts *attempts, struct attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (!attempt->tasks[i].over || !attempt->tasks[i].acked) {
+            return;
+        }
+    }
+    for (size_t i = 0; i < attempts->count; i++) {
+        if (attempts->items[i] == attempt) {
+            attempts->items[i] = attempts->items[--attempts->count];
+            break;
+        }
+    }
+    /* The same order must not start it again. */
+    weir_tm_attempts_cancel(attempts, attempt->job_id, attempt->number);
+    weir_links_drop(attempts->options.links, attempt->job_id, attempt->number);
+    destroy_attempt(attempt);
+}
+
+void weir_tm_attempts_acked(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint32_t vertex, uint32_t subtask,
+                            Weir__Control__TaskState state)
+{
+    struct attempt *of = find_attempt(attempts, job_id, attempt);
+    struct held_task *task = of == NULL ? NULL : find_task(of, vertex, subtask);
+    if (task != NULL && task->over && task->state == state) {
+        task->acked = true;
+        forget_settled(attempts, of);
+    }
+}

@@ -1,0 +1,66 @@
+/*
+ * The attempts of jobs that this TaskManager runs parts of: tasks, their wiring, their fate.
+ *
+ * A1  An attempt is deployed once; the same order again changes nothing. An attempt at or below a tombstone is refused as STALE.
+ * A2  An attempt is forgotten when all its tasks are over and the JobManager has acknowledged each one's last state.
+ * A3  Whether it was told or not, an attempt is canceled here when a newer one of the same job arrives.
+ *
+ * Owner: the TaskManager's mailbox thread.
+ */
+#ifndef WEIR_TASKMANAGER_TM_ATTEMPTS_H
+#define WEIR_TASKMANAGER_TM_ATTEMPTS_H
+
+#include "proto/control.pb-c.h"
+#include "taskmanager/exchange/link.h"
+#include "taskmanager/task/task_thread.h"
+
+struct weir_tm_attempts;
+
+/* One task's state as it is now; what it points to is borrowed until the next call that changes anything. */
+struct weir_tm_status {
+    const char *job_id;
+    uint32_t attempt, vertex, subtask;
+    Weir__Control__TaskState state;
+    const struct weir_error *failure; /* FAILED only */
+    const struct weir_task_counts *counts;
+};
+
+struct weir_tm_attempts_options {
+    const char *tm_id;
+    struct weir_mailbox *mailbox; /* the owner's */
+    struct weir_pool *pool;
+    struct weir_fs *fs;
+    const struct weir_clock *clock;
+    struct weir_mem *mem;
+    const struct weir_log *log;
+    struct weir_links *links;
+    uint64_t channel_bytes; /* credit of one channel */
+    /* A task has changed its state: report it. On the owner's thread. */
+    void (*on_change)(void *ctx, const struct weir_tm_status *status);
+    void *ctx;
+};
+
+/* Options are copied; what they point to outlives it. */
+struct weir_tm_attempts *weir_tm_attempts_create(const struct weir_tm_attempts_options *options);
+void weir_tm_attempts_destroy(struct weir_tm_attempts *attempts); /* all tasks over; accepts NULL */
+
+/* Starts the tasks of an order. STALE, INVALID (the graph), RESOURCE. On error nothing runs. */
+enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_error *err)
+    WEIR_CHECKED;
+
+/* Cancels the job's attempts up to and including `attempt`, and leaves a tombstone. */
+void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt);
+void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts);
+
+/* Tasks not over yet, and all tasks held. */
+uint32_t weir_tm_attempts_live(const struct weir_tm_attempts *attempts);
+uint32_t weir_tm_attempts_tasks(const struct weir_tm_attempts *attempts);
+
+/* Fills out_statuses, which has room for weir_tm_attempts_tasks. */
+void weir_tm_attempts_status(struct weir_tm_attempts *attempts, struct weir_tm_status *out_statuses);
+
+/* The JobManager has heard of a task's state: A2. */
+void weir_tm_attempts_acked(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint32_t vertex, uint32_t subtask,
+                            Weir__Control__TaskState state);
+
+#endif

@@ -10,6 +10,9 @@ enum weir_method {
 #undef X
 };
 
+/* Of the control messages as a whole: peers of another version are refused at the handshake. */
+enum { WEIR_PROTOCOL_VERSION = 1 };
+
 #define WEIR_ROLE_JOBMANAGER "jobmanager"
 #define WEIR_ROLE_TASKMANAGER "taskmanager"
 

@@ -22,12 +22,13 @@ enum weir_rc weir_tm_create(const struct weir_config *config, struct weir_log_si
 const char *weir_tm_rpc_address(const struct weir_tm *tm);
 const char *weir_tm_data_address(const struct weir_tm *tm);
 
-/* Runs until stopped. The calling thread becomes the mailbox thread. */
-void weir_tm_run(struct weir_tm *tm);
+/* Runs until signal_fd (a signalfd of SIGTERM and SIGINT) becomes readable; then cancels the tasks and returns when they are over, after
+ * shutdown.timeout at the latest. The calling thread becomes the mailbox thread. */
+void weir_tm_run(struct weir_tm *tm, int signal_fd);
 
-/* Asks run to return: tasks are canceled first, for at most shutdown.timeout. Any thread; safe in a signal handler. */
-void weir_tm_stop(struct weir_tm *tm);
+/* After run: whether every task was over. If not, the process must end without destroy, since their threads still run. */
+bool weir_tm_stopped_clean(const struct weir_tm *tm);
 
-void weir_tm_destroy(struct weir_tm *tm); /* after run; accepts NULL */
+void weir_tm_destroy(struct weir_tm *tm); /* accepts NULL */
 
 #endif

@@ -1,0 +1,22 @@
+/*
+ * Protobuf messages to and from byte buffers, with the checks that protobuf-c leaves to us.
+ */
+#ifndef WEIR_PROTO_PB_H
+#define WEIR_PROTO_PB_H
+
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+#include <protobuf-c/protobuf-c.h>
+
+/* Appends the packed message. */
+void weir_pb_encode(const ProtobufCMessage *message, struct weir_buf *out);
+
+/* Unpacks a message; the caller frees it with weir_pb_free. bytes must already be within the frame limit: protobuf-c allocates as it reads.
+ * CORRUPT names the message. */
+enum weir_rc weir_pb_decode(const ProtobufCMessageDescriptor *descriptor, struct weir_slice bytes, void *out_message, struct weir_error *err)
+    WEIR_CHECKED;
+
+void weir_pb_free(void *message); /* accepts NULL */
+
+#endif

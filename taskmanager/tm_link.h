@@ -1,0 +1,46 @@
+/*
+ * The TaskManager's side of its bond with the JobManager: connect, register, heartbeat, report.
+ *
+ *   down ──connected──> REGISTER ──ok──> up ──HEARTBEAT every interval──> up
+ *    ^                     │ refused: again after the interval       │ refused (a new leader that does not know us): REGISTER
+ *    └──── disconnected ───┴─────────────────────────────────────────┘
+ *
+ * Owner: the TaskManager's mailbox thread.
+ */
+#ifndef WEIR_TASKMANAGER_TM_LINK_H
+#define WEIR_TASKMANAGER_TM_LINK_H
+
+#include "common/base/config.h"
+#include "common/net/rpc.h"
+#include "common/runtime/mailbox.h"
+#include "common/runtime/timer.h"
+#include "taskmanager/tm_attempts.h"
+
+struct weir_tm_link;
+
+struct weir_tm_link_options {
+    const struct weir_config *config;
+    const struct weir_log *log;
+    const struct weir_clock *clock;
+    const char *tm_id;
+    const char *rpc_address;
+    const char *data_address;
+    struct weir_mailbox *mailbox;
+    struct weir_timers *timers;
+    struct weir_tm_attempts *attempts;
+    const struct weir_mem *mem;
+};
+
+/* Starts connecting. Options are copied; what they point to outlives it. INVALID (the address). */
+enum weir_rc weir_tm_link_create(const struct weir_tm_link_options *options, struct weir_tm_link **out_link, struct weir_error *err)
+    WEIR_CHECKED;
+void weir_tm_link_stop(struct weir_tm_link *link);    /* no further messages; idempotent */
+void weir_tm_link_destroy(struct weir_tm_link *link); /* blocks; accepts NULL */
+
+/* Reports a task's state now; heartbeats repeat it. */
+void weir_tm_link_report(struct weir_tm_link *link, const struct weir_tm_status *status);
+
+/* Whether an order of that leader epoch may be obeyed; remembers the highest. */
+bool weir_tm_link_accept_epoch(struct weir_tm_link *link, uint64_t epoch);
+
+#endif

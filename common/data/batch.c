@@ -204,7 +204,8 @@ static void gather_bits(uint8_t *to, const uint8_t *from, const uint16_t *rows, 
 {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t row = rows[i];
-        to[i >> 3] = (uint8_t)(to[i >> 3] | ((from[row >> 3] >> (row & 7) & 1u) << (i & 7)));
+        unsigned bit = (unsigned)from[row >> 3] >> (row & 7) & 1u;
+        to[i >> 3] = (uint8_t)(to[i >> 3] | bit << (i & 7));
     }
 }
 

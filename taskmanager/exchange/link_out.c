@@ -1,3 +1,4 @@
+#include "common/base/assert.h"
 #include "common/base/vec.h"
 #include "common/data/batch_wire.h"
 #include "common/net/stream.h"

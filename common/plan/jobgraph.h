@@ -79,6 +79,12 @@ const struct weir_schema *weir_jobgraph_own_schema_take(struct weir_jobgraph *gr
  * have equal parallelism, parallelism <= max_parallelism, sources first, sinks last). For graphs from outside. INVALID. */
 enum weir_rc weir_jobgraph_check(const struct weir_jobgraph *graph, struct weir_error *err) WEIR_CHECKED;
 
+/* The graph as text for people and tests: settings, then each vertex with its operators and what goes where. */
+void weir_jobgraph_format(const struct weir_jobgraph *graph, struct weir_buf *out);
+
+/* One operator on one line, without its uid: "CALC filter speed >= 0". */
+void weir_opspec_format(const struct weir_opspec *op, struct weir_buf *out);
+
 /* Tasks in all: the sum of parallelisms; and the index of (vertex, subtask) in vertex order. */
 uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph);
 uint32_t weir_jobgraph_task_index(const struct weir_jobgraph *graph, uint32_t vertex, uint32_t subtask);

@@ -39,6 +39,43 @@ const struct weir_schema *weir_jobgraph_own_schema_take(struct weir_jobgraph *gr
     return schema;
 }
 
+/* Puts the edge behind those with a smaller or the same input number: edges come in ascending order. */
+static void insert_input(const struct weir_jobgraph *graph, uint32_t *inputs, uint32_t count, uint32_t edge)
+{
+    uint32_t at = count;
+    while (at > 0 && graph->edges[inputs[at - 1]].input > graph->edges[edge].input) {
+        inputs[at] = inputs[at - 1];
+        at--;
+    }
+    inputs[at] = edge;
+}
+
+void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertices)
+{
+    weir_assert(vertices == graph->vertices);
+    for (uint32_t i = 0; i < graph->nedges; i++) {
+        vertices[graph->edges[i].to].ninputs++;
+        vertices[graph->edges[i].from].noutputs++;
+    }
+    uint32_t **inputs = weir_malloc((graph->nvertices + 1) * sizeof(*inputs));
+    uint32_t **outputs = weir_malloc((graph->nvertices + 1) * sizeof(*outputs));
+    for (uint32_t i = 0; i < graph->nvertices; i++) {
+        inputs[i] = weir_arena_alloc(graph->arena, vertices[i].ninputs * sizeof(**inputs));
+        outputs[i] = weir_arena_alloc(graph->arena, vertices[i].noutputs * sizeof(**outputs));
+        vertices[i].inputs = inputs[i];
+        vertices[i].outputs = outputs[i];
+        vertices[i].ninputs = 0;
+        vertices[i].noutputs = 0;
+    }
+    for (uint32_t i = 0; i < graph->nedges; i++) {
+        const struct weir_edge *edge = &graph->edges[i];
+        insert_input(graph, inputs[edge->to], vertices[edge->to].ninputs++, i);
+        outputs[edge->from][vertices[edge->from].noutputs++] = i;
+    }
+    weir_free(outputs);
+    weir_free(inputs);
+}
+
 uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph)
 {
     uint32_t tasks = 0;

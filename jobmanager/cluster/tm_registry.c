@@ -9,7 +9,7 @@
 struct weir_tm_registry {
     int64_t heartbeat_timeout_ms;
     struct weir_hmap *by_id;
-    struct weir_tm **tms;
+    struct weir_tm_entry **tms;
     size_t ntms, tms_cap;
     char **expelled; /* a ring */
     size_t nexpelled;
@@ -43,7 +43,7 @@ static struct weir_tm_info info_copy(const struct weir_tm_info *from)
     return info;
 }
 
-void weir_tm_destroy(struct weir_tm *tm)
+void weir_tm_entry_destroy(struct weir_tm_entry *tm)
 {
     if (tm != NULL) {
         info_fini(&tm->info);
@@ -57,7 +57,7 @@ void weir_tm_registry_destroy(struct weir_tm_registry *registry)
         return;
     }
     for (size_t i = 0; i < registry->ntms; i++) {
-        weir_tm_destroy(registry->tms[i]);
+        weir_tm_entry_destroy(registry->tms[i]);
     }
     for (size_t i = 0; i < WEIR_TM_EXPELLED_MAX; i++) {
         weir_free(registry->expelled[i]);
@@ -89,13 +89,13 @@ static enum weir_rc check_info(const struct weir_tm_registry *registry, const st
 }
 
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
-                                       struct weir_tm **out_tm, bool *out_new, struct weir_error *err)
+                                       struct weir_tm_entry **out_tm, bool *out_new, struct weir_error *err)
 {
     enum weir_rc rc = check_info(registry, info, err);
     if (rc != WEIR_OK) {
         return rc;
     }
-    struct weir_tm *tm = weir_tm_registry_find(registry, info->id);
+    struct weir_tm_entry *tm = weir_tm_registry_find(registry, info->id);
     bool added = tm == NULL;
     if (added && registry->ntms == WEIR_TM_MAX) {
         return weir_error_set(err, WEIR_LIMIT, "there are %d TaskManagers already", WEIR_TM_MAX);
@@ -123,7 +123,7 @@ enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const 
 enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const char *id, uint64_t memory_used_bytes, int64_t now_ms,
                                         int64_t wall_ms, struct weir_error *err)
 {
-    struct weir_tm *tm = weir_tm_registry_find(registry, id);
+    struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm == NULL) {
         return weir_error_set(err, WEIR_NOT_FOUND, "TaskManager %s is not registered", id);
     }
@@ -136,7 +136,7 @@ enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const
 
 void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, int64_t now_ms)
 {
-    struct weir_tm *tm = weir_tm_registry_find(registry, id);
+    struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm != NULL && tm->grace_deadline_ms == INT64_MAX) {
         tm->grace_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
     }
@@ -150,10 +150,10 @@ static void take_out(struct weir_tm_registry *registry, size_t i)
     registry->ntms--;
 }
 
-struct weir_tm *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why)
+struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why)
 {
     for (size_t i = 0; i < registry->ntms; i++) {
-        struct weir_tm *tm = registry->tms[i];
+        struct weir_tm_entry *tm = registry->tms[i];
         bool silent = tm->heartbeat_deadline_ms <= now_ms;
         if (silent || tm->grace_deadline_ms <= now_ms) {
             take_out(registry, i);
@@ -164,9 +164,9 @@ struct weir_tm *weir_tm_registry_take_lost(struct weir_tm_registry *registry, in
     return NULL;
 }
 
-struct weir_tm *weir_tm_registry_remove(struct weir_tm_registry *registry, const char *id, bool expel)
+struct weir_tm_entry *weir_tm_registry_remove(struct weir_tm_registry *registry, const char *id, bool expel)
 {
-    struct weir_tm *tm = weir_tm_registry_find(registry, id);
+    struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm == NULL) {
         return NULL;
     }
@@ -188,7 +188,7 @@ int64_t weir_tm_registry_deadline_ms(const struct weir_tm_registry *registry)
 {
     int64_t deadline = INT64_MAX;
     for (size_t i = 0; i < registry->ntms; i++) {
-        const struct weir_tm *tm = registry->tms[i];
+        const struct weir_tm_entry *tm = registry->tms[i];
         int64_t at = tm->heartbeat_deadline_ms < tm->grace_deadline_ms ? tm->heartbeat_deadline_ms : tm->grace_deadline_ms;
         deadline = at < deadline ? at : deadline;
     }
@@ -200,13 +200,13 @@ uint32_t weir_tm_registry_count(const struct weir_tm_registry *registry)
     return (uint32_t)registry->ntms;
 }
 
-struct weir_tm *weir_tm_registry_at(const struct weir_tm_registry *registry, uint32_t i)
+struct weir_tm_entry *weir_tm_registry_at(const struct weir_tm_registry *registry, uint32_t i)
 {
     weir_assert(i < registry->ntms);
     return registry->tms[i];
 }
 
-struct weir_tm *weir_tm_registry_find(const struct weir_tm_registry *registry, const char *id)
+struct weir_tm_entry *weir_tm_registry_find(const struct weir_tm_registry *registry, const char *id)
 {
     return weir_hmap_get(registry->by_id, weir_slice_str(id));
 }

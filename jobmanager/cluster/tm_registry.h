@@ -22,7 +22,7 @@ struct weir_tm_info {
     uint64_t memory_bytes, physical_memory_bytes;
 };
 
-struct weir_tm {
+struct weir_tm_entry {
     struct weir_tm_info info; /* strings are owned */
     uint64_t memory_used_bytes;
     int64_t last_heartbeat_wall_ms;
@@ -39,7 +39,7 @@ void weir_tm_registry_destroy(struct weir_tm_registry *registry); /* accepts NUL
 /* A registration, or the same incarnation again. out_tm is borrowed until it is removed; out_new: it was not registered. INVALID (nonsense
  * in info), STALE (expelled), LIMIT. */
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
-                                       struct weir_tm **out_tm, bool *out_new, struct weir_error *err) WEIR_CHECKED;
+                                       struct weir_tm_entry **out_tm, bool *out_new, struct weir_error *err) WEIR_CHECKED;
 
 /* NOT_FOUND: it must register (again). */
 enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const char *id, uint64_t memory_used_bytes, int64_t now_ms,
@@ -48,20 +48,20 @@ enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const
 /* Its connection closed: the grace of (T2) begins. Unknown ids are ignored. */
 void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, int64_t now_ms);
 
-/* Takes out one that is lost by now; NULL when there is none (any more). The caller frees it with weir_tm_destroy. out_why: a sentence's
+/* Takes out one that is lost by now; NULL when there is none (any more). The caller frees it with weir_tm_entry_destroy. out_why: a sentence's
  * end ("its connection closed and it did not come back"). */
-struct weir_tm *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why);
+struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why);
 
 /* Takes one out; NULL when unknown. expel: (T3). */
-struct weir_tm *weir_tm_registry_remove(struct weir_tm_registry *registry, const char *id, bool expel);
-void weir_tm_destroy(struct weir_tm *tm); /* accepts NULL */
+struct weir_tm_entry *weir_tm_registry_remove(struct weir_tm_registry *registry, const char *id, bool expel);
+void weir_tm_entry_destroy(struct weir_tm_entry *tm); /* accepts NULL */
 
 /* When take_lost must be asked next; INT64_MAX: never. */
 int64_t weir_tm_registry_deadline_ms(const struct weir_tm_registry *registry);
 
 /* In order of registration. */
 uint32_t weir_tm_registry_count(const struct weir_tm_registry *registry);
-struct weir_tm *weir_tm_registry_at(const struct weir_tm_registry *registry, uint32_t i);
-struct weir_tm *weir_tm_registry_find(const struct weir_tm_registry *registry, const char *id);
+struct weir_tm_entry *weir_tm_registry_at(const struct weir_tm_registry *registry, uint32_t i);
+struct weir_tm_entry *weir_tm_registry_find(const struct weir_tm_registry *registry, const char *id);
 
 #endif

@@ -11,7 +11,7 @@ static struct weir_tm_info info(const char *id)
 static enum weir_rc reg(struct weir_tm_registry *registry, const char *id, int64_t now, bool *out_new)
 {
     struct weir_tm_info i = info(id);
-    struct weir_tm *tm = NULL;
+    struct weir_tm_entry *tm = NULL;
     struct weir_error err;
     return weir_tm_registry_register(registry, &i, now, now, &tm, out_new, &err);
 }
@@ -30,9 +30,9 @@ START_TEST(silence_and_closed_connections)
     ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "x", 5, 500, 500, &err), WEIR_NOT_FOUND);
     ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1000);
     ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 999, &why));
-    struct weir_tm *lost = weir_tm_registry_take_lost(registry, 1000, &why);
+    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 1000, &why);
     ck_assert_str_eq(lost->info.id, "a");
-    weir_tm_destroy(lost);
+    weir_tm_entry_destroy(lost);
     /* a closed connection: back in time, then not */
     weir_tm_registry_closed(registry, "b", 1000);
     weir_tm_registry_closed(registry, "b", 1050); /* the grace runs from the first */
@@ -43,7 +43,7 @@ START_TEST(silence_and_closed_connections)
     weir_tm_registry_closed(registry, "b", 1200);
     lost = weir_tm_registry_take_lost(registry, 1300, &why);
     ck_assert_str_eq(lost->info.id, "b");
-    weir_tm_destroy(lost);
+    weir_tm_entry_destroy(lost);
     ck_assert_uint_eq(weir_tm_registry_count(registry), 0);
     weir_tm_registry_destroy(registry);
 }
@@ -55,7 +55,7 @@ START_TEST(expelled_and_nonsense_are_refused)
     bool added = false;
     ck_assert_int_eq(reg(registry, "", 0, &added), WEIR_INVALID);
     struct weir_tm_info no_slots = info("a");
-    struct weir_tm *tm = NULL;
+    struct weir_tm_entry *tm = NULL;
     struct weir_error err;
     no_slots.slots = 0;
     ck_assert_int_eq(weir_tm_registry_register(registry, &no_slots, 0, 0, &tm, &added, &err), WEIR_INVALID);
@@ -65,7 +65,7 @@ START_TEST(expelled_and_nonsense_are_refused)
         char id[16];
         (void)snprintf(id, sizeof(id), "tm-%d", i);
         ck_assert_int_eq(reg(registry, id, 0, &added), WEIR_OK);
-        weir_tm_destroy(weir_tm_registry_remove(registry, id, true));
+        weir_tm_entry_destroy(weir_tm_registry_remove(registry, id, true));
         ck_assert_int_eq(reg(registry, id, 0, &added), WEIR_STALE);
     }
     ck_assert_ptr_null(weir_tm_registry_remove(registry, "tm-1", true));

@@ -216,14 +216,14 @@ struct weir_effects *weir_dispatcher_effects(struct weir_dispatcher *d)
 }
 
 /* --- scheduling ------------------------------------------------------------------------------------------------------- */
-static void lose_tm(struct weir_dispatcher *d, struct weir_tm *tm_take, const char *why)
+static void lose_tm(struct weir_dispatcher *d, struct weir_tm_entry *tm_take, const char *why)
 {
     weir_log(d->log, WEIR_LOG_WARN, "tm_lost", "tm", tm_take->info.id, "why", why, NULL);
     weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm_take->info.id);
     for (size_t i = 0; i < d->njobs; i++) {
         weir_job_tm_lost(d->jobs[i], tm_take->info.id, why, d->now);
     }
-    weir_tm_destroy(tm_take);
+    weir_tm_entry_destroy(tm_take);
     d->dirty = true;
 }
 
@@ -236,7 +236,7 @@ static void count_used_slots(struct weir_dispatcher *d)
         char *const *tm_ids = NULL;
         uint32_t nslots = weir_job_held_slots(d->jobs[i], &tm_ids);
         for (uint32_t s = 0; s < nslots; s++) {
-            struct weir_tm *tm = weir_tm_registry_find(d->tms, tm_ids[s]);
+            struct weir_tm_entry *tm = weir_tm_registry_find(d->tms, tm_ids[s]);
             if (tm != NULL) {
                 tm->slots_used++;
             }
@@ -248,7 +248,7 @@ static void enumerate_sources(struct weir_dispatcher *d, struct weir_job *job)
 {
     uint32_t vertex = 0;
     while (weir_tm_registry_count(d->tms) > 0 && weir_job_wants_enumeration(job, d->now, &vertex)) {
-        const struct weir_tm *tm = weir_tm_registry_at(d->tms, vertex % weir_tm_registry_count(d->tms));
+        const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, vertex % weir_tm_registry_count(d->tms));
         weir_job_enumerate(job, vertex, tm->info.id);
     }
 }
@@ -263,7 +263,7 @@ static void place_job(struct weir_dispatcher *d, struct weir_job *job, uint32_t 
     uint64_t total = 0;
     uint64_t available = 0;
     for (uint32_t i = 0; i < ntms; i++) {
-        const struct weir_tm *tm = weir_tm_registry_at(d->tms, i);
+        const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, i);
         tms[i] = (struct weir_placement_tm){.slots = tm->info.slots, .used = tm->slots_used};
         total += tm->info.slots;
         available += tm->slots_used < tm->info.slots ? tm->info.slots - tm->slots_used : 0;
@@ -289,7 +289,7 @@ static void settle(struct weir_dispatcher *d)
 {
     while (d->nexpelled > 0) {
         char *tm_id = d->expelled[--d->nexpelled];
-        struct weir_tm *tm = weir_tm_registry_remove(d->tms, tm_id, true);
+        struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, tm_id, true);
         if (tm != NULL) {
             lose_tm(d, tm, "it did not end its tasks when told to");
         }
@@ -411,9 +411,9 @@ void weir_dispatcher_leadership(struct weir_dispatcher *d, bool leader, uint64_t
     }
     d->nproposals = 0;
     while (weir_tm_registry_count(d->tms) > 0) {
-        struct weir_tm *tm = weir_tm_registry_remove(d->tms, weir_tm_registry_at(d->tms, 0)->info.id, false);
+        struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, weir_tm_registry_at(d->tms, 0)->info.id, false);
         weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm->info.id);
-        weir_tm_destroy(tm);
+        weir_tm_entry_destroy(tm);
     }
     if (leader) {
         weir_assert(epoch > weir_meta_epoch(d->meta));
@@ -508,7 +508,7 @@ enum weir_rc weir_dispatcher_register(struct weir_dispatcher *d, const struct we
                                       uint32_t nreports, struct weir_now now, bool *out_new, struct weir_error *err)
 {
     d->now = now;
-    struct weir_tm *tm = NULL;
+    struct weir_tm_entry *tm = NULL;
     bool added = false;
     enum weir_rc rc = check_leading(d, err);
     if (rc == WEIR_OK) {
@@ -684,7 +684,7 @@ void weir_dispatcher_tick(struct weir_dispatcher *d, struct weir_now now)
         return;
     }
     const char *why = NULL;
-    for (struct weir_tm *tm = weir_tm_registry_take_lost(d->tms, now.mono_ms, &why); tm != NULL;
+    for (struct weir_tm_entry *tm = weir_tm_registry_take_lost(d->tms, now.mono_ms, &why); tm != NULL;
          tm = weir_tm_registry_take_lost(d->tms, now.mono_ms, &why)) {
         lose_tm(d, tm, why);
     }

@@ -13,7 +13,7 @@ GEN := $(BUILD)/gen
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wswitch-enum -Wundef -Wvla -Wcast-qual \
         -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wlogical-op -Wnull-dereference -Werror
 HARDEN := -fstack-protector-strong -fPIE
-CFLAGS_ALL := -std=gnu11 -g $(OPT) -march=$(MARCH) -fno-strict-aliasing -pthread -D_GNU_SOURCE -I. -I$(GEN) $(HARDEN) $(SANITIZE) $(DEFINES)
+CFLAGS_ALL := -std=gnu11 -g $(OPT) -march=$(MARCH) -fno-strict-aliasing -pthread -D_GNU_SOURCE -I. -isystem $(GEN) $(HARDEN) $(SANITIZE) $(DEFINES)
 LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now $(SANITIZE)
 # Only what links: which file may include which of these is written in tests/tidy/layers.txt.
 LIBS_COMMON := -lyaml -ljansson -lmicrohttpd -lcurl -lnng -lprotobuf-c -lxxhash -lm

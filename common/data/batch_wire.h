@@ -1,7 +1,7 @@
 /*
  * A batch as bytes: what travels between TaskManagers and lies in logs. Version 1, little endian, CRC32C over the whole.
  *
- *   u32 magic "WBT1" | u16 version | u16 flags (1: row kinds) | u32 body bytes | u32 crc32c of the body |
+ *   u32 magic "WBT1" | u16 version | u16 flags (1: row kinds) | u32 body bytes | u32 crc32c of all other bytes |
  *   body: u32 rows | u32 columns | per column: u8 type id | u8 flags (1: has validity) | validity bitmap | values:
  *         fixed width: rows * width bytes; BOOLEAN: bitmap; strings: u32 total bytes, rows * u32 lengths, bytes
  *         | row kinds: rows bytes

@@ -11,6 +11,7 @@ struct weir_channel {
     struct weir_spsc *ring; /* batches as they are; control elements as heap structs with the low bit set */
     uint64_t bytes_max;
     _Atomic uint64_t queued_bytes;
+    _Atomic uint32_t queued_batches;
     _Atomic bool producer_waits;
     _Atomic bool producer_gone;
     _Atomic bool consumer_gone;
@@ -89,6 +90,16 @@ bool weir_channel_has_room(struct weir_channel *channel)
     return room_for_batch(channel);
 }
 
+void weir_channel_wake_on_pop(struct weir_channel *channel)
+{
+    atomic_store(&channel->producer_waits, true);
+}
+
+uint32_t weir_channel_queued_batches(const struct weir_channel *channel)
+{
+    return atomic_load(&channel->queued_batches);
+}
+
 bool weir_channel_push(struct weir_channel *channel, struct weir_element element)
 {
     weir_assert(element.kind != WEIR_ELEMENT_NONE);
@@ -99,6 +110,7 @@ bool weir_channel_push(struct weir_channel *channel, struct weir_element element
     void *packed = pack(element);
     if (element.kind == WEIR_ELEMENT_BATCH) {
         atomic_fetch_add(&channel->queued_bytes, weir_batch_bytes(element.batch));
+        atomic_fetch_add(&channel->queued_batches, 1);
     }
     if (!weir_spsc_push(channel->ring, packed)) {
         weir_assert(element.kind != WEIR_ELEMENT_BATCH); /* has_room keeps the reserve free */
@@ -119,6 +131,7 @@ struct weir_element weir_channel_pop(struct weir_channel *channel)
     struct weir_element element = unpack(packed);
     if (element.kind == WEIR_ELEMENT_BATCH) {
         atomic_fetch_sub(&channel->queued_bytes, weir_batch_bytes(element.batch));
+        atomic_fetch_sub(&channel->queued_batches, 1);
     }
     if (atomic_load(&channel->producer_waits) && atomic_exchange(&channel->producer_waits, false)) {
         call_wake(channel->producer);

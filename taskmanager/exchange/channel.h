@@ -56,6 +56,10 @@ bool weir_channel_has_room(struct weir_channel *channel);
 /* Appends; takes the batch's reference. Batches: only when has_room. Control: false when even the reserve is full (try again later). */
 bool weir_channel_push(struct weir_channel *channel, struct weir_element element);
 
+/* Wakes the producer at the next pop, whether or not there is room; and how many batches are queued. For the link layer's credit. */
+void weir_channel_wake_on_pop(struct weir_channel *channel);
+uint32_t weir_channel_queued_batches(const struct weir_channel *channel);
+
 /* The producer will push no more; without END before it the consumer sees CLOSED. Frees its end. Accepts NULL. */
 void weir_channel_release_producer(struct weir_channel *channel);
 

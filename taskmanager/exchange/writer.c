@@ -3,19 +3,11 @@
 #include "common/base/assert.h"
 #include "common/base/vec.h"
 #include "common/data/rowkey.h"
-
-/* One channel with what it could not take yet. */
-struct outlet {
-    struct weir_channel *channel;
-    struct weir_element *kept; /* FIFO: kept[kept_head .. kept_len) */
-    size_t kept_head;
-    size_t kept_len;
-    size_t kept_cap;
-};
+#include "taskmanager/exchange/outlet.h"
 
 struct out_edge {
     const struct weir_edge *edge;
-    struct outlet *outlets;
+    struct weir_outlet *outlets;
     uint32_t count;
     uint32_t next; /* REBALANCE */
 };
@@ -41,15 +33,6 @@ struct weir_writer *weir_writer_create(uint32_t max_parallelism, uint32_t subtas
     return writer;
 }
 
-static void fini_outlet(struct outlet *outlet)
-{
-    for (size_t i = outlet->kept_head; i < outlet->kept_len; i++) {
-        weir_batch_unref(outlet->kept[i].batch);
-    }
-    weir_free(outlet->kept);
-    weir_channel_release_producer(outlet->channel);
-}
-
 void weir_writer_destroy(struct weir_writer *writer)
 {
     if (writer == NULL) {
@@ -57,7 +40,7 @@ void weir_writer_destroy(struct weir_writer *writer)
     }
     for (size_t e = 0; e < writer->nedges; e++) {
         for (uint32_t i = 0; i < writer->edges[e].count; i++) {
-            fini_outlet(&writer->edges[e].outlets[i]);
+            weir_outlet_fini(&writer->edges[e].outlets[i]);
         }
         weir_free(writer->edges[e].outlets);
     }
@@ -79,51 +62,13 @@ void weir_writer_add_edge_take(struct weir_writer *writer, const struct weir_edg
         .next = writer->subtask % count,
     };
     for (uint32_t i = 0; i < count; i++) {
-        out->outlets[i].channel = channels[i];
+        weir_outlet_init_take(&out->outlets[i], channels[i]);
     }
 }
 
-/* Sends kept elements while there is room; whether all are out. */
-static bool drain_outlet(struct outlet *outlet)
+static void send_batch_take(struct weir_outlet *outlet, struct weir_batch *batch)
 {
-    while (outlet->kept_head < outlet->kept_len) {
-        struct weir_element *element = &outlet->kept[outlet->kept_head];
-        if (element->kind == WEIR_ELEMENT_BATCH && !weir_channel_has_room(outlet->channel)) {
-            return false;
-        }
-        if (!weir_channel_push(outlet->channel, *element)) {
-            return false;
-        }
-        outlet->kept_head++;
-    }
-    outlet->kept_head = 0;
-    outlet->kept_len = 0;
-    return true;
-}
-
-static void keep(struct outlet *outlet, struct weir_element element)
-{
-    if (element.kind == WEIR_ELEMENT_WATERMARK && outlet->kept_len > outlet->kept_head &&
-        outlet->kept[outlet->kept_len - 1].kind == WEIR_ELEMENT_WATERMARK) {
-        outlet->kept[outlet->kept_len - 1] = element;
-        return;
-    }
-    outlet->kept = weir_vec_grow(outlet->kept, &outlet->kept_cap, sizeof(*outlet->kept), outlet->kept_len + 1);
-    outlet->kept[outlet->kept_len++] = element;
-}
-
-static void send(struct outlet *outlet, struct weir_element element)
-{
-    bool clear = drain_outlet(outlet);
-    if (!clear || (element.kind == WEIR_ELEMENT_BATCH && !weir_channel_has_room(outlet->channel)) ||
-        !weir_channel_push(outlet->channel, element)) {
-        keep(outlet, element);
-    }
-}
-
-static void send_batch_take(struct outlet *outlet, struct weir_batch *batch)
-{
-    send(outlet, (struct weir_element){.kind = WEIR_ELEMENT_BATCH, .batch = batch});
+    weir_outlet_send(outlet, (struct weir_element){.kind = WEIR_ELEMENT_BATCH, .batch = batch});
 }
 
 /* Splits the batch by key group owner: a counting sort of row indices, then one gathered batch a channel. */
@@ -202,7 +147,7 @@ void weir_writer_broadcast(struct weir_writer *writer, struct weir_element eleme
     weir_assert(element.kind != WEIR_ELEMENT_BATCH);
     for (size_t e = 0; e < writer->nedges; e++) {
         for (uint32_t i = 0; i < writer->edges[e].count; i++) {
-            send(&writer->edges[e].outlets[i], element);
+            weir_outlet_send(&writer->edges[e].outlets[i], element);
         }
     }
 }
@@ -212,7 +157,7 @@ bool weir_writer_drained(struct weir_writer *writer)
     bool drained = true;
     for (size_t e = 0; e < writer->nedges; e++) {
         for (uint32_t i = 0; i < writer->edges[e].count; i++) {
-            drained &= drain_outlet(&writer->edges[e].outlets[i]);
+            drained &= weir_outlet_drain(&writer->edges[e].outlets[i]);
         }
     }
     return drained;

@@ -120,7 +120,7 @@ $(GEN)/suites.c: $(TESTS) Makefile
 	   echo 'Suite *(*const weir_unit_suites[])(void) = {'; \
 	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@
 
-$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(BUILD)/obj/tests/lib/unit.o $(if $(wildcard $(SRC_TIDY)),$(BUILD)/obj/$(SRC_TIDY:.c=.o)) \
+$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib)) $(if $(wildcard $(SRC_TIDY)),$(BUILD)/obj/$(SRC_TIDY:.c=.o)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM)

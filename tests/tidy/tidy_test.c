@@ -119,9 +119,9 @@ END_TEST
 
 START_TEST(mutable_static_data)
 {
-    check_report("low/y_test.c:1: static: mutable static data: it belongs into a struct that someone owns\n"
-                 "low/y_test.c:2: static: mutable static data: it belongs into a struct that someone owns\n",
-                 {"low/y_test.c", "static int counter;\n    static struct x *last = NULL;\nstatic const int a = 1;\n"
+    check_report("low/bare.c:1: static: mutable static data: it belongs into a struct that someone owns\n"
+                 "low/bare.c:2: static: mutable static data: it belongs into a struct that someone owns\n",
+                 {"low/bare.c", "static int counter;\n    static struct x *last = NULL;\nstatic const int a = 1;\n"
                                   "static int f(void)\nstatic const char *const t[] = {\"a\"};\n"});
 }
 END_TEST

@@ -461,8 +461,8 @@ void weir_batch_builder_fini(struct weir_batch_builder *builder)
     *builder = (struct weir_batch_builder){0};
 }
 
-/* Takes the first `used` bytes out of *held, which is afterwards full of `fill` again. A buffer that is mostly empty (a batch flushed
- * early) is copied, so that a batch of one row does not hold on to room for thousands. */
+/* Takes the first `used` bytes out of *held, which is afterwards full of `fill` again. A buffer that is mostly empty (a batch
+ * flushed early) is copied, so that a batch of one row does not hold on to room for thousands. */
 static struct weir_buffer *take_used(struct weir_buffer **held, size_t used, uint8_t fill, struct weir_mem *mem)
 {
     struct weir_buffer *old = *held;

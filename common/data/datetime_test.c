@@ -33,10 +33,11 @@ START_TEST(every_day_follows_the_one_before)
     int32_t month = 1;
     int32_t day = 1;
     int64_t days = weir_days_from_civil(year, month, day);
+    unsigned wrong = 0; /* counted, since millions of assertions take Check seconds */
     for (; year < 2801; days++) {
         struct weir_civil civil = weir_civil_from_micros(days * 86400000000);
-        ck_assert(civil.year == year && civil.month == month && civil.day == day);
-        ck_assert_int_eq(weir_days_from_civil(year, month, day), days);
+        wrong += civil.year != year || civil.month != month || civil.day != day;
+        wrong += weir_days_from_civil(year, month, day) != days;
         static const int32_t lens[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
         bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
         if (++day > lens[month - 1] + (month == 2 && leap)) {
@@ -45,6 +46,7 @@ START_TEST(every_day_follows_the_one_before)
             year += month == 1;
         }
     }
+    ck_assert_uint_eq(wrong, 0);
 }
 END_TEST
 

@@ -189,10 +189,10 @@ static void digits_by_trial(struct decimal_digits *digits, double value, int fro
 }
 
 /*
- * Most doubles of this world are short decimals: m / 10^k with m < 10^15. The smallest k for which m = round(value * 10^k) divided by
- * 10^k gives value is the answer: the division of two exact doubles is correctly rounded, so it is what reading the text gives, and
- * decimals of at most 15 digits are told apart by doubles, so there is no other as short. The product is off by at most 2^-52 of
- * itself, which sorts out most k before the division.
+ * Most doubles of this world are short decimals: m / 10^k with m < 10^15. The smallest k for which m = round(value * 10^k)
+ * divided by 10^k gives value is the answer: the division of two exact doubles is correctly rounded, so it is what reading the
+ * text gives, and decimals of at most 15 digits are told apart by doubles, so there is no other as short. The product is off by
+ * at most 2^-52 of itself, which sorts out most k before the division.
  */
 static bool short_double_digits(struct decimal_digits *digits, double value)
 {
@@ -224,9 +224,9 @@ uint32_t weir_f64_write(double value, char out[WEIR_NUMBER_TEXT_MAX])
     return put_java(&digits, value < 0, out);
 }
 
-/* The same for floats of plain notation, where value * 10^k is exact in double precision (24 + 28 bits), so m is the nearest. A decimal
- * clearly within half a unit in the last place reads back, one clearly beyond does not; in between trial decides, not a second
- * rounding. The gap below a power of two is half as wide. */
+/* The same for floats of plain notation, where value * 10^k is exact in double precision (24 + 28 bits), so m is the nearest.
+ * A decimal clearly within half a unit in the last place reads back, one clearly beyond does not; in between trial decides, not a
+ * second rounding. The gap below a power of two is half as wide. */
 static bool short_float_digits(struct decimal_digits *digits, float value)
 {
     double exact = value;

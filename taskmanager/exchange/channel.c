@@ -77,6 +77,9 @@ static struct weir_element unpack(void *packed)
 
 static bool room_for_batch(const struct weir_channel *channel)
 {
+    if (atomic_load_explicit(&channel->consumer_gone, memory_order_acquire)) {
+        return true; /* what is pushed goes nowhere */
+    }
     return atomic_load(&channel->queued_bytes) < channel->bytes_max && weir_spsc_size(channel->ring) < SLOTS - CONTROL_RESERVE;
 }
 

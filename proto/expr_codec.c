@@ -4,8 +4,8 @@
 #include "common/base/limits.h"
 #include "proto/schema_codec.h"
 
-/* Binding adds at most a cast to each level and to each node of what was parsed, and a coercion on top. */
-enum { DEPTH_MAX = 2 * WEIR_EXPR_DEPTH_MAX + 16, NODES_MAX = 4 * WEIR_EXPR_NODES_MAX };
+/* Binding adds casts to what was parsed; weir_expr_resolve has the same limits. */
+enum { DEPTH_MAX = 4 * WEIR_EXPR_DEPTH_MAX, NODES_MAX = 4 * WEIR_EXPR_NODES_MAX };
 
 static size_t count_nodes(const struct weir_expr *expr)
 {

@@ -6,7 +6,7 @@
 
 #include <ctype.h>
 
-enum { VERTEX_ID_DIGITS = 32, SLICES_PER_WINDOW_MAX = 100000 };
+enum { VERTEX_ID_DIGITS = 32 };
 
 struct weir_jobgraph *weir_jobgraph_create(void)
 {
@@ -161,16 +161,6 @@ static enum weir_rc check_calc(const struct weir_opspec *op, struct weir_error *
     return WEIR_OK;
 }
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static enum weir_rc check_window(const struct weir_opspec *op, struct weir_error *err)
 {
     const struct weir_window_spec *window = &op->u.agg.window;
@@ -179,7 +169,7 @@ static enum weir_rc check_window(const struct weir_opspec *op, struct weir_error
         (window->kind == WEIR_WINDOW_TUMBLE && window->slide_ms != window->size_ms)) {
         return bad(err, op, "its window's size or slide is not possible");
     }
-    if (window->size_ms / gcd(window->size_ms, window->slide_ms) > SLICES_PER_WINDOW_MAX) {
+    if (window->size_ms / weir_window_slice_ms(window) > WEIR_WINDOW_SLICES_MAX) {
         return bad(err, op, "its window has too many slices");
     }
     if (!is_timestamp(op->u.agg.raw_input, window->time_column)) {

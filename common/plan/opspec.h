@@ -93,6 +93,11 @@ struct weir_opspec {
     } u;
 };
 
+enum { WEIR_WINDOW_SLICES_MAX = 100000 }; /* of one window */
+
+/* Length of the slices that the window's state is shared by: the greatest common divisor of size and slide (both > 0). */
+int64_t weir_window_slice_ms(const struct weir_window_spec *window);
+
 /* The option's value, or NULL when the table does not set it. */
 const char *weir_table_option(const struct weir_table_spec *table, const char *key);
 

@@ -9,7 +9,6 @@
 #include "jobmanager/ha/file_log.h"
 #include "jobmanager/jm_internal.h"
 #include "proto/methods.h"
-#include "proto/plan_codec.h"
 
 enum {
     MAILS_MAX = 65536,
@@ -215,7 +214,7 @@ static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
                                                                               .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                                               .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
                                                                               .log_sink = jm->options.sink,
-                                                                              .decode = weir_plan_decode});
+                                                                              .decode = jm->options.decode});
     enum weir_rc rc = weir_dir_lock_open(dir, &jm->lock, err);
     if (rc != WEIR_OK) {
         return rc;

@@ -17,6 +17,8 @@ struct weir_jm_options {
     const struct weir_log *log;
     const struct weir_clock *clock;
     struct weir_fs *fs;
+    /* Job graphs of the cluster log: weir_plan_decode, but in tests. */
+    enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);
 };
 
 /* Checks the machine, locks the data directory, replays the cluster log, becomes leader and listens: the caller is the mailbox thread from

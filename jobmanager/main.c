@@ -6,6 +6,7 @@
 #include "common/fs/fs_local.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/rest/rest_server.h"
+#include "proto/plan_codec.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -154,7 +155,9 @@ int main(int argc, char **argv)
         struct weir_log *log = weir_log_bind(root, "daemon", "jobmanager");
         struct weir_fs *fs = weir_fs_local_create();
         check_files(log);
-        code = serve(&(struct weir_jm_options){.config = config, .sink = sink, .log = log, .clock = weir_clock_real(), .fs = fs}, log, signal_fd);
+        const struct weir_jm_options options = {
+            .config = config, .sink = sink, .log = log, .clock = weir_clock_real(), .fs = fs, .decode = weir_plan_decode};
+        code = serve(&options, log, signal_fd);
         weir_fs_local_destroy(fs);
         weir_log_destroy(log);
         weir_log_destroy(root);

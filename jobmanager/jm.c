@@ -1,0 +1,363 @@
+#include "jobmanager/jm.h"
+
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+#include "jobmanager/ha/file_log.h"
+#include "jobmanager/jm_internal.h"
+#include "proto/methods.h"
+
+enum {
+    MAILS_MAX = 65536,
+    MAILS_PER_ROUND = 256,
+    POOL_THREADS = 2,
+    POOL_JOBS_MAX = 4096,
+    DISK_FREE_BYTES_MIN = 64 << 20,
+};
+
+struct weir_now weir__jm_now(const struct weir_jm *jm)
+{
+    return (struct weir_now){.mono_ms = weir_clock_mono_ms(jm->options.clock), .wall_ms = weir_clock_wall_ms(jm->options.clock)};
+}
+
+/* --- the pool as the cluster log's executor --------------------------------------------------------------------------- */
+static void pool_run(void *ctx)
+{
+    struct weir_work *work = ctx;
+    work->run(work);
+}
+
+static void pool_done(void *ctx)
+{
+    struct weir_work *work = ctx;
+    work->in_flight = false;
+    work->done(work);
+}
+
+/* The mailbox is closed: nobody hears of the end. */
+static void pool_drop(void *ctx)
+{
+    ((struct weir_work *)ctx)->in_flight = false;
+}
+
+static void executor_submit(struct weir_executor *executor, struct weir_work *work)
+{
+    struct weir_jm *jm = (struct weir_jm *)((uintptr_t)executor - offsetof(struct weir_jm, executor));
+    struct weir_pool_job job = {.run = pool_run, .done = pool_done, .drop = pool_drop, .ctx = work};
+    if (weir_pool_submit(jm->pool, job, jm->mailbox) != WEIR_OK) {
+        weir_assert(jm->deferred == NULL); /* the log has one work in flight, and nobody else submits here */
+        jm->deferred = work;               /* full: again in the next round */
+    }
+}
+
+static void submit_deferred(struct weir_jm *jm)
+{
+    struct weir_work *work = jm->deferred;
+    if (work != NULL) {
+        jm->deferred = NULL;
+        executor_submit(&jm->executor, work);
+    }
+}
+
+/* --- the cluster log's listener --------------------------------------------------------------------------------------- */
+static enum weir_rc on_apply(void *ctx, uint64_t index, struct weir_slice entry, struct weir_error *err)
+{
+    struct weir_jm *jm = ctx;
+    (void)index;
+    return weir_dispatcher_apply(jm->dispatcher, entry, weir__jm_now(jm), err);
+}
+
+static void on_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err)
+{
+    struct weir_jm *jm = ctx;
+    weir_dispatcher_outcome(jm->dispatcher, proposal, outcome, err, weir__jm_now(jm));
+}
+
+static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
+{
+    struct weir_jm *jm = ctx;
+    weir_dispatcher_leadership(jm->dispatcher, leader, epoch, weir__jm_now(jm));
+    if (!leader) {
+        jm->failed = true;
+        jm->failure = *err;
+    }
+}
+
+static void on_snapshot_take(void *ctx, struct weir_buf *out)
+{
+    const struct weir_jm *jm = ctx;
+    weir_dispatcher_snapshot(jm->dispatcher, out);
+}
+
+static enum weir_rc on_snapshot_restore(void *ctx, struct weir_slice snapshot, struct weir_error *err)
+{
+    struct weir_jm *jm = ctx;
+    return weir_dispatcher_restore(jm->dispatcher, snapshot, err);
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------------- */
+void weir__jm_run_effects(struct weir_jm *jm)
+{
+    struct weir_effects *effects = weir_dispatcher_effects(jm->dispatcher);
+    for (struct weir_effect *effect = weir_effects_take(effects); effect != NULL; effect = weir_effects_take(effects)) {
+        switch (effect->kind) {
+        case WEIR_EFFECT_PROPOSE:
+            weir_cluster_log_propose(jm->log, effect->proposal, weir_buf_slice(&effect->bytes));
+            break;
+        case WEIR_EFFECT_ENUMERATE:
+        case WEIR_EFFECT_DEPLOY:
+        case WEIR_EFFECT_CANCEL:
+            weir__jm_order(jm, effect);
+            break;
+        case WEIR_EFFECT_TM_LOST:
+            weir__jm_link_drop(jm, effect->tm_id);
+            break;
+        case WEIR_EFFECT_ANSWER:
+            effect->done(effect->ctx, effect->err.rc, &effect->err);
+            break;
+        }
+        weir_effect_destroy(effect);
+    }
+}
+
+/* After each mail its effects, so that none is carried out against a later state. */
+static void run_mails(struct weir_jm *jm)
+{
+    weir_owner_assert(&jm->owner);
+    for (int i = 0; i < MAILS_PER_ROUND && weir_mailbox_run(jm->mailbox, 1) > 0; i++) {
+        weir__jm_run_effects(jm);
+    }
+    submit_deferred(jm);
+}
+
+static void work(struct weir_jm *jm)
+{
+    run_mails(jm);
+    struct weir_now now = weir__jm_now(jm);
+    if (weir_dispatcher_deadline_ms(jm->dispatcher, now) <= now.mono_ms) {
+        weir_dispatcher_tick(jm->dispatcher, now);
+    }
+    weir__jm_run_effects(jm);
+}
+
+static void sleep_for_mail(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
+{
+    weir_waker_prepare(jm->waker);
+    if (!weir_mailbox_empty(jm->mailbox)) {
+        weir_waker_cancel(jm->waker);
+        return;
+    }
+    int64_t now_ms = weir_clock_mono_ms(jm->options.clock);
+    if (jm->deferred != NULL) {
+        until_ms = now_ms + 1; /* the pool is full: look again soon */
+    }
+    weir_waker_wait(jm->waker, until_ms == INT64_MAX ? -1 : until_ms <= now_ms ? 0 : until_ms - now_ms, fd, fd == NULL ? 0 : 1);
+}
+
+static void sleep_until_work(struct weir_jm *jm, struct pollfd *fd)
+{
+    sleep_for_mail(jm, fd, weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)));
+}
+
+/* --- start-up --------------------------------------------------------------------------------------------------------- */
+static enum weir_rc check_address(const struct weir_config *config, enum weir_config_key key, struct weir_error *err)
+{
+    const char *host = weir_config_string(config, key);
+    bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+    if (!loopback && !weir_config_bool(config, WEIR_CFG_INSECURE)) {
+        return weir_error_set(err, WEIR_INVALID,
+                              "%s is %s: a daemon listens beyond loopback only with TLS; use a loopback address, or --insecure if the network is "
+                              "trusted",
+                              weir_config_name(key), host);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_rc check_disk(const char *dir, struct weir_error *err)
+{
+    struct statvfs fs;
+    if (access(dir, W_OK | X_OK) != 0) {
+        return weir_error_set(err, WEIR_IO, "jobmanager.data.dir %s may not be written by this user: change its owner or set another", dir);
+    }
+    if (statvfs(dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_FREE_BYTES_MIN) {
+        return weir_error_set(err, WEIR_RESOURCE, "jobmanager.data.dir %s has %llu MiB free, at least %d are needed: make room or set another", dir,
+                              (unsigned long long)((uint64_t)fs.f_bavail * fs.f_frsize >> 20), DISK_FREE_BYTES_MIN >> 20);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_rc check_machine(const struct weir_jm_options *options, struct weir_error *err)
+{
+    const char *dir = weir_config_string(options->config, WEIR_CFG_JM_DATA_DIR);
+    enum weir_rc rc = check_address(options->config, WEIR_CFG_JM_RPC_ADDRESS, err);
+    rc = rc == WEIR_OK ? check_address(options->config, WEIR_CFG_REST_ADDRESS, err) : rc;
+    if (rc == WEIR_OK) {
+        rc = weir_fs_mkdirs(options->fs, dir, err);
+        if (rc != WEIR_OK) {
+            (void)weir_error_prefix(err, "jobmanager.data.dir (create it, or set another)");
+        }
+    }
+    return rc == WEIR_OK ? check_disk(dir, err) : rc;
+}
+
+static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
+{
+    const struct weir_config *config = jm->options.config;
+    const char *dir = weir_config_string(config, WEIR_CFG_JM_DATA_DIR);
+    char node[64];
+    (void)snprintf(node, sizeof(node), "pid %d", (int)getpid());
+    jm->dispatcher = weir_dispatcher_create(&(struct weir_dispatcher_options){.node = node,
+                                                                              .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
+                                                                              .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
+                                                                              .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
+                                                                              .log_sink = jm->options.sink,
+                                                                              .decode = jm->options.decode});
+    enum weir_rc rc = weir_dir_lock_open(dir, &jm->lock, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_file_log_options options = {.fs = jm->options.fs,
+                                                  .dir = dir,
+                                                  .executor = &jm->executor,
+                                                  .log = jm->options.log,
+                                                  .listener = {.ctx = jm,
+                                                               .apply = on_apply,
+                                                               .outcome = on_outcome,
+                                                               .leadership = on_leadership,
+                                                               .snapshot_take = on_snapshot_take,
+                                                               .snapshot_restore = on_snapshot_restore}};
+    rc = weir_file_log_open(&options, &jm->log, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    weir_file_log_start(jm->log);
+    weir__jm_run_effects(jm);
+    while (!weir_dispatcher_leading(jm->dispatcher) && !jm->failed) {
+        work(jm);
+        if (!weir_dispatcher_leading(jm->dispatcher)) {
+            sleep_until_work(jm, NULL);
+        }
+    }
+    if (jm->failed) {
+        *err = jm->failure;
+        return err->rc;
+    }
+    return WEIR_OK;
+}
+
+static enum weir_rc listen_for_tms(struct weir_jm *jm, struct weir_error *err)
+{
+    const struct weir_config *config = jm->options.config;
+    char address[300];
+    (void)snprintf(address, sizeof(address), "tcp://%s:%lld", weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS),
+                   (long long)weir_config_int(config, WEIR_CFG_JM_RPC_PORT));
+    const struct weir_rpc_server_options options = {.address = address,
+                                                    .cluster_id = weir_config_string(config, WEIR_CFG_CLUSTER_ID),
+                                                    .role = WEIR_ROLE_JOBMANAGER,
+                                                    .name = "jobmanager",
+                                                    .protocol_version = WEIR_PROTOCOL_VERSION,
+                                                    .log = jm->options.log};
+    const struct weir_rpc_server_callbacks callbacks = {.on_request = weir__jm_on_request, .on_peer_closed = weir__jm_on_peer_closed};
+    enum weir_rc rc = weir_rpc_server_create(&options, &callbacks, jm, &jm->server, err);
+    if (rc == WEIR_EXISTS) {
+        (void)weir_error_prefix(err, "jobmanager.rpc.port is in use (stop what uses it, or set another; 0 lets the kernel choose)");
+    }
+    return rc;
+}
+
+enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_jm **out_jm, struct weir_error *err)
+{
+    enum weir_rc rc = check_machine(options, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    struct weir_jm *jm = weir_calloc(1, sizeof(*jm));
+    jm->options = *options;
+    weir_owner_take(&jm->owner);
+    jm->links = weir_hmap_create(0);
+    jm->executor.submit = executor_submit;
+    rc = weir_waker_create(&jm->waker, err);
+    if (rc == WEIR_OK) {
+        jm->mailbox = weir_mailbox_create(MAILS_MAX, jm->waker);
+        const struct weir_pool_options pool = {.name = "weir-io", .threads = POOL_THREADS, .jobs_max = POOL_JOBS_MAX};
+        rc = weir_pool_create(&pool, &jm->pool, err);
+    }
+    rc = rc == WEIR_OK ? open_log(jm, err) : rc;
+    rc = rc == WEIR_OK ? listen_for_tms(jm, err) : rc;
+    if (rc != WEIR_OK) {
+        weir_jm_destroy(jm);
+        return rc;
+    }
+    *out_jm = jm;
+    return WEIR_OK;
+}
+
+uint16_t weir_jm_rpc_port(const struct weir_jm *jm)
+{
+    return weir_rpc_server_port(jm->server);
+}
+
+/* --- running and leaving ---------------------------------------------------------------------------------------------- */
+/* Lets what is under way end, answers what cannot be, and closes the mailbox. Time stands still for the dispatcher: it would take the silence
+ * for the loss of every TaskManager. */
+static void leave(struct weir_jm *jm)
+{
+    int64_t deadline_ms = weir_clock_mono_ms(jm->options.clock) + weir_config_int(jm->options.config, WEIR_CFG_SHUTDOWN_TIMEOUT);
+    jm->stopping = true;
+    weir_rpc_server_stop(jm->server);
+    weir__jm_links_stop(jm);
+    while ((jm->calls > 0 || (jm->log != NULL && weir_file_log_busy(jm->log))) && weir_clock_mono_ms(jm->options.clock) < deadline_ms) {
+        run_mails(jm);
+        if (jm->calls > 0 || weir_file_log_busy(jm->log)) {
+            sleep_for_mail(jm, NULL, deadline_ms);
+        }
+    }
+    if (!jm->failed) { /* answers every command still open: its outcome is unknown */
+        weir_dispatcher_leadership(jm->dispatcher, false, 0, weir__jm_now(jm));
+    }
+    weir__jm_run_effects(jm);
+    weir_mailbox_close(jm->mailbox);
+}
+
+enum weir_rc weir_jm_run(struct weir_jm *jm, int signal_fd, struct weir_error *err)
+{
+    struct pollfd fd = {.fd = signal_fd, .events = POLLIN};
+    while (!jm->failed && fd.revents == 0) {
+        work(jm);
+        sleep_until_work(jm, &fd);
+    }
+    weir_log(jm->options.log, WEIR_LOG_INFO, "stopping", "jobs", WEIR_LOG_INT(weir_dispatcher_job_count(jm->dispatcher)), NULL);
+    leave(jm);
+    if (jm->failed) {
+        *err = jm->failure;
+        return err->rc;
+    }
+    return WEIR_OK;
+}
+
+void weir_jm_destroy(struct weir_jm *jm)
+{
+    if (jm == NULL) {
+        return;
+    }
+    jm->stopping = true;
+    weir_rpc_server_destroy(jm->server);
+    weir__jm_links_destroy(jm);
+    if (jm->mailbox != NULL) {
+        weir_mailbox_close(jm->mailbox);
+    }
+    if (jm->deferred != NULL) {
+        jm->deferred->in_flight = false;
+    }
+    weir_pool_destroy(jm->pool); /* waits for an fsync under way, whose end nobody hears */
+    weir_cluster_log_destroy(jm->log);
+    weir_dispatcher_destroy(jm->dispatcher);
+    weir_dir_lock_close(jm->lock);
+    weir_hmap_destroy(jm->links);
+    weir_mailbox_destroy(jm->mailbox);
+    weir_waker_destroy(jm->waker);
+    weir_free(jm);
+}

@@ -1,0 +1,236 @@
+/* Requests of TaskManagers, from the wire to the dispatcher. */
+#include "common/base/arena.h"
+#include "common/base/mem.h"
+#include "jobmanager/jm_internal.h"
+#include "proto/control.pb-c.h"
+#include "proto/methods.h"
+#include "proto/pb.h"
+
+/* A request, or a closed connection, on its way to the mailbox thread. */
+struct inbound {
+    struct weir_jm *jm;
+    struct weir_rpc_request *request; /* NULL: closed */
+    uint64_t peer;
+};
+
+static void reply_error(struct weir_rpc_request *request, const struct weir_error *err)
+{
+    weir_rpc_reply(request, err->rc, weir_slice_str(err->text));
+}
+
+static void reply_message(struct weir_rpc_request *request, const ProtobufCMessage *message)
+{
+    struct weir_buf body = {0};
+    weir_pb_encode(message, &body);
+    weir_rpc_reply(request, WEIR_OK, weir_buf_slice(&body));
+    weir_buf_fini(&body);
+}
+
+/* --- reports ---------------------------------------------------------------------------------------------------------- */
+static enum weir_task_state task_state(Weir__Control__TaskState state)
+{
+    switch (state) {
+    case WEIR__CONTROL__TASK_STATE__TASK_CREATED: return WEIR_TASK_SCHEDULED;
+    case WEIR__CONTROL__TASK_STATE__TASK_DEPLOYING: return WEIR_TASK_DEPLOYING;
+    case WEIR__CONTROL__TASK_STATE__TASK_INITIALIZING: return WEIR_TASK_INITIALIZING;
+    case WEIR__CONTROL__TASK_STATE__TASK_RUNNING: return WEIR_TASK_RUNNING;
+    case WEIR__CONTROL__TASK_STATE__TASK_FINISHED: return WEIR_TASK_FINISHED;
+    case WEIR__CONTROL__TASK_STATE__TASK_CANCELING: return WEIR_TASK_CANCELING;
+    case WEIR__CONTROL__TASK_STATE__TASK_CANCELED: return WEIR_TASK_CANCELED;
+    case WEIR__CONTROL__TASK_STATE__TASK_FAILED: return WEIR_TASK_FAILED;
+    case _WEIR__CONTROL__TASK_STATE_IS_INT_SIZE: break;
+    }
+    return WEIR_TASK_STATE_COUNT_; /* the dispatcher refuses it */
+}
+
+/* Borrowed from the message. */
+static struct weir_task_report report_of(const Weir__Control__TaskStatus *status)
+{
+    struct weir_task_report report = {.job_id = weir_slice_str(""), .state = task_state(status->state), .failure_rc = WEIR_EXTERNAL};
+    if (status->task != NULL) {
+        report.job_id = weir_slice_str(status->task->job_id);
+        report.attempt = status->task->attempt;
+        report.vertex = status->task->vertex;
+        report.subtask = status->task->subtask;
+    }
+    if (status->failure != NULL) {
+        report.failure_rc = status->failure->rc < WEIR_RC_COUNT_ ? (enum weir_rc)status->failure->rc : WEIR_EXTERNAL;
+        report.failure_text = status->failure->text;
+    }
+    const Weir__Control__TaskMetrics *m = status->metrics;
+    if (m != NULL) {
+        report.has_counters = true;
+        report.counters = (struct weir_task_counters){.records_in = m->records_in,
+                                                      .records_out = m->records_out,
+                                                      .bytes_in = m->bytes_in,
+                                                      .bytes_out = m->bytes_out,
+                                                      .busy_ms = m->busy_ms,
+                                                      .idle_ms = m->idle_ms,
+                                                      .backpressured_ms = m->backpressured_ms,
+                                                      .watermark_ms = m->watermark_ms,
+                                                      .late_dropped = m->late_dropped,
+                                                      .errors_skipped = m->errors_skipped,
+                                                      .state_bytes = m->state_bytes};
+    }
+    return report;
+}
+
+static struct weir_task_report *reports_of(Weir__Control__TaskStatus **statuses, size_t count)
+{
+    struct weir_task_report *reports = weir_calloc(count, sizeof(*reports));
+    for (size_t i = 0; i < count; i++) {
+        reports[i] = report_of(statuses[i]);
+    }
+    return reports;
+}
+
+/* --- methods ---------------------------------------------------------------------------------------------------------- */
+static void handle_register(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__RegisterRequest *message = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(&weir__control__register_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK) {
+        const struct weir_tm_info info = {.id = message->tm_id,
+                                          .rpc_address = message->rpc_address,
+                                          .data_address = message->data_address,
+                                          .version = message->version,
+                                          .slots = message->slots,
+                                          .cpu_cores = message->cpu_cores,
+                                          .pid = message->pid,
+                                          .memory_bytes = message->memory_bytes,
+                                          .physical_memory_bytes = message->physical_memory_bytes};
+        struct weir_task_report *reports = reports_of(message->tasks, message->n_tasks);
+        bool added = false;
+        rc = weir_dispatcher_register(jm->dispatcher, &info, reports, (uint32_t)message->n_tasks, weir__jm_now(jm), &added, &err);
+        weir_free(reports);
+    }
+    if (rc == WEIR_OK) {
+        weir__jm_link_set(jm, message->tm_id, message->rpc_address, weir_rpc_request_peer(request));
+        Weir__Control__RegisterReply reply;
+        weir__control__register_reply__init(&reply);
+        reply.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
+        reply.heartbeat_interval_ms = (uint32_t)weir_config_int(jm->options.config, WEIR_CFG_HEARTBEAT_INTERVAL);
+        reply.heartbeat_timeout_ms = (uint32_t)weir_config_int(jm->options.config, WEIR_CFG_HEARTBEAT_TIMEOUT);
+        reply_message(request, &reply.base);
+    } else {
+        weir_log(jm->options.log, WEIR_LOG_WARN, "registration_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);
+        reply_error(request, &err);
+    }
+    weir_pb_free(message);
+}
+
+static void handle_heartbeat(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__HeartbeatRequest *message = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(&weir__control__heartbeat_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK) {
+        struct weir_task_report *reports = reports_of(message->tasks, message->n_tasks);
+        rc = weir_dispatcher_heartbeat(jm->dispatcher, message->tm_id, message->leader_epoch, message->memory_used_bytes, reports,
+                                       (uint32_t)message->n_tasks, weir__jm_now(jm), &err);
+        weir_free(reports);
+    }
+    if (rc == WEIR_OK) {
+        Weir__Control__HeartbeatReply reply;
+        weir__control__heartbeat_reply__init(&reply);
+        reply.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
+        reply_message(request, &reply.base);
+    } else {
+        reply_error(request, &err);
+    }
+    weir_pb_free(message);
+}
+
+static void handle_task_state(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__TaskStateRequest *message = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(&weir__control__task_state_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK && message->status == NULL) {
+        rc = weir_error_set(&err, WEIR_INVALID, "a task's state without its status");
+    }
+    if (rc == WEIR_OK) {
+        struct weir_task_report report = report_of(message->status);
+        rc = weir_dispatcher_task_state(jm->dispatcher, message->tm_id, message->leader_epoch, &report, weir__jm_now(jm), &err);
+    }
+    if (rc == WEIR_OK) {
+        Weir__Control__Ack ack;
+        weir__control__ack__init(&ack);
+        reply_message(request, &ack.base);
+    } else {
+        reply_error(request, &err);
+    }
+    weir_pb_free(message);
+}
+
+static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    if (strcmp(weir_rpc_request_peer_role(request), WEIR_ROLE_TASKMANAGER) != 0) {
+        weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("a JobManager serves these methods to TaskManagers only"));
+        return;
+    }
+    switch (weir_rpc_request_method(request)) {
+    case WEIR_METHOD_REGISTER:
+        handle_register(jm, request);
+        return;
+    case WEIR_METHOD_HEARTBEAT:
+        handle_heartbeat(jm, request);
+        return;
+    case WEIR_METHOD_TASK_STATE:
+        handle_task_state(jm, request);
+        return;
+    default:
+        weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a JobManager does not serve this method"));
+    }
+}
+
+/* --- from library threads --------------------------------------------------------------------------------------------- */
+static void run_inbound(void *payload)
+{
+    struct inbound *inbound = payload;
+    struct weir_jm *jm = inbound->jm;
+    if (inbound->request != NULL) {
+        handle_request(jm, inbound->request);
+    } else {
+        /* Of a connection that a newer registration has replaced, nothing follows. */
+        struct weir_hmap_iter it = {0};
+        while (weir_hmap_next(jm->links, &it)) {
+            const struct weir_jm_link *link = it.value;
+            if (link->peer == inbound->peer) {
+                weir_dispatcher_tm_closed(jm->dispatcher, link->tm_id, weir__jm_now(jm));
+            }
+        }
+    }
+    weir_free(inbound);
+}
+
+static void drop_inbound(void *payload)
+{
+    struct inbound *inbound = payload;
+    if (inbound->request != NULL) {
+        weir_rpc_reply(inbound->request, WEIR_REFUSED, weir_slice_str("the JobManager is shutting down or overloaded"));
+    }
+    weir_free(inbound);
+}
+
+/* One priority for both, so that a connection's end stays behind its last request. */
+static void post(struct weir_jm *jm, struct weir_rpc_request *request, uint64_t peer)
+{
+    struct inbound *inbound = weir_calloc(1, sizeof(*inbound));
+    *inbound = (struct inbound){.jm = jm, .request = request, .peer = peer};
+    struct weir_mail mail = {.run = run_inbound, .drop = drop_inbound, .payload = inbound};
+    if (weir_mailbox_post(jm->mailbox, WEIR_MAIL_DATA, mail) != WEIR_OK) {
+        weir_mail_drop(&mail); /* a closed connection that is missed here shows by the missing heartbeats */
+    }
+}
+
+void weir__jm_on_request(void *ctx, struct weir_rpc_request *request)
+{
+    post(ctx, request, 0);
+}
+
+void weir__jm_on_peer_closed(void *ctx, uint64_t peer)
+{
+    post(ctx, NULL, peer);
+}

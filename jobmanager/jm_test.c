@@ -1,0 +1,451 @@
+/*
+ * A whole JobManager (real ports, real files, real threads) against a TaskManager that is played by the test over RPC.
+ */
+#include "jobmanager/jm.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+#include "common/fs/fs_local.h"
+#include "common/runtime/sync.h"
+#include "jobmanager/jm_internal.h"
+#include "proto/control.pb-c.h"
+#include "proto/methods.h"
+#include "proto/pb.h"
+
+enum { WAIT_MS = 20000 };
+
+static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
+static const struct weir_opspec *const source_ops[] = {&source_op};
+static const struct weir_vertex vertices[] = {{.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
+static const char *const job_id = "0123456789abcdef0123456789abcdef";
+
+static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
+{
+    (void)bytes;
+    (void)err;
+    struct weir_jobgraph *graph = weir_jobgraph_create();
+    graph->name = "test";
+    graph->vertices = vertices;
+    graph->nvertices = 1;
+    *out_graph = graph;
+    return WEIR_OK;
+}
+
+/* --- the JobManager in a thread ----------------------------------------------------------------------------------------- */
+struct fixture {
+    struct weir_mutex mutex; /* guards all below but dir, config, fs */
+    struct weir_cond cond;
+    struct weir_jm *jm;
+    enum weir_rc created;
+    struct weir_error err;
+    bool started, asked, answer;
+    enum weir_job_state state;
+    uint32_t tms;
+    bool called;
+    enum weir_rc call_rc;
+    struct weir_buf call_body;
+    uint32_t enumerations, deployments, cancels;
+    uint32_t splits_seen;
+    struct weir_thread *thread;
+    int stop_fd;
+    char dir[64];
+    struct weir_config *config;
+    struct weir_fs *fs;
+};
+
+static void jm_thread(void *ctx)
+{
+    struct fixture *f = ctx;
+    struct weir_jm *jm = NULL;
+    struct weir_error err = {.rc = WEIR_OK};
+    const struct weir_jm_options options = {.config = f->config, .clock = weir_clock_real(), .fs = f->fs, .decode = decode};
+    enum weir_rc rc = weir_jm_create(&options, &jm, &err);
+    weir_mutex_lock(&f->mutex);
+    f->jm = jm;
+    f->created = rc;
+    f->err = err;
+    f->started = true;
+    weir_cond_broadcast(&f->cond);
+    weir_mutex_unlock(&f->mutex);
+    if (rc == WEIR_OK) {
+        ck_assert_int_eq(weir_jm_run(jm, f->stop_fd, &err), WEIR_OK);
+        weir_jm_destroy(jm);
+    }
+}
+
+static void wait_for(struct fixture *f, const bool *condition)
+{
+    int64_t deadline_ns = weir_clock_mono_ns(weir_clock_real()) + WAIT_MS * INT64_C(1000000);
+    while (!*condition) {
+        ck_assert(weir_cond_wait_until(&f->cond, &f->mutex, deadline_ns));
+    }
+}
+
+static void jm_start(struct fixture *f)
+{
+    struct weir_error err;
+    f->started = false;
+    f->stop_fd = eventfd(0, EFD_CLOEXEC);
+    ck_assert_int_eq(weir_thread_start("jm", jm_thread, f, &f->thread, &err), WEIR_OK);
+    weir_mutex_lock(&f->mutex);
+    wait_for(f, &f->started);
+    weir_mutex_unlock(&f->mutex);
+}
+
+static void jm_stop(struct fixture *f)
+{
+    uint64_t one = 1;
+    ck_assert_int_eq(write(f->stop_fd, &one, sizeof(one)), sizeof(one));
+    weir_thread_join(f->thread);
+    (void)close(f->stop_fd);
+}
+
+static void fixture_init(struct fixture *f)
+{
+    *f = (struct fixture){.dir = "/tmp/weir-jm-XXXXXX"};
+    weir_mutex_init(&f->mutex);
+    weir_cond_init(&f->cond);
+    ck_assert_ptr_nonnull(mkdtemp(f->dir));
+    f->fs = weir_fs_local_create();
+    f->config = weir_config_create();
+    char dir[128];
+    struct weir_error err;
+    (void)snprintf(dir, sizeof(dir), "jobmanager.data.dir=%s/data", f->dir);
+    ck_assert_int_eq(weir_config_set_pair(f->config, dir, &err), WEIR_OK);
+    ck_assert_int_eq(weir_config_set_pair(f->config, "jobmanager.rpc.port=0", &err), WEIR_OK);
+}
+
+static void fixture_fini(struct fixture *f)
+{
+    char command[128];
+    weir_buf_fini(&f->call_body);
+    weir_config_destroy(f->config);
+    weir_fs_local_destroy(f->fs);
+    weir_cond_fini(&f->cond);
+    weir_mutex_fini(&f->mutex);
+    (void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* --- questions, on the mailbox thread ----------------------------------------------------------------------------------- */
+static void look(void *payload)
+{
+    struct fixture *f = payload;
+    struct weir_job *job = weir_dispatcher_job(f->jm->dispatcher, weir_slice_str(job_id));
+    weir_mutex_lock(&f->mutex);
+    f->state = job == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(job);
+    f->tms = weir_tm_registry_count(weir_dispatcher_tms(f->jm->dispatcher));
+    f->answer = true;
+    weir_cond_broadcast(&f->cond);
+    weir_mutex_unlock(&f->mutex);
+}
+
+static void ask(struct fixture *f, void (*run)(void *))
+{
+    weir_mutex_lock(&f->mutex);
+    f->answer = false;
+    ck_assert_int_eq(weir_mailbox_post(f->jm->mailbox, WEIR_MAIL_CONTROL, (struct weir_mail){.run = run, .payload = f}), WEIR_OK);
+    wait_for(f, &f->answer);
+    weir_mutex_unlock(&f->mutex);
+}
+
+static void wait_until_state(struct fixture *f, enum weir_job_state state)
+{
+    int64_t deadline_ms = weir_clock_mono_ms(weir_clock_real()) + WAIT_MS;
+    for (ask(f, look); f->state != state; ask(f, look)) {
+        ck_assert_msg(weir_clock_mono_ms(weir_clock_real()) < deadline_ms, "state %s", weir_job_state_name(f->state));
+    }
+}
+
+static void on_submitted(void *ctx, enum weir_rc rc, const struct weir_error *err)
+{
+    struct fixture *f = ctx;
+    ck_assert_msg(rc == WEIR_OK, "%s", err->text);
+    weir_mutex_lock(&f->mutex);
+    f->answer = true;
+    weir_cond_broadcast(&f->cond);
+    weir_mutex_unlock(&f->mutex);
+}
+
+static void submit(void *payload)
+{
+    struct fixture *f = payload;
+    const uint64_t hash[2] = {1, 2};
+    weir_dispatcher_submit(f->jm->dispatcher, weir_slice_str(job_id), "test", hash, weir_slice_str("graph"), weir__jm_now(f->jm), on_submitted, f);
+}
+
+static void cancel(void *payload)
+{
+    struct fixture *f = payload;
+    weir_dispatcher_cancel(f->jm->dispatcher, weir_slice_str(job_id), weir__jm_now(f->jm), on_submitted, f);
+}
+
+/* --- the TaskManager ---------------------------------------------------------------------------------------------------- */
+struct fake {
+    struct fixture *f;
+    struct weir_rpc_server *server;
+    struct weir_rpc_client *client;
+    char address[64];
+};
+
+static void on_request(void *ctx, struct weir_rpc_request *request)
+{
+    struct fake *tm = ctx;
+    struct weir_buf body = {0};
+    struct weir_error err;
+    weir_mutex_lock(&tm->f->mutex);
+    if (weir_rpc_request_method(request) == WEIR_METHOD_ENUMERATE) {
+        Weir__Control__EnumerateReply reply;
+        Weir__Control__Split splits[3];
+        Weir__Control__Split *pointers[3];
+        char ids[3][2] = {"a", "b", "c"};
+        weir__control__enumerate_reply__init(&reply);
+        for (int i = 0; i < 3; i++) {
+            weir__control__split__init(&splits[i]);
+            splits[i].id = ids[i];
+            pointers[i] = &splits[i];
+        }
+        reply.n_splits = 3;
+        reply.splits = pointers;
+        weir_pb_encode(&reply.base, &body);
+        tm->f->enumerations++;
+    } else if (weir_rpc_request_method(request) == WEIR_METHOD_DEPLOY) {
+        Weir__Control__DeployRequest *order = NULL;
+        ck_assert_int_eq(weir_pb_decode(&weir__control__deploy_request__descriptor, weir_rpc_request_body(request), &order, &err), WEIR_OK);
+        ck_assert_uint_eq(order->n_tasks, 2);
+        ck_assert_uint_eq(order->n_locations, 2);
+        ck_assert_str_eq(order->locations[1]->data_address, "127.0.0.1:9");
+        for (size_t i = 0; i < order->n_tasks; i++) {
+            tm->f->splits_seen += (uint32_t)order->tasks[i]->n_splits << (8 * order->tasks[i]->subtask);
+        }
+        weir_pb_free(order);
+        tm->f->deployments++;
+    } else {
+        ck_assert_uint_eq(weir_rpc_request_method(request), WEIR_METHOD_CANCEL);
+        tm->f->cancels++;
+    }
+    weir_cond_broadcast(&tm->f->cond);
+    weir_mutex_unlock(&tm->f->mutex);
+    weir_rpc_reply(request, WEIR_OK, weir_buf_slice(&body));
+    weir_buf_fini(&body);
+}
+
+static void tm_start(struct fake *tm, struct fixture *f)
+{
+    struct weir_error err;
+    *tm = (struct fake){.f = f};
+    const struct weir_rpc_server_options server = {
+        .address = "tcp://127.0.0.1:0", .cluster_id = "weir", .role = WEIR_ROLE_TASKMANAGER, .name = "tm", .protocol_version = WEIR_PROTOCOL_VERSION};
+    const struct weir_rpc_server_callbacks callbacks = {.on_request = on_request};
+    ck_assert_int_eq(weir_rpc_server_create(&server, &callbacks, tm, &tm->server, &err), WEIR_OK);
+    (void)snprintf(tm->address, sizeof(tm->address), "tcp://127.0.0.1:%u", weir_rpc_server_port(tm->server));
+}
+
+static void tm_connect(struct fake *tm)
+{
+    char address[64];
+    struct weir_error err;
+    (void)snprintf(address, sizeof(address), "tcp://127.0.0.1:%u", weir_jm_rpc_port(tm->f->jm));
+    const struct weir_rpc_client_options client = {.address = address,
+                                                   .cluster_id = "weir",
+                                                   .role = WEIR_ROLE_TASKMANAGER,
+                                                   .name = "tm",
+                                                   .server_role = WEIR_ROLE_JOBMANAGER,
+                                                   .protocol_version = WEIR_PROTOCOL_VERSION};
+    const struct weir_rpc_client_callbacks none = {0};
+    ck_assert_int_eq(weir_rpc_client_create(&client, &none, NULL, &tm->client, &err), WEIR_OK);
+}
+
+static void on_called(void *ctx, enum weir_rc rc, struct weir_slice body, const char *text)
+{
+    struct fixture *f = ctx;
+    (void)text;
+    weir_mutex_lock(&f->mutex);
+    f->call_rc = rc;
+    weir_buf_clear(&f->call_body);
+    weir_buf_put_slice(&f->call_body, body);
+    f->called = true;
+    weir_cond_broadcast(&f->cond);
+    weir_mutex_unlock(&f->mutex);
+}
+
+static enum weir_rc tm_call(struct fake *tm, uint16_t method, struct weir_slice body)
+{
+    struct fixture *f = tm->f;
+    struct weir_error err;
+    weir_mutex_lock(&f->mutex);
+    f->called = false;
+    weir_mutex_unlock(&f->mutex);
+    ck_assert_int_eq(weir_rpc_call(tm->client, method, body, WAIT_MS, on_called, f, &err), WEIR_OK);
+    weir_mutex_lock(&f->mutex);
+    wait_for(f, &f->called);
+    weir_mutex_unlock(&f->mutex);
+    return f->call_rc;
+}
+
+/* Registers with two tasks in `state`, or none when it is CREATED; returns the leader's epoch. */
+static uint64_t tm_register(struct fake *tm, Weir__Control__TaskState state)
+{
+    char id[] = "tm-1";
+    char data[] = "127.0.0.1:9";
+    char job[WEIR_JOB_ID_TEXT + 1];
+    (void)snprintf(job, sizeof(job), "%s", job_id);
+    Weir__Control__RegisterRequest request;
+    Weir__Control__TaskStatus statuses[2];
+    Weir__Control__TaskRef refs[2];
+    Weir__Control__TaskStatus *pointers[2];
+    weir__control__register_request__init(&request);
+    request.tm_id = id;
+    request.rpc_address = tm->address;
+    request.data_address = data;
+    request.slots = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        weir__control__task_status__init(&statuses[i]);
+        weir__control__task_ref__init(&refs[i]);
+        refs[i].job_id = job;
+        refs[i].attempt = 1;
+        refs[i].subtask = i;
+        statuses[i].task = &refs[i];
+        statuses[i].state = state;
+        pointers[i] = &statuses[i];
+    }
+    request.tasks = pointers;
+    request.n_tasks = state == WEIR__CONTROL__TASK_STATE__TASK_CREATED ? 0 : 2;
+    struct weir_buf body = {0};
+    struct weir_error err;
+    weir_pb_encode(&request.base, &body);
+    ck_assert_int_eq(tm_call(tm, WEIR_METHOD_REGISTER, weir_buf_slice(&body)), WEIR_OK);
+    weir_buf_fini(&body);
+    Weir__Control__RegisterReply *reply = NULL;
+    ck_assert_int_eq(weir_pb_decode(&weir__control__register_reply__descriptor, weir_buf_slice(&tm->f->call_body), &reply, &err), WEIR_OK);
+    uint64_t epoch = reply->leader_epoch;
+    weir_pb_free(reply);
+    return epoch;
+}
+
+static void wait_for_count(struct fixture *f, const uint32_t *count, uint32_t value)
+{
+    int64_t deadline_ns = weir_clock_mono_ns(weir_clock_real()) + WAIT_MS * INT64_C(1000000);
+    weir_mutex_lock(&f->mutex);
+    while (*count < value) {
+        ck_assert(weir_cond_wait_until(&f->cond, &f->mutex, deadline_ns));
+    }
+    weir_mutex_unlock(&f->mutex);
+}
+
+START_TEST(a_job_survives_the_job_manager)
+{
+    struct fixture f;
+    struct fake tm;
+    fixture_init(&f);
+    jm_start(&f);
+    ck_assert_msg(f.created == WEIR_OK, "%s", f.err.text);
+    tm_start(&tm, &f);
+    tm_connect(&tm);
+    ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_HEARTBEAT, weir_slice("\x0a\x02tm", 4)), WEIR_OK); /* not registered */
+    ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_TASK_STATE, weir_slice("\xff\xff\xff", 3)), WEIR_OK);
+    ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_DEPLOY, weir_slice("", 0)), WEIR_OK);
+    ck_assert_uint_eq(tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_CREATED), 1);
+    ask(&f, submit);
+    wait_for_count(&f, &f.deployments, 1);
+    ck_assert_uint_eq(f.enumerations, 1);
+    ck_assert_uint_eq(f.splits_seen, 0x0102); /* split i to subtask i % 2 */
+    wait_until_state(&f, WEIR_JOB_RUNNING);
+    /* another JobManager may not have the directory */
+    struct weir_jm *other = NULL;
+    struct weir_error err;
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    ck_assert_int_eq(weir_jm_create(&options, &other, &err), WEIR_EXISTS);
+    /* the JobManager goes; the next one adopts the tasks */
+    weir_rpc_client_destroy(tm.client);
+    jm_stop(&f);
+    jm_start(&f);
+    ck_assert_msg(f.created == WEIR_OK, "%s", f.err.text);
+    tm_connect(&tm);
+    ck_assert_uint_eq(tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_RUNNING), 2);
+    wait_until_state(&f, WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(f.deployments, 1);
+    (void)tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_FINISHED);
+    wait_until_state(&f, WEIR_JOB_FINISHED);
+    wait_for_count(&f, &f.cancels, 1); /* told to forget */
+    weir_rpc_client_destroy(tm.client);
+    weir_rpc_server_destroy(tm.server);
+    jm_stop(&f);
+    fixture_fini(&f);
+}
+END_TEST
+
+START_TEST(a_closed_connection_is_noticed_at_once)
+{
+    struct fixture f;
+    struct fake tm;
+    struct weir_error err;
+    fixture_init(&f);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=1 h", &err), WEIR_OK); /* not by silence */
+    jm_start(&f);
+    tm_start(&tm, &f);
+    tm_connect(&tm);
+    (void)tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_CREATED);
+    ask(&f, submit);
+    wait_for_count(&f, &f.deployments, 1);
+    ask(&f, look);
+    ck_assert_uint_eq(f.tms, 1);
+    weir_rpc_client_destroy(tm.client);
+    weir_rpc_server_destroy(tm.server);
+    wait_until_state(&f, WEIR_JOB_FAILED);
+    ck_assert_uint_eq(f.tms, 0);
+    jm_stop(&f);
+    fixture_fini(&f);
+}
+END_TEST
+
+START_TEST(cancel_ends_a_waiting_job)
+{
+    struct fixture f;
+    fixture_init(&f);
+    jm_start(&f);
+    ask(&f, submit);
+    ask(&f, cancel);
+    wait_until_state(&f, WEIR_JOB_CANCELED);
+    jm_stop(&f);
+    fixture_fini(&f);
+}
+END_TEST
+
+START_TEST(start_up_refuses_what_cannot_work)
+{
+    struct fixture f;
+    struct weir_error err;
+    fixture_init(&f);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.rpc.address=0.0.0.0", &err), WEIR_OK);
+    struct weir_jm *jm = NULL;
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "--insecure"));
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.rpc.address=127.0.0.1", &err), WEIR_OK);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.data.dir=/proc/weir", &err), WEIR_OK);
+    ck_assert_int_ne(weir_jm_create(&options, &jm, &err), WEIR_OK);
+    ck_assert_ptr_nonnull(strstr(err.text, "jobmanager.data.dir"));
+    fixture_fini(&f);
+}
+END_TEST
+
+Suite *jm_suite(void);
+
+Suite *jm_suite(void)
+{
+    Suite *suite = suite_create("jm");
+    TCase *tcase = tcase_create("jm");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_job_survives_the_job_manager);
+    tcase_add_test(tcase, a_closed_connection_is_noticed_at_once);
+    tcase_add_test(tcase, cancel_ends_a_waiting_job);
+    tcase_add_test(tcase, start_up_refuses_what_cannot_work);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

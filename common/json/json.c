@@ -75,18 +75,20 @@ bool weir_utf8_valid(struct weir_slice text)
 
 /* --- strings --------------------------------------------------------------------------------------------------------- */
 
+/* One bit per byte that is a quote, a backslash or a control character. */
+static inline uint32_t stops_of(__m128i v)
+{
+    __m128i quotes = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(quotes, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v)));
+}
+
 /* The first quote, backslash or control character at or behind `at`, or end. *high is set when a byte >= 0x80 was passed. */
 static inline const uint8_t *scan_plain(const uint8_t *at, const uint8_t *end, bool *high)
 {
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i control_max = _mm_set1_epi8(0x1f);
     uint32_t passed_high = 0;
     while (end - at >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)),
-                                    _mm_cmpeq_epi8(_mm_min_epu8(v, control_max), v));
-        uint32_t stops = (uint32_t)_mm_movemask_epi8(stop);
+        uint32_t stops = stops_of(v);
         uint32_t highs = (uint32_t)_mm_movemask_epi8(v);
         if (stops != 0) {
             uint32_t first = (uint32_t)__builtin_ctz(stops);
@@ -560,6 +562,16 @@ uint8_t *weir_json_write_string(struct weir_slice text, uint8_t *to)
     *to++ = '"';
     const uint8_t *at = text.data;
     const uint8_t *end = text.len == 0 ? at : at + text.len;
+    /* Most text is plain ASCII: copied while it is looked at. */
+    while (end - at >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
+        if ((stops_of(v) | (uint32_t)_mm_movemask_epi8(v)) != 0) {
+            break;
+        }
+        _mm_storeu_si128((__m128i *)(void *)to, v);
+        at += 16;
+        to += 16;
+    }
     while (at < end) {
         bool high = false;
         const uint8_t *stop = scan_plain(at, end, &high);

@@ -824,7 +824,7 @@ static enum weir_rc decode(struct weir_decoder *base, const struct weir_slice *r
     uint32_t used = 0;
     for (; used < count && builder->nrows < builder->nrows_max; used++) {
         if (bytes_unchecked >= CHECK_BYTES || rows_unchecked >= CHECK_ROWS) {
-            if (weir_batch_builder_bytes(builder) >= WEIR_BATCH_BYTES_MAX) {
+            if (builder->nrows > 0 && weir_batch_builder_bytes(builder) >= WEIR_BATCH_BYTES_MAX) {
                 break;
             }
             bytes_unchecked = 0;

@@ -42,6 +42,6 @@ enum weir_rc weir_gateway_get(struct weir_gateway *gateway, const char *path, st
 void weir_gateway_put_encoded(struct weir_buf *out, const char *text);
 
 /* A status and body of 4xx or 5xx as an error. */
-enum weir_rc weir_gateway_error(long status, struct weir_slice body, struct weir_error *err);
+enum weir_rc weir_gateway_error(unsigned status, struct weir_slice body, struct weir_error *err);
 
 #endif

@@ -16,7 +16,7 @@ struct weir_rest {
 
 /* --- answers -------------------------------------------------------------------------------------------------------- */
 
-static const char json_type[] = "application/json; charset=UTF-8";
+static const char json_content[] = "application/json; charset=UTF-8";
 
 static void reply(struct weir_rest_request *request, unsigned status, const char *content_type, struct weir_slice body)
 {
@@ -60,7 +60,7 @@ void weir_rest_reply_json_take(struct weir_rest_request *request, unsigned statu
         weir_rest_reply_errors(request, 500, "a name in the answer is not UTF-8");
         return;
     }
-    reply(request, status, json_type, weir_slice_str(text));
+    reply(request, status, json_content, weir_slice_str(text));
     json_free_t release;
     json_get_alloc_funcs(NULL, &release);
     release(text);
@@ -129,7 +129,7 @@ static void handle_on_mailbox(void *ctx, void *arg)
 
 static void drop(void *arg)
 {
-    weir_rest_reply_errors(arg, 503, "this JobManager is stopping");
+    weir_rest_reply_errors(arg, 503, "this JobManager is stopping or overloaded");
 }
 
 /* The row of this path and method. NULL: *out_path_known says whether another method would have fitted. */

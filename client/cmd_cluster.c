@@ -1,0 +1,189 @@
+/*
+ * weir cluster, logs.
+ */
+#include "client/command.h"
+#include "client/render.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_cluster(const json_t *overview, const json_t *taskmanagers)
+{
+    static const char *const headings[] = {"TASKMANAGER", ">SLOTS", ">FREE", ">CORES", ">MEMORY", ">FREE", NULL};
+    struct weir_buf out = {0};
+    weir_buf_put_fmt(&out, "%lld TaskManagers, %lld of %lld slots free; jobs: %lld running, %lld finished, %lld canceled, %lld failed\n\n",
+                     (long long)weir_json_int(overview, "taskmanagers"), (long long)weir_json_int(overview, "slots-available"),
+                     (long long)weir_json_int(overview, "slots-total"), (long long)weir_json_int(overview, "jobs-running"),
+                     (long long)weir_json_int(overview, "jobs-finished"), (long long)weir_json_int(overview, "jobs-cancelled"),
+                     (long long)weir_json_int(overview, "jobs-failed"));
+    struct weir_table *table = weir_table_create(headings);
+    size_t i;
+    json_t *tm;
+    json_array_foreach (json_object_get(taskmanagers, "taskmanagers"), i, tm) {
+        char text[WEIR_RENDER_TEXT];
+        const json_t *hardware = json_object_get(tm, "hardware");
+        weir_table_add(table, weir_json_text(tm, "id"));
+        weir_table_add_int(table, weir_json_int(tm, "slotsNumber"));
+        weir_table_add_int(table, weir_json_int(tm, "freeSlots"));
+        weir_table_add_int(table, weir_json_int(hardware, "cpuCores"));
+        weir_table_add(table, weir_render_bytes(weir_json_int(hardware, "managedMemory"), text));
+        weir_table_add(table, weir_render_bytes(weir_json_int(hardware, "freeMemory"), text));
+    }
+    weir_table_render(table, &out);
+    weir_print(weir_buf_slice(&out));
+    weir_table_destroy(table);
+    weir_buf_fini(&out);
+}
+
+enum weir_rc weir_cmd_cluster(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
+                              struct weir_error *err)
+{
+    json_t *overview = NULL;
+    json_t *taskmanagers = NULL;
+    enum weir_rc rc = weir_gateway_get(gateway, "/overview", &overview, err);
+    rc = rc == WEIR_OK ? weir_gateway_get(gateway, "/taskmanagers", &taskmanagers, err) : rc;
+    if (rc == WEIR_OK) {
+        *out_exit = WEIR_EXIT_OK;
+        if (options->given & WEIR_OPTION_JSON) {
+            (void)json_object_update(overview, taskmanagers); /* "taskmanagers" becomes the list; its length is the count */
+            weir_print_json_take(json_incref(overview));
+        } else {
+            print_cluster(overview, taskmanagers);
+        }
+    }
+    json_decref(overview);
+    json_decref(taskmanagers);
+    return rc;
+}
+
+/* --- logs ---------------------------------------------------------------------------------------------------------- */
+
+static enum weir_rc get_log(struct weir_gateway *gateway, const char *tm_id, const char *contains, struct weir_buf *out,
+                            struct weir_error *err)
+{
+    struct weir_buf path = {0};
+    if (tm_id != NULL) {
+        weir_buf_put_str(&path, "/taskmanagers/");
+        weir_gateway_put_encoded(&path, tm_id);
+        weir_buf_put_str(&path, "/log?contains=");
+    } else {
+        weir_buf_put_str(&path, "/jobmanager/log?contains=");
+    }
+    weir_gateway_put_encoded(&path, contains);
+    weir_buf_put_u8(&path, 0);
+    enum weir_rc rc =
+        weir_gateway_call(gateway, &(struct weir_gateway_request){.method = "GET", .path = (const char *)path.data}, out, err);
+    weir_buf_fini(&path);
+    return rc;
+}
+
+/* The JobManager's lines and those of every TaskManager that answers. */
+static enum weir_rc get_job_logs(struct weir_gateway *gateway, const char *job_id, const json_t *taskmanagers, struct weir_buf *out,
+                                 struct weir_error *err)
+{
+    enum weir_rc rc = get_log(gateway, NULL, job_id, out, err);
+    size_t i;
+    json_t *tm;
+    json_array_foreach (json_object_get(taskmanagers, "taskmanagers"), i, tm) {
+        struct weir_error tm_err;
+        if (rc == WEIR_OK && get_log(gateway, weir_json_text(tm, "id"), job_id, out, &tm_err) != WEIR_OK) {
+            (void)fprintf(stderr, "weir: the log of %s is missing: %s\n", weir_json_text(tm, "id"), tm_err.text);
+        }
+    }
+    return rc;
+}
+
+static bool names_taskmanager(const json_t *taskmanagers, const char *name)
+{
+    size_t i;
+    json_t *tm;
+    json_array_foreach (json_object_get(taskmanagers, "taskmanagers"), i, tm) {
+        if (strcmp(weir_json_text(tm, "id"), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum weir_rc get_logs_of(struct weir_gateway *gateway, const char *name, struct weir_buf *out, struct weir_error *err)
+{
+    json_t *taskmanagers = NULL;
+    json_t *job = NULL;
+    enum weir_rc rc = weir_gateway_get(gateway, "/taskmanagers", &taskmanagers, err);
+    if (rc == WEIR_OK && names_taskmanager(taskmanagers, name)) {
+        rc = get_log(gateway, name, "", out, err);
+    } else if (rc == WEIR_OK) {
+        char *path = weir_job_path(name, "");
+        rc = weir_gateway_get(gateway, path, &job, err);
+        weir_free(path);
+        if (rc == WEIR_NOT_FOUND) {
+            rc = weir_error_set(err, WEIR_NOT_FOUND, "no job and no TaskManager is called `%s`; `weir list` and `weir cluster` "
+                                "say what there is", name);
+        }
+        rc = rc == WEIR_OK ? get_job_logs(gateway, weir_json_text(job, "jid"), taskmanagers, out, err) : rc;
+    }
+    json_decref(job);
+    json_decref(taskmanagers);
+    return rc;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct lines {
+    char **items;
+    size_t len, cap;
+};
+
+/* Lines begin with their time, so sorting merges several logs. Cuts `text` into lines in place. */
+static struct lines sorted_lines(struct weir_buf *text)
+{
+    struct lines lines = {0};
+    weir_buf_put_u8(text, 0);
+    for (char *at = (char *)text->data; *at != '\0';) {
+        size_t len = strcspn(at, "\n");
+        bool last = at[len] == '\0';
+        at[len] = '\0';
+        lines.items = weir_vec_grow(lines.items, &lines.cap, sizeof(*lines.items), lines.len + 1);
+        lines.items[lines.len++] = at;
+        at += last ? len : len + 1;
+    }
+    if (lines.len > 1) {
+        qsort(lines.items, lines.len, sizeof(*lines.items), by_text);
+    }
+    return lines;
+}
+
+enum weir_rc weir_cmd_logs(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
+                           struct weir_error *err)
+{
+    struct weir_buf text = {0};
+    enum weir_rc rc = options->noperands > 1 ? get_logs_of(gateway, options->operands[1], &text, err)
+                                             : get_log(gateway, NULL, "", &text, err);
+    if (rc == WEIR_OK) {
+        struct lines lines = sorted_lines(&text);
+        json_t *array = json_array();
+        bool as_json = (options->given & WEIR_OPTION_JSON) != 0;
+        for (size_t i = 0; i < lines.len; i++) {
+            if (as_json) {
+                json_array_append_new(array, json_string(lines.items[i]));
+            } else {
+                (void)puts(lines.items[i]);
+            }
+        }
+        json_t *document = json_pack("{s:o}", "lines", array);
+        if (as_json) {
+            weir_print_json_take(json_incref(document));
+        }
+        json_decref(document);
+        weir_free(lines.items);
+        *out_exit = WEIR_EXIT_OK;
+    }
+    weir_buf_fini(&text);
+    return rc;
+}

@@ -1,0 +1,47 @@
+/*
+ * The JobManager's HTTP API, as the commands use it. Of several JobManagers the first that answers is asked; when it stops answering
+ * the others are tried, so every request must be safe to repeat (submissions carry an id that the client chose).
+ *
+ * One thread; calls block until the answer or the deadline.
+ */
+#ifndef WEIR_CLIENT_GATEWAY_H
+#define WEIR_CLIENT_GATEWAY_H
+
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+#define WEIR_JOBMANAGERS_DEFAULT "127.0.0.1:8081"
+
+enum { WEIR_JOBMANAGERS_MAX = 16, WEIR_GATEWAY_TIMEOUT_MS = 30000 };
+
+struct json_t;
+struct weir_gateway;
+
+/* jobmanagers: "host:port[,host:port...]". INVALID. Connects to nothing yet. */
+enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **out_gateway, struct weir_error *err) WEIR_CHECKED;
+void weir_gateway_destroy(struct weir_gateway *gateway); /* accepts NULL */
+
+struct weir_gateway_request {
+    const char *method; /* "GET" */
+    const char *path;   /* with its query, percent-encoded */
+    const char *content_type; /* of the body, or NULL */
+    struct weir_slice body;
+};
+
+/* Sends a request, answers in out (appended). CLOSED: no JobManager answers (all are named). An answer of 4xx or 5xx is an error: its
+ * messages, one a line; NOT_FOUND, INVALID, STATE, EXISTS or EXTERNAL. */
+enum weir_rc weir_gateway_call(struct weir_gateway *gateway, const struct weir_gateway_request *request, struct weir_buf *out,
+                               struct weir_error *err) WEIR_CHECKED;
+
+/* The same for JSON answers; *out is a new reference. CORRUPT: the answer is no JSON. */
+enum weir_rc weir_gateway_call_json(struct weir_gateway *gateway, const struct weir_gateway_request *request, struct json_t **out,
+                                    struct weir_error *err) WEIR_CHECKED;
+enum weir_rc weir_gateway_get(struct weir_gateway *gateway, const char *path, struct json_t **out, struct weir_error *err) WEIR_CHECKED;
+
+/* Appends text as one path segment or query value. */
+void weir_gateway_put_encoded(struct weir_buf *out, const char *text);
+
+/* A status and body of 4xx or 5xx as an error. */
+enum weir_rc weir_gateway_error(unsigned status, struct weir_slice body, struct weir_error *err);
+
+#endif

@@ -1,12 +1,15 @@
 /*
- * Job graphs as bytes (plan.proto, versioned) and back.
+ * Job graphs as bytes and back: "WPLN", u32 version, u32 CRC32C of the body, and the body, a JobGraph of plan.proto.
  */
 #ifndef WEIR_PROTO_PLAN_CODEC_H
 #define WEIR_PROTO_PLAN_CODEC_H
 
+#include "common/base/buf.h"
 #include "common/plan/jobgraph.h"
 
-/* Appends the encoded graph. */
+enum { WEIR_PLAN_VERSION = 1, WEIR_PLAN_HEADER_BYTES = 12 };
+
+/* Appends the encoded graph: the same bytes for the same graph. */
 void weir_plan_encode(const struct weir_jobgraph *graph, struct weir_buf *out);
 
 /* Decodes, resolves every expression (weir_expr_resolve) and checks the graph (weir_jobgraph_check). CORRUPT, INVALID, UNSUPPORTED

@@ -75,9 +75,18 @@ void weir_jobgraph_destroy(struct weir_jobgraph *graph); /* accepts NULL */
 /* The graph takes over the caller's reference. Returns schema, for chaining. */
 const struct weir_schema *weir_jobgraph_own_schema_take(struct weir_jobgraph *graph, const struct weir_schema *schema);
 
+/* Fills the inputs and outputs of the vertices (the graph's own array, not yet const) from the graph's edges, whose ends exist. */
+void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertices);
+
 /* Checks every invariant above (indices in range, acyclic order, schemas agree along chains and edges, hash keys exist, forward edges
  * have equal parallelism, parallelism <= max_parallelism, sources first, sinks last). For graphs from outside. INVALID. */
 enum weir_rc weir_jobgraph_check(const struct weir_jobgraph *graph, struct weir_error *err) WEIR_CHECKED;
+
+/* The graph as text for people and tests: settings, then each vertex with its operators and what goes where. */
+void weir_jobgraph_format(const struct weir_jobgraph *graph, struct weir_buf *out);
+
+/* One operator on one line, without its uid: "CALC filter speed >= 0". */
+void weir_opspec_format(const struct weir_opspec *op, struct weir_buf *out);
 
 /* Tasks in all: the sum of parallelisms; and the index of (vertex, subtask) in vertex order. */
 uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph);

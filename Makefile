@@ -29,7 +29,7 @@ SRC_JM := $(filter-out jobmanager/main.c,$(call sources_in,jobmanager))
 SRC_TM := $(filter-out taskmanager/main.c,$(call sources_in,taskmanager))
 SRC_CLIENT := $(filter-out client/main.c,$(call sources_in,client))
 TESTS := $(call tests_in,common proto jobmanager taskmanager client tests/tidy tests/lib)
-SRC_TIDY := tests/tidy/tidy.c
+SRC_TIDY := $(filter-out tests/tidy/main.c,$(call sources_in,tests/tidy))
 
 PROTOS := $(wildcard proto/*.proto)
 PB_C := $(PROTOS:%.proto=$(GEN)/%.pb-c.c)
@@ -54,7 +54,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: all check unit tidy test test-asan test-tsan demo bench soak dist clean
+.PHONY: all check unit headers tidy test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -120,13 +120,30 @@ $(GEN)/suites.c: $(TESTS) Makefile
 	   echo 'Suite *(*const weir_unit_suites[])(void) = {'; \
 	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@
 
-$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(BUILD)/obj/tests/lib/unit.o $(if $(wildcard $(SRC_TIDY)),$(BUILD)/obj/$(SRC_TIDY:.c=.o)) \
+$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib)) $(call obj,$(SRC_TIDY)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM)
 
 unit: $(BUILD)/weir-unit
 	$(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
+
+# --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
+$(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COMMON)
+
+# Every header compiles alone.
+HEADERS := $(sort $(shell find common proto jobmanager taskmanager client tests -name '*.h' 2>/dev/null))
+$(BUILD)/headers/%.ok: %.h | $(GEN_HEADERS)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(WARN) -Wno-unused -fsyntax-only -include $< -x c /dev/null -MMD -MP -MT $@ -MF $(@:.ok=.d)
+	@touch $@
+
+headers: $(HEADERS:%.h=$(BUILD)/headers/%.ok)
+
+tidy: headers $(BUILD)/weir-tidy
+	$(BUILD)/weir-tidy
 
 # --- variants --------------------------------------------------------------------------------------------------------
 test-asan:
@@ -138,4 +155,4 @@ test-tsan:
 clean:
 	rm -rf build build-asan build-tsan
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -1,5 +1,5 @@
 /*
- * The version of the programs, for --version, the handshake and the REST API.
+ * The version of this tree, as daemons, client and HTTP API show it.
  */
 #ifndef WEIR_COMMON_BASE_VERSION_H
 #define WEIR_COMMON_BASE_VERSION_H

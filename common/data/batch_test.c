@@ -2,6 +2,8 @@
 
 #include "tests/lib/random_batch.h"
 
+#include <pthread.h>
+
 static struct weir_mem *mem;
 static struct weir_schema *schema;
 
@@ -298,6 +300,41 @@ START_TEST(columns_move_into_new_batches)
 }
 END_TEST
 
+static void *share(void *arg)
+{
+    struct weir_batch *batch = arg; /* one reference is this thread's */
+    for (unsigned i = 0; i < 300; i++) {
+        struct weir_buffer *sel = weir_buffer_create(2 * sizeof(uint16_t), mem);
+        ((uint16_t *)(void *)sel->data)[1] = 1;
+        struct weir_batch *selected = weir_batch_select_take(batch, sel, 2);
+        struct weir_batch *compact = weir_batch_compact(selected);
+        ck_assert_uint_eq(weir_batch_rows(compact), 2);
+        weir_batch_unref(selected);
+        weir_batch_unref(compact);
+        struct weir_batch *again = weir_batch_ref(batch);
+        weir_batch_unref(again);
+    }
+    weir_batch_unref(batch);
+    return NULL;
+}
+
+START_TEST(threads_share_a_batch)
+{
+    struct weir_rand rand;
+    weir_rand_init(&rand, 7);
+    struct weir_batch *batch = random_batch(&rand, schema, 50, RANDOM_NULLS, mem);
+    pthread_t threads[3];
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, share, weir_batch_ref(batch)), 0);
+    }
+    weir_batch_unref(batch); /* the last of them frees it */
+    for (unsigned i = 0; i < 3; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    ck_assert_uint_eq(weir_mem_used(mem), 0);
+}
+END_TEST
+
 Suite *batch_suite(void);
 Suite *batch_suite(void)
 {
@@ -314,6 +351,7 @@ Suite *batch_suite(void)
     tcase_add_test(tc, compact_copies_logical_rows);
     tcase_add_test(tc, gather_repeats_and_reorders);
     tcase_add_test(tc, columns_move_into_new_batches);
+    tcase_add_test(tc, threads_share_a_batch);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -36,20 +36,20 @@ static uint32_t canonical_f32(float value)
     return isnan(value) ? 0x7fc00000u : bits;
 }
 
-/*
- * One loop per kind of value. ROW(i) is the physical row, TO(i) where the tag and value of logical row i go; both are what the
- * caller's layout needs.
- */
-#define FOR_ROWS(body)                                  \
-    for (uint32_t i = 0; i < count; i++) {              \
-        uint32_t row = sel == NULL ? i : sel[i];        \
-        uint8_t *to = out + (size_t)i * stride;         \
-        to[0] = TAG_VALUE;                              \
-        body                                            \
+/* One loop per kind of value: `row` is the physical row, `to` where tag and value of logical row i go. */
+#define FOR_ROWS(body)                                                        \
+    for (uint32_t i = 0; i < count; i++) {                                    \
+        uint32_t row = sel == NULL ? i : sel[i];                              \
+        uint8_t *to = scattered ? cursor[i] : out + (size_t)i * stride;       \
+        to[0] = TAG_VALUE;                                                    \
+        body                                                                  \
     }
 
-/* Tag and value of a fixed-width column without NULLs, `stride` bytes from row to row. */
-static void encode_fixed(const struct weir_column *col, const uint16_t *sel, uint32_t count, uint8_t *out, size_t stride)
+/* Tag and value of a fixed-width column, as if nothing were NULL: at cursor[i] when scattered, else every `stride` bytes from
+ * out on. Inlined, so that each caller has its own loops. */
+static inline __attribute__((always_inline)) void encode_each(const struct weir_column *col, const uint16_t *sel, uint32_t count,
+                                                              bool scattered, uint8_t *const *cursor,
+                                                              uint8_t *out, size_t stride)
 {
     const uint8_t *values = col->values->data;
     if (col->type.id == WEIR_TYPE_BOOLEAN) {
@@ -75,6 +75,11 @@ static void encode_fixed(const struct weir_column *col, const uint16_t *sel, uin
     }
 }
 
+static void encode_fixed(const struct weir_column *col, const uint16_t *sel, uint32_t count, uint8_t *out, size_t stride)
+{
+    encode_each(col, sel, count, false, NULL, out, stride);
+}
+
 /* Tag and value of any column; cursor[i] moves past what row i got. */
 static void encode_any(const struct weir_column *col, const uint16_t *sel, uint32_t count, uint8_t **cursor,
                        struct weir_arena *arena)
@@ -97,8 +102,15 @@ static void encode_any(const struct weir_column *col, const uint16_t *sel, uint3
         }
         return;
     }
-    /* Encoded as if nothing were NULL, then copied up to where each row's value ends. */
     uint32_t stride = 1 + key_width(col->type.id);
+    if (col->validity == NULL) {
+        encode_each(col, sel, count, true, cursor, NULL, 0);
+        for (uint32_t i = 0; i < count; i++) {
+            cursor[i] += stride;
+        }
+        return;
+    }
+    /* A NULL takes one byte only: encoded aside, then what is not NULL is copied. */
     uint8_t *fixed = weir_arena_alloc(arena, (size_t)count * stride);
     encode_fixed(col, sel, count, fixed, stride);
     for (uint32_t i = 0; i < count; i++) {

@@ -1,0 +1,606 @@
+#include "common/net/rpc.h"
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/net/rpc_frame.h"
+#include "common/runtime/sync.h"
+#include "common/runtime/thread.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { ECHO = 1, HOLD = 2, FAIL = 3, LATER = 4, HELD_MAX = 64 };
+
+static struct weir_mutex *mutex_create(void)
+{
+    struct weir_mutex *mutex = weir_malloc(sizeof(*mutex));
+    weir_mutex_init(mutex);
+    return mutex;
+}
+
+/* Both ends of a test: the server's behaviour by method, and what happened. */
+struct rig {
+    struct weir_mutex *mutex; /* guards all below */
+    struct weir_cond cond;
+    struct weir_rpc_server *server;
+    struct weir_rpc_client *client;
+    char address[64];
+    struct weir_rpc_request *held[HELD_MAX];
+    uint32_t held_count;
+    uint32_t peers_closed;
+    uint32_t connects;
+    uint32_t disconnects;
+    uint32_t done;
+    uint32_t by_rc[WEIR_RC_COUNT_];
+    uint32_t wrong;
+    char text[WEIR_ERROR_TEXT_MAX];
+    uint64_t peer_last;
+};
+
+static void rig_changed(struct rig *rig)
+{
+    weir_cond_broadcast(&rig->cond);
+    weir_mutex_unlock(rig->mutex);
+}
+
+static void rig_on_request(void *ctx, struct weir_rpc_request *request_take)
+{
+    struct rig *rig = ctx;
+    ck_assert_str_eq(weir_rpc_request_peer_role(request_take), "taskmanager");
+    ck_assert_str_eq(weir_rpc_request_peer_name(request_take), "tm1");
+    uint16_t method = weir_rpc_request_method(request_take);
+    if (method == HOLD || method == LATER) {
+        weir_mutex_lock(rig->mutex);
+        ck_assert_uint_lt(rig->held_count, HELD_MAX);
+        rig->peer_last = weir_rpc_request_peer(request_take);
+        rig->held[rig->held_count++] = request_take;
+        rig_changed(rig);
+    } else if (method == FAIL) {
+        weir_rpc_reply(request_take, WEIR_STALE, weir_slice_str("epoch 3 is over"));
+    } else {
+        weir_rpc_reply(request_take, WEIR_OK, weir_rpc_request_body(request_take));
+    }
+}
+
+static void rig_on_peer_closed(void *ctx, uint64_t peer)
+{
+    struct rig *rig = ctx;
+    ck_assert_uint_ne(peer, 0);
+    weir_mutex_lock(rig->mutex);
+    rig->peers_closed++;
+    rig_changed(rig);
+}
+
+static void rig_on_connected(void *ctx)
+{
+    struct rig *rig = ctx;
+    weir_mutex_lock(rig->mutex);
+    rig->connects++;
+    rig_changed(rig);
+}
+
+static void rig_on_disconnected(void *ctx)
+{
+    struct rig *rig = ctx;
+    weir_mutex_lock(rig->mutex);
+    rig->disconnects++;
+    rig_changed(rig);
+}
+
+static void rig_on_done(void *ctx, enum weir_rc rc, struct weir_slice body, const char *text)
+{
+    (void)body;
+    struct rig *rig = ctx;
+    weir_mutex_lock(rig->mutex);
+    rig->done++;
+    rig->by_rc[rc]++;
+    (void)snprintf(rig->text, sizeof(rig->text), "%s", text);
+    rig_changed(rig);
+}
+
+/* Waits until the counter reaches the value; 30 s is "never". */
+static void rig_wait(struct rig *rig, const uint32_t *counter, uint32_t value)
+{
+    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 30 * 1000000000ll;
+    weir_mutex_lock(rig->mutex);
+    while (*counter < value) {
+        ck_assert_msg(weir_cond_wait_until(&rig->cond, rig->mutex, limit_ns), "waited 30 s for %u, still %u", value, *counter);
+    }
+    weir_mutex_unlock(rig->mutex);
+}
+
+static void rig_serve(struct rig *rig, const char *address)
+{
+    struct weir_error err;
+    struct weir_rpc_server_callbacks callbacks = {rig_on_request, rig_on_peer_closed};
+    struct weir_rpc_server_options options = {.address = address,
+                                              .cluster_id = "alpha",
+                                              .role = "jobmanager",
+                                              .name = "jm1",
+                                              .protocol_version = 7,
+                                              .connections_max = 4};
+    ck_assert_msg(weir_rpc_server_create(&options, &callbacks, rig, &rig->server, &err) == WEIR_OK, "%s", err.text);
+    (void)snprintf(rig->address, sizeof(rig->address), "tcp://127.0.0.1:%u", weir_rpc_server_port(rig->server));
+}
+
+static struct weir_rpc_client_options client_options(const struct rig *rig)
+{
+    return (struct weir_rpc_client_options){.address = rig->address,
+                                            .cluster_id = "alpha",
+                                            .role = "taskmanager",
+                                            .name = "tm1",
+                                            .server_role = "jobmanager",
+                                            .protocol_version = 7};
+}
+
+static void rig_connect(struct rig *rig, const struct weir_rpc_client_options *options)
+{
+    struct weir_error err;
+    struct weir_rpc_client_callbacks callbacks = {rig_on_connected, rig_on_disconnected};
+    ck_assert_msg(weir_rpc_client_create(options, &callbacks, rig, &rig->client, &err) == WEIR_OK, "%s", err.text);
+}
+
+static void rig_init(struct rig *rig)
+{
+    memset(rig, 0, sizeof(*rig));
+    rig->mutex = mutex_create();
+    weir_cond_init(&rig->cond);
+    rig_serve(rig, "tcp://127.0.0.1:0");
+}
+
+static void rig_fini(struct rig *rig)
+{
+    weir_rpc_client_destroy(rig->client);
+    weir_rpc_server_destroy(rig->server);
+    for (uint32_t i = 0; i < rig->held_count; i++) {
+        weir_rpc_reply(rig->held[i], WEIR_CANCELED, weir_slice(NULL, 0)); /* legal after destroy */
+    }
+    weir_cond_fini(&rig->cond);
+    weir_mutex_fini(rig->mutex);
+    weir_free(rig->mutex);
+    nng_fini();
+}
+
+static enum weir_rc rig_call(struct rig *rig, uint16_t method, const char *body, uint32_t deadline_ms)
+{
+    struct weir_error err;
+    return weir_rpc_call(rig->client, method, weir_slice_str(body), deadline_ms, rig_on_done, rig, &err);
+}
+
+START_TEST(frames_survive_the_wire_and_damage_is_noticed)
+{
+    uint8_t body[300];
+    for (size_t i = 0; i < sizeof(body); i++) {
+        body[i] = (uint8_t)(i * 7);
+    }
+    struct weir__rpc_frame frame = {.method = 513, .flags = 3, .rc = WEIR_STALE, .body = weir_slice(body, sizeof(body))};
+    nng_msg *msg = weir__rpc_frame_encode(&frame);
+    uint8_t *bytes = nng_msg_body(msg);
+    size_t len = nng_msg_len(msg);
+    struct weir__rpc_frame back;
+    const char *why = NULL;
+    ck_assert(weir__rpc_frame_decode(weir_slice(bytes, len), &back, &why));
+    ck_assert_uint_eq(back.method, 513);
+    ck_assert_uint_eq(back.flags, 3);
+    ck_assert_int_eq(back.rc, WEIR_STALE);
+    ck_assert(weir_slice_eq(back.body, frame.body));
+    for (size_t cut = 0; cut < len; cut++) {
+        ck_assert_msg(!weir__rpc_frame_decode(weir_slice(bytes, cut), &back, &why), "cut at %zu", cut);
+    }
+    for (size_t bit = 0; bit < len * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        ck_assert_msg(!weir__rpc_frame_decode(weir_slice(bytes, len), &back, &why), "bit %zu", bit);
+        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    nng_msg_free(msg);
+    nng_fini();
+}
+END_TEST
+
+/* One of many callers: keeps calls outstanding from the completion of the one before. */
+struct caller {
+    struct rig *rig;
+    struct weir_rand rand;
+    uint32_t left;
+    struct weir_buf sent;
+};
+
+static void caller_on_done(void *ctx, enum weir_rc rc, struct weir_slice body, const char *text);
+
+static void caller_next(struct caller *caller)
+{
+    struct weir_error err;
+    weir_buf_clear(&caller->sent);
+    size_t len = weir_rand_below(&caller->rand, 10) == 0 ? weir_rand_below(&caller->rand, 200000)
+                                                         : weir_rand_below(&caller->rand, 200);
+    memset(weir_buf_reserve(&caller->sent, len), (int)weir_rand_below(&caller->rand, 256), len);
+    caller->sent.len = len;
+    enum weir_rc rc = weir_rpc_call(caller->rig->client, ECHO, weir_buf_slice(&caller->sent), 30000, caller_on_done, caller, &err);
+    ck_assert_msg(rc == WEIR_OK, "%s", err.text);
+}
+
+static void caller_on_done(void *ctx, enum weir_rc rc, struct weir_slice body, const char *text)
+{
+    struct caller *caller = ctx;
+    bool good = rc == WEIR_OK && weir_slice_eq(body, weir_buf_slice(&caller->sent));
+    weir_mutex_lock(caller->rig->mutex);
+    caller->rig->wrong += good ? 0 : 1;
+    caller->rig->done++;
+    if (!good) {
+        (void)snprintf(caller->rig->text, sizeof(caller->rig->text), "%s %s", weir_rc_name(rc), text);
+    }
+    rig_changed(caller->rig);
+    if (--caller->left > 0) {
+        caller_next(caller);
+    }
+}
+
+START_TEST(thousands_of_calls_each_get_their_own_answer)
+{
+    enum { CALLERS = 50, EACH = 100 };
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    options.calls_max = 2 * CALLERS;
+    rig_connect(&rig, &options);
+    struct caller callers[CALLERS];
+    for (uint32_t i = 0; i < CALLERS; i++) {
+        callers[i] = (struct caller){.rig = &rig, .left = EACH};
+        weir_rand_init(&callers[i].rand, i);
+        caller_next(&callers[i]);
+    }
+    rig_wait(&rig, &rig.done, CALLERS * EACH);
+    ck_assert_msg(rig.wrong == 0, "%u wrong, last %s", rig.wrong, rig.text);
+    struct weir_rpc_server_stats stats;
+    weir_rpc_server_stats(rig.server, &stats);
+    ck_assert_uint_eq(stats.requests, CALLERS * EACH);
+    ck_assert_uint_eq(rig.connects, 1);
+    rig_fini(&rig);
+    for (uint32_t i = 0; i < CALLERS; i++) {
+        weir_buf_fini(&callers[i].sent);
+    }
+}
+END_TEST
+
+START_TEST(the_servers_code_and_text_come_back)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, FAIL, "", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.done, 1);
+    ck_assert_uint_eq(rig.by_rc[WEIR_STALE], 1);
+    ck_assert_str_eq(rig.text, "epoch 3 is over");
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(deadlines_hold_with_and_without_a_connection)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30), WEIR_OK); /* starts by waiting for the hello */
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 1);
+    rig_wait(&rig, &rig.connects, 1);
+    ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 2);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK); /* the connection is as good as before */
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    weir_rpc_server_destroy(rig.server);
+    rig.server = NULL;
+    rig_wait(&rig, &rig.disconnects, 1);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 3);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(a_closed_connection_ends_calls_at_once_and_is_redialed)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(rig_call(&rig, HOLD, "x", 3600 * 1000), WEIR_OK);
+    }
+    rig_wait(&rig, &rig.held_count, 5);
+    weir_rpc_server_destroy(rig.server);
+    rig_wait(&rig, &rig.by_rc[WEIR_CLOSED], 5);
+    rig_wait(&rig, &rig.disconnects, 1);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "waits for the next server", 30000), WEIR_OK);
+    rig_serve(&rig, rig.address);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    rig_wait(&rig, &rig.connects, 2);
+    ck_assert_uint_eq(rig.disconnects, 1);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(the_server_notices_a_vanished_peer_and_an_answer_to_it_is_harmless)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, LATER, "x", 3600 * 1000), WEIR_OK);
+    rig_wait(&rig, &rig.held_count, 1);
+    weir_rpc_client_destroy(rig.client);
+    ck_assert_uint_eq(rig.by_rc[WEIR_CANCELED], 1);
+    ck_assert_uint_eq(rig.disconnects, 1);
+    rig_wait(&rig, &rig.peers_closed, 1);
+    uint64_t first = rig.peer_last;
+    rig.held_count = 0;
+    weir_rpc_reply(rig.held[0], WEIR_OK, weir_slice_str("too late"));
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, LATER, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.held_count, 1);
+    ck_assert_uint_ne(rig.peer_last, first);
+    rig.held_count = 0;
+    weir_rpc_reply(rig.held[0], WEIR_OK, weir_slice_str("in time"));
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(wrong_cluster_version_and_role_are_refused_with_both_values)
+{
+    static const struct {
+        const char *cluster;
+        uint16_t version;
+        const char *server_role;
+        const char *text[2];
+    } cases[] = {{"beta", 7, NULL, {"\"beta\"", "\"alpha\""}},
+                 {"alpha", 8, NULL, {"version 8", "speaks 7"}},
+                 {"alpha", 7, "taskmanager", {"\"taskmanager\"", "\"jobmanager\""}}};
+    struct rig rig;
+    rig_init(&rig);
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_rpc_client_options options = client_options(&rig);
+        options.cluster_id = cases[i].cluster;
+        options.protocol_version = cases[i].version;
+        options.server_role = cases[i].server_role;
+        rig_connect(&rig, &options);
+        ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+        rig_wait(&rig, &rig.by_rc[WEIR_REFUSED], 2 * i + 1);
+        ck_assert_msg(strstr(rig.text, cases[i].text[0]) != NULL, "%s", rig.text);
+        ck_assert_msg(strstr(rig.text, cases[i].text[1]) != NULL, "%s", rig.text);
+        ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK); /* at once, while refused */
+        rig_wait(&rig, &rig.by_rc[WEIR_REFUSED], 2 * i + 2);
+        ck_assert(!weir_rpc_client_is_connected(rig.client));
+        weir_rpc_client_destroy(rig.client);
+    }
+    rig.client = NULL;
+    ck_assert_uint_eq(rig.connects, 0);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(bounds_are_refused_before_anything_is_sent)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    options.calls_max = 2;
+    rig_connect(&rig, &options);
+    struct weir_error err;
+    uint8_t *large = weir_calloc(1, WEIR_RPC_FRAME_BYTES_MAX + 1);
+    ck_assert_int_eq(weir_rpc_call(rig.client, ECHO, weir_slice(large, WEIR_RPC_FRAME_BYTES_MAX + 1), 30000, rig_on_done, &rig,
+                                   &err), WEIR_LIMIT);
+    ck_assert_int_eq(weir_rpc_call(rig.client, ECHO, weir_slice(large, WEIR_RPC_FRAME_BYTES_MAX), 30000, rig_on_done, &rig,
+                                   &err), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1); /* the largest passes */
+    ck_assert_int_eq(rig_call(&rig, LATER, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.held_count, 1);
+    rig.held_count = 0;
+    weir_rpc_reply(rig.held[0], WEIR_OK, weir_slice(large, WEIR_RPC_FRAME_BYTES_MAX + 1));
+    rig_wait(&rig, &rig.by_rc[WEIR_LIMIT], 1);
+    weir_rpc_client_stop(rig.client);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_CANCELED);
+    weir_rpc_client_destroy(rig.client);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30000), WEIR_OK);
+    ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30000), WEIR_OK);
+    ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30000), WEIR_AGAIN);
+    weir_free(large);
+    rig_fini(&rig);
+    ck_assert_uint_eq(rig.by_rc[WEIR_CANCELED], 2);
+}
+END_TEST
+
+static int raw_connect(const struct rig *rig)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(weir_rpc_server_port(rig->server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    struct timeval limit = {.tv_sec = 30};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return fd;
+}
+
+/* Reads until the peer closes; fails when it does not. */
+static void raw_expect_close(int fd)
+{
+    uint8_t byte;
+    ssize_t got;
+    do {
+        got = recv(fd, &byte, 1, 0);
+    } while (got > 0);
+    ck_assert_msg(got == 0 || errno == ECONNRESET, "not closed: %s", strerror(errno));
+    (void)close(fd);
+}
+
+START_TEST(garbage_costs_its_sender_the_connection_only)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    rig_wait(&rig, &rig.connects, 1);
+    struct weir_rand rand;
+    weir_rand_init(&rand, 42);
+    for (int i = 0; i < 20; i++) { /* not even nng's greeting */
+        uint8_t bytes[200];
+        for (size_t k = 0; k < sizeof(bytes); k++) {
+            bytes[k] = (uint8_t)weir_rand_u64(&rand);
+        }
+        int fd = raw_connect(&rig);
+        (void)send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
+        raw_expect_close(fd);
+    }
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+    /* A length over the limit; a frame shorter than a header; a header of zeros. All after a proper greeting. */
+    static const uint8_t huge[8] = {0, 0, 0, 0x7f, 0, 0, 0, 0};
+    static const uint8_t tiny[8 + 4 + 4] = {0, 0, 0, 0, 0, 0, 0, 8, 0x80, 0, 0, 1, 1, 2, 3, 4};
+    static const uint8_t zero[8 + 4 + 24] = {0, 0, 0, 0, 0, 0, 0, 28, 0x80, 0, 0, 1};
+    static const struct weir_slice sent[] = {{huge, sizeof(huge)}, {tiny, sizeof(tiny)}, {zero, sizeof(zero)}};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = raw_connect(&rig);
+        ck_assert_int_eq(send(fd, greeting, sizeof(greeting), MSG_NOSIGNAL), sizeof(greeting));
+        ck_assert_int_eq(send(fd, sent[i].data, sent[i].len, MSG_NOSIGNAL), (ssize_t)sent[i].len);
+        raw_expect_close(fd);
+    }
+    struct weir_rpc_server_stats stats;
+    weir_rpc_server_stats(rig.server, &stats);
+    ck_assert_uint_eq(stats.malformed, 2);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "still here", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    ck_assert_uint_eq(rig.disconnects, 0);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(a_request_without_hello_is_refused_unexecuted)
+{
+    struct rig rig;
+    rig_init(&rig);
+    nng_socket socket;
+    ck_assert_int_eq(nng_req0_open(&socket), 0);
+    ck_assert_int_eq(nng_dial(socket, rig.address, NULL, 0), 0);
+    struct weir__rpc_frame frame = {.method = HOLD, .body = weir_slice_str("x")};
+    ck_assert_int_eq(nng_sendmsg(socket, weir__rpc_frame_encode(&frame), 0), 0);
+    nng_msg *msg = NULL;
+    ck_assert_int_eq(nng_recvmsg(socket, &msg, 0), 0);
+    const char *why = NULL;
+    ck_assert(weir__rpc_frame_decode(weir_slice(nng_msg_body(msg), nng_msg_len(msg)), &frame, &why));
+    ck_assert_int_eq(frame.rc, WEIR_REFUSED);
+    ck_assert((frame.flags & WEIR__RPC_FLAG_NO_HELLO) != 0);
+    ck_assert_uint_eq(rig.held_count, 0);
+    nng_msg_free(msg);
+    (void)nng_close(socket);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(connections_beyond_the_limit_are_closed)
+{
+    struct rig rig;
+    rig_init(&rig);
+    nng_socket sockets[4];
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(nng_req0_open(&sockets[i]), 0);
+        ck_assert_int_eq(nng_dial(sockets[i], rig.address, NULL, 0), 0);
+    }
+    struct weir_rpc_server_stats stats = {0};
+    int64_t limit_ms = weir_clock_mono_ms(weir_clock_real()) + 30000;
+    while (stats.connections < 4 && weir_clock_mono_ms(weir_clock_real()) < limit_ms) {
+        weir_rpc_server_stats(rig.server, &stats);
+    }
+    ck_assert_uint_eq(stats.connections, 4);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    while (stats.rejected == 0 && weir_clock_mono_ms(weir_clock_real()) < limit_ms) {
+        weir_rpc_server_stats(rig.server, &stats);
+    }
+    ck_assert_uint_gt(stats.rejected, 0);
+    ck_assert_uint_eq(rig.done, 0);
+    (void)nng_close(sockets[0]);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1); /* there is room now */
+    for (int i = 1; i < 4; i++) {
+        (void)nng_close(sockets[i]);
+    }
+    rig_fini(&rig);
+}
+END_TEST
+
+/* The server dies and comes back while calls flow: every accepted call completes once, connects and losses alternate. */
+START_TEST(calls_complete_once_through_restarts)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    options.calls_max = 64;
+    rig_connect(&rig, &options);
+    uint32_t accepted = 0;
+    for (uint32_t round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < 50; i++) {
+            accepted += rig_call(&rig, ECHO, "x", 30000) == WEIR_OK ? 1 : 0;
+        }
+        rig_wait(&rig, &rig.done, accepted - 40);
+        weir_rpc_server_destroy(rig.server);
+        rig_serve(&rig, rig.address);
+    }
+    rig_wait(&rig, &rig.done, accepted);
+    weir_rpc_client_destroy(rig.client);
+    rig.client = NULL;
+    ck_assert_uint_eq(rig.done, accepted);
+    ck_assert_uint_eq(rig.by_rc[WEIR_OK] + rig.by_rc[WEIR_CLOSED], accepted);
+    ck_assert_uint_eq(rig.connects, rig.disconnects);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(bad_addresses_are_errors)
+{
+    struct weir_error err;
+    struct weir_rpc_client *client = NULL;
+    struct weir_rpc_client_callbacks callbacks = {NULL, NULL};
+    struct weir_rpc_client_options options = {.address = "nonsense", .cluster_id = "a", .role = "r", .name = "n"};
+    ck_assert_int_eq(weir_rpc_client_create(&options, &callbacks, NULL, &client, &err), WEIR_INVALID);
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_server *server = NULL;
+    struct weir_rpc_server_callbacks server_callbacks = {rig_on_request, NULL};
+    struct weir_rpc_server_options server_options = {.address = rig.address, .cluster_id = "a", .role = "r", .name = "n"};
+    ck_assert_int_eq(weir_rpc_server_create(&server_options, &server_callbacks, NULL, &server, &err), WEIR_EXISTS);
+    ck_assert_msg(strstr(err.text, rig.address) != NULL, "%s", err.text);
+    rig_fini(&rig);
+}
+END_TEST
+
+Suite *rpc_suite(void);
+Suite *rpc_suite(void)
+{
+    Suite *suite = suite_create("rpc");
+    TCase *tc = tcase_create("all");
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, frames_survive_the_wire_and_damage_is_noticed);
+    tcase_add_test(tc, thousands_of_calls_each_get_their_own_answer);
+    tcase_add_test(tc, the_servers_code_and_text_come_back);
+    tcase_add_test(tc, deadlines_hold_with_and_without_a_connection);
+    tcase_add_test(tc, a_closed_connection_ends_calls_at_once_and_is_redialed);
+    tcase_add_test(tc, the_server_notices_a_vanished_peer_and_an_answer_to_it_is_harmless);
+    tcase_add_test(tc, wrong_cluster_version_and_role_are_refused_with_both_values);
+    tcase_add_test(tc, bounds_are_refused_before_anything_is_sent);
+    tcase_add_test(tc, garbage_costs_its_sender_the_connection_only);
+    tcase_add_test(tc, a_request_without_hello_is_refused_unexecuted);
+    tcase_add_test(tc, connections_beyond_the_limit_are_closed);
+    tcase_add_test(tc, calls_complete_once_through_restarts);
+    tcase_add_test(tc, bad_addresses_are_errors);
+    suite_add_tcase(suite, tc);
+    return suite;
+}

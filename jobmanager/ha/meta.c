@@ -1,0 +1,313 @@
+#include "jobmanager/ha/meta.h"
+
+#include "common/base/assert.h"
+#include "common/base/hmap.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+
+struct weir_meta {
+    uint64_t epoch;
+    struct weir_hmap *by_id;
+    struct weir_meta_job **jobs;
+    size_t njobs;
+    size_t jobs_cap;
+};
+
+struct weir_meta *weir_meta_create(void)
+{
+    struct weir_meta *meta = weir_calloc(1, sizeof(*meta));
+    meta->by_id = weir_hmap_create(0);
+    return meta;
+}
+
+static void clear_slots(struct weir_meta_job *job)
+{
+    for (uint32_t i = 0; i < job->nslots; i++) {
+        weir_free(job->slot_tm_ids[i]);
+    }
+    weir_free(job->slot_tm_ids);
+    job->slot_tm_ids = NULL;
+    job->nslots = 0;
+}
+
+static void job_destroy(struct weir_meta_job *job)
+{
+    clear_slots(job);
+    weir_arena_destroy(job->sources_arena);
+    weir_free((void *)(uintptr_t)job->graph.data);
+    weir_free(job->text);
+    weir_free(job->name);
+    weir_free(job->id);
+    weir_free(job);
+}
+
+static void clear(struct weir_meta *meta)
+{
+    for (size_t i = 0; i < meta->njobs; i++) {
+        struct weir_meta_job *job = meta->jobs[i];
+        void *removed = weir_hmap_remove(meta->by_id, weir_slice_str(job->id));
+        weir_assert(removed == job);
+        job_destroy(job);
+    }
+    meta->njobs = 0;
+    meta->epoch = 0;
+}
+
+void weir_meta_destroy(struct weir_meta *meta)
+{
+    if (meta == NULL) {
+        return;
+    }
+    clear(meta);
+    weir_hmap_destroy(meta->by_id);
+    weir_free(meta->jobs);
+    weir_free(meta);
+}
+
+static struct weir_meta_job *find(const struct weir_meta *meta, const char *id)
+{
+    return weir_hmap_get(meta->by_id, weir_slice_str(id));
+}
+
+/* --- the records --------------------------------------------------------------------------------------------------- */
+static enum weir_meta_change apply_submit(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    bool named = weir_meta_job_named(meta, weir_slice_str(record->u.submit.name)) != NULL;
+    if (record->job_id[0] == '\0' || find(meta, record->job_id) != NULL || named) {
+        return WEIR_META_IGNORED;
+    }
+    struct weir_meta_job *job = weir_calloc(1, sizeof(*job));
+    job->id = weir_strdup(record->job_id);
+    job->name = weir_strdup(record->u.submit.name);
+    job->text_hash[0] = record->u.submit.text_hash[0];
+    job->text_hash[1] = record->u.submit.text_hash[1];
+    job->graph = weir_slice(weir_strndup(record->u.submit.graph.data, record->u.submit.graph.len), record->u.submit.graph.len);
+    job->submitted_ms = record->at_ms;
+    job->state_ms = record->at_ms;
+    job->text = weir_strdup("");
+    meta->jobs = weir_vec_grow(meta->jobs, &meta->jobs_cap, sizeof(*meta->jobs), meta->njobs + 1);
+    meta->jobs[meta->njobs++] = job;
+    void *replaced = weir_hmap_put(meta->by_id, weir_slice_str(job->id), job);
+    weir_assert(replaced == NULL);
+    return WEIR_META_SUBMITTED;
+}
+
+static void keep_sources(struct weir_meta_job *job, const struct weir_ha_source *sources, uint32_t nsources)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_source *kept = weir_arena_alloc(arena, nsources * sizeof(*kept));
+    for (uint32_t i = 0; i < nsources; i++) {
+        struct weir_ha_split *splits = weir_arena_alloc(arena, sources[i].nsplits * sizeof(*splits));
+        for (uint32_t k = 0; k < sources[i].nsplits; k++) {
+            splits[k].id = weir_arena_slice(arena, sources[i].splits[k].id);
+            splits[k].data = weir_arena_slice(arena, sources[i].splits[k].data);
+        }
+        kept[i] = (struct weir_ha_source){.vertex = sources[i].vertex, .splits = splits, .nsplits = sources[i].nsplits};
+    }
+    weir_arena_destroy(job->sources_arena);
+    job->sources_arena = arena;
+    job->sources = kept;
+    job->nsources = nsources;
+}
+
+/* restoring: a snapshot holds only the newest attempt, so the number may jump. */
+static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    uint32_t attempt = record->u.attempt.attempt;
+    if (job == NULL || job->state != WEIR_META_LIVE || attempt <= job->attempt || (!restoring && attempt != job->attempt + 1)) {
+        return WEIR_META_IGNORED;
+    }
+    clear_slots(job);
+    job->attempt = attempt;
+    job->attempt_ms = record->at_ms;
+    job->nslots = record->u.attempt.nslots;
+    job->slot_tm_ids = weir_calloc(job->nslots, sizeof(*job->slot_tm_ids));
+    for (uint32_t i = 0; i < job->nslots; i++) {
+        job->slot_tm_ids[i] = weir_strdup(record->u.attempt.slot_tm_ids[i]);
+    }
+    if (record->u.attempt.has_sources) {
+        keep_sources(job, record->u.attempt.sources, record->u.attempt.nsources);
+    }
+    return WEIR_META_ATTEMPTED;
+}
+
+static enum weir_meta_change apply_state(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    if (job == NULL || weir_meta_terminal(job->state)) {
+        return WEIR_META_IGNORED;
+    }
+    bool current = record->u.job_state.attempt == job->attempt;
+    bool fits = false;
+    switch ((enum weir_meta_state)record->u.job_state.state) {
+    case WEIR_META_LIVE:
+        break;
+    case WEIR_META_CANCELLING:
+        fits = job->state == WEIR_META_LIVE;
+        break;
+    case WEIR_META_CANCELED:
+        fits = job->state == WEIR_META_CANCELLING && current;
+        break;
+    case WEIR_META_FAILED:
+    case WEIR_META_FINISHED:
+        fits = job->state == WEIR_META_LIVE && current;
+        break;
+    }
+    if (!fits) {
+        return WEIR_META_IGNORED;
+    }
+    job->state = (enum weir_meta_state)record->u.job_state.state;
+    job->state_ms = record->at_ms;
+    weir_free(job->text);
+    job->text = weir_strdup(record->u.job_state.text);
+    return WEIR_META_STATE_CHANGED;
+}
+
+static enum weir_meta_change apply_drop(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    if (job == NULL || !weir_meta_terminal(job->state)) {
+        return WEIR_META_IGNORED;
+    }
+    void *removed = weir_hmap_remove(meta->by_id, weir_slice_str(job->id));
+    weir_assert(removed == job);
+    size_t at = 0;
+    while (meta->jobs[at] != job) {
+        at++;
+    }
+    memmove(&meta->jobs[at], &meta->jobs[at + 1], (meta->njobs - at - 1) * sizeof(meta->jobs[0]));
+    meta->njobs--;
+    job_destroy(job);
+    return WEIR_META_DROPPED;
+}
+
+static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
+{
+    if (record->kind == WEIR_HA_LEADER) {
+        if (record->epoch <= meta->epoch) {
+            return WEIR_META_IGNORED;
+        }
+        meta->epoch = record->epoch;
+        return WEIR_META_LED;
+    }
+    if (record->epoch != meta->epoch) {
+        return WEIR_META_IGNORED;
+    }
+    switch (record->kind) {
+    case WEIR_HA_LEADER:
+        break;
+    case WEIR_HA_SUBMIT:
+        return apply_submit(meta, record);
+    case WEIR_HA_ATTEMPT:
+        return apply_attempt(meta, record, restoring);
+    case WEIR_HA_JOB_STATE:
+        return apply_state(meta, record);
+    case WEIR_HA_JOB_DROP:
+        return apply_drop(meta, record);
+    }
+    return WEIR_META_IGNORED;
+}
+
+enum weir_meta_change weir_meta_apply(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    return apply(meta, record, false);
+}
+
+/* --- snapshots ------------------------------------------------------------------------------------------------------ */
+static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_ha_record *records, uint32_t *count)
+{
+    struct weir_ha_record *submit = &records[(*count)++];
+    *submit = (struct weir_ha_record){.kind = WEIR_HA_SUBMIT, .epoch = meta->epoch, .at_ms = job->submitted_ms, .job_id = job->id};
+    submit->u.submit.name = job->name;
+    submit->u.submit.text_hash[0] = job->text_hash[0];
+    submit->u.submit.text_hash[1] = job->text_hash[1];
+    submit->u.submit.graph = job->graph;
+    if (job->attempt > 0) {
+        struct weir_ha_record *attempt = &records[(*count)++];
+        *attempt = (struct weir_ha_record){.kind = WEIR_HA_ATTEMPT, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
+        attempt->u.attempt.attempt = job->attempt;
+        attempt->u.attempt.slot_tm_ids = (const char *const *)job->slot_tm_ids;
+        attempt->u.attempt.nslots = job->nslots;
+        attempt->u.attempt.has_sources = true;
+        attempt->u.attempt.sources = job->sources;
+        attempt->u.attempt.nsources = job->nsources;
+    }
+    struct weir_ha_record state = {.kind = WEIR_HA_JOB_STATE, .epoch = meta->epoch, .at_ms = job->state_ms, .job_id = job->id};
+    state.u.job_state.attempt = job->attempt;
+    state.u.job_state.text = "";
+    if (job->state == WEIR_META_CANCELED) {
+        state.u.job_state.state = WEIR_META_CANCELLING; /* the only way in */
+        records[(*count)++] = state;
+    }
+    if (job->state != WEIR_META_LIVE) {
+        state.u.job_state.state = job->state;
+        state.u.job_state.text = job->text;
+        records[(*count)++] = state;
+    }
+}
+
+void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out)
+{
+    enum { PER_JOB_MAX = 4 };
+    struct weir_ha_record *records = weir_calloc(1 + PER_JOB_MAX * meta->njobs, sizeof(*records));
+    uint32_t count = 0;
+    records[count] = (struct weir_ha_record){.kind = WEIR_HA_LEADER, .epoch = meta->epoch, .job_id = ""};
+    records[count++].u.leader.node = "";
+    for (size_t i = 0; i < meta->njobs; i++) {
+        snapshot_job(meta, meta->jobs[i], records, &count);
+    }
+    weir_ha_encode_snapshot(records, count, out);
+    weir_free(records);
+}
+
+enum weir_rc weir_meta_restore(struct weir_meta *meta, struct weir_slice snapshot, struct weir_error *err)
+{
+    clear(meta);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_record *records = NULL;
+    uint32_t count = 0;
+    enum weir_rc rc = weir_ha_decode_snapshot(snapshot, arena, &records, &count, err);
+    for (uint32_t i = 0; rc == WEIR_OK && i < count; i++) {
+        bool first = i == 0 && records[i].kind == WEIR_HA_LEADER;
+        if (apply(meta, &records[i], true) == WEIR_META_IGNORED && !(first && records[i].epoch == 0)) {
+            rc = weir_error_set(err, WEIR_CORRUPT, "cluster log snapshot: record %u (kind %d, job %s) does not fit", i, (int)records[i].kind,
+                                records[i].job_id);
+            clear(meta);
+        }
+    }
+    weir_arena_destroy(arena);
+    return rc;
+}
+
+/* --- views ---------------------------------------------------------------------------------------------------------- */
+uint64_t weir_meta_epoch(const struct weir_meta *meta)
+{
+    return meta->epoch;
+}
+
+uint32_t weir_meta_job_count(const struct weir_meta *meta)
+{
+    return (uint32_t)meta->njobs;
+}
+
+const struct weir_meta_job *weir_meta_job_at(const struct weir_meta *meta, uint32_t i)
+{
+    weir_assert(i < meta->njobs);
+    return meta->jobs[i];
+}
+
+const struct weir_meta_job *weir_meta_job(const struct weir_meta *meta, struct weir_slice id)
+{
+    return weir_hmap_get(meta->by_id, id);
+}
+
+const struct weir_meta_job *weir_meta_job_named(const struct weir_meta *meta, struct weir_slice name)
+{
+    for (size_t i = 0; i < meta->njobs; i++) {
+        if (!weir_meta_terminal(meta->jobs[i]->state) && weir_slice_eq_str(name, meta->jobs[i]->name)) {
+            return meta->jobs[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,78 @@
+/*
+ * The replicated state machine: what must survive the leader. Pure: records in, state out; the same records give the same state on every
+ * JobManager. What is owed because of a record (deploy, cancel) is for job/dispatcher, and only for records of its own epoch.
+ *
+ * (M1) A record counts only if its epoch is that of the last LEADER; LEADER only if its epoch is greater than every earlier one.
+ * (M2) Every record is conditional and idempotent: applied twice, it does nothing the second time.
+ * (M3) A job's attempt only grows. A terminal job never changes but by JOB_DROP.
+ * (M4) The name of a live job is unique.
+ */
+#ifndef WEIR_JOBMANAGER_HA_META_H
+#define WEIR_JOBMANAGER_HA_META_H
+
+#include "proto/ha_codec.h"
+
+/* The job's part that is replicated; finer states are the leader's own. */
+enum weir_meta_state {
+    WEIR_META_LIVE,
+    WEIR_META_CANCELLING,
+    WEIR_META_FAILED,
+    WEIR_META_CANCELED,
+    WEIR_META_FINISHED,
+};
+
+struct weir_meta_job {
+    char *id;
+    char *name;
+    uint64_t text_hash[2];
+    struct weir_slice graph; /* encoded; owned */
+    int64_t submitted_ms;
+    enum weir_meta_state state;
+    int64_t state_ms;      /* wall: when it got into this state */
+    char *text;            /* FAILED: the cause; else "" */
+    uint32_t attempt;      /* 0: none yet */
+    int64_t attempt_ms;
+    char **slot_tm_ids;    /* of the newest attempt */
+    uint32_t nslots;
+    struct weir_arena *sources_arena;
+    const struct weir_ha_source *sources; /* committed before the first read, kept by later attempts */
+    uint32_t nsources;
+};
+
+struct weir_meta;
+
+struct weir_meta *weir_meta_create(void);
+void weir_meta_destroy(struct weir_meta *meta); /* accepts NULL */
+
+/* What a record did. */
+enum weir_meta_change {
+    WEIR_META_IGNORED, /* another epoch, or its condition does not hold (any more) */
+    WEIR_META_LED,
+    WEIR_META_SUBMITTED,
+    WEIR_META_ATTEMPTED,
+    WEIR_META_STATE_CHANGED,
+    WEIR_META_DROPPED, /* the job is gone from the table */
+};
+
+/* Applies a record. Never fails: a record that does not fit is IGNORED, on every JobManager alike. */
+enum weir_meta_change weir_meta_apply(struct weir_meta *meta, const struct weir_ha_record *record);
+
+void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out);
+/* Replaces the state; on error it is empty. CORRUPT, UNSUPPORTED. */
+enum weir_rc weir_meta_restore(struct weir_meta *meta, struct weir_slice snapshot, struct weir_error *err) WEIR_CHECKED;
+
+uint64_t weir_meta_epoch(const struct weir_meta *meta);
+
+/* Jobs in order of submission. Borrowed until the next apply or restore. */
+uint32_t weir_meta_job_count(const struct weir_meta *meta);
+const struct weir_meta_job *weir_meta_job_at(const struct weir_meta *meta, uint32_t i);
+const struct weir_meta_job *weir_meta_job(const struct weir_meta *meta, struct weir_slice id);
+/* The live (or cancelling) job of that name, or NULL. */
+const struct weir_meta_job *weir_meta_job_named(const struct weir_meta *meta, struct weir_slice name);
+
+static inline bool weir_meta_terminal(enum weir_meta_state state)
+{
+    return state != WEIR_META_LIVE && state != WEIR_META_CANCELLING;
+}
+
+#endif

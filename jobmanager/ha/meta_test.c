@@ -1,0 +1,203 @@
+#include "jobmanager/ha/meta.h"
+
+#include <check.h>
+
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+
+static struct weir_ha_record rec(enum weir_ha_kind kind, uint64_t epoch, const char *job)
+{
+    return (struct weir_ha_record){.kind = kind, .epoch = epoch, .at_ms = 1000, .job_id = job};
+}
+
+static enum weir_meta_change lead(struct weir_meta *meta, uint64_t epoch)
+{
+    struct weir_ha_record r = rec(WEIR_HA_LEADER, epoch, "");
+    r.u.leader.node = "n";
+    return weir_meta_apply(meta, &r);
+}
+
+static enum weir_meta_change submit(struct weir_meta *meta, uint64_t epoch, const char *job, const char *name)
+{
+    struct weir_ha_record r = rec(WEIR_HA_SUBMIT, epoch, job);
+    r.u.submit.name = name;
+    r.u.submit.text_hash[0] = 7;
+    r.u.submit.graph = weir_slice("gra\0ph", 6);
+    return weir_meta_apply(meta, &r);
+}
+
+static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, bool sources)
+{
+    static const char *const tms[] = {"tm-a", "tm-b"};
+    static const struct weir_ha_split splits[] = {{{(const uint8_t *)"s0", 2}, {(const uint8_t *)"\0d", 2}}, {{(const uint8_t *)"s1", 2}, {NULL, 0}}};
+    static const struct weir_ha_source source = {.vertex = 0, .splits = splits, .nsplits = 2};
+    struct weir_ha_record r = rec(WEIR_HA_ATTEMPT, epoch, job);
+    r.u.attempt.attempt = number;
+    r.u.attempt.slot_tm_ids = tms;
+    r.u.attempt.nslots = 2;
+    r.u.attempt.has_sources = sources;
+    r.u.attempt.sources = &source;
+    r.u.attempt.nsources = sources ? 1 : 0;
+    struct weir_buf bytes = {0}; /* through the codec, as in life */
+    weir_ha_encode(&r, &bytes);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&bytes), arena, &r, &err), WEIR_OK);
+    enum weir_meta_change change = weir_meta_apply(meta, &r);
+    weir_arena_destroy(arena);
+    weir_buf_fini(&bytes);
+    return change;
+}
+
+static enum weir_meta_change state(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_meta_state to, uint32_t number)
+{
+    struct weir_ha_record r = rec(WEIR_HA_JOB_STATE, epoch, job);
+    r.u.job_state.state = to;
+    r.u.job_state.attempt = number;
+    r.u.job_state.text = to == WEIR_META_FAILED ? "cause" : "";
+    return weir_meta_apply(meta, &r);
+}
+
+static enum weir_meta_change drop(struct weir_meta *meta, uint64_t epoch, const char *job)
+{
+    struct weir_ha_record r = rec(WEIR_HA_JOB_DROP, epoch, job);
+    return weir_meta_apply(meta, &r);
+}
+
+START_TEST(records_of_another_epoch_do_nothing)
+{
+    struct weir_meta *meta = weir_meta_create();
+    ck_assert_int_eq(submit(meta, 1, "j1", "a"), WEIR_META_IGNORED);
+    ck_assert_int_eq(lead(meta, 3), WEIR_META_LED);
+    ck_assert_int_eq(lead(meta, 3), WEIR_META_IGNORED);
+    ck_assert_int_eq(lead(meta, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(submit(meta, 2, "j1", "a"), WEIR_META_IGNORED);
+    ck_assert_int_eq(submit(meta, 4, "j1", "a"), WEIR_META_IGNORED);
+    ck_assert_int_eq(submit(meta, 3, "j1", "a"), WEIR_META_SUBMITTED);
+    lead(meta, 4);
+    ck_assert_int_eq(attempt(meta, 3, "j1", 1, true), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 4, "j1", 1, true), WEIR_META_ATTEMPTED);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
+START_TEST(a_jobs_life_is_conditional_and_idempotent)
+{
+    struct weir_meta *meta = weir_meta_create();
+    lead(meta, 1);
+    ck_assert_int_eq(submit(meta, 1, "j1", "a"), WEIR_META_SUBMITTED);
+    ck_assert_int_eq(submit(meta, 1, "j1", "a"), WEIR_META_IGNORED);
+    ck_assert_int_eq(submit(meta, 1, "j2", "a"), WEIR_META_IGNORED); /* (M4) */
+    ck_assert_int_eq(attempt(meta, 1, "j1", 2, true), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 1, true), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 1, true), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 2, false), WEIR_META_ATTEMPTED);
+    const struct weir_meta_job *job = weir_meta_job(meta, weir_slice_str("j1"));
+    ck_assert_uint_eq(job->nsources, 1); /* kept from the first attempt */
+    ck_assert(weir_slice_eq(job->sources[0].splits[0].data, weir_slice("\0d", 2)));
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_FINISHED, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELED, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(drop(meta, 1, "j1"), WEIR_META_IGNORED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELLING, 0), WEIR_META_STATE_CHANGED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELLING, 0), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 3, false), WEIR_META_IGNORED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_FINISHED, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELED, 2), WEIR_META_STATE_CHANGED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_FAILED, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(submit(meta, 1, "j2", "a"), WEIR_META_SUBMITTED); /* the name is free again */
+    ck_assert_int_eq(drop(meta, 1, "j1"), WEIR_META_DROPPED);
+    ck_assert_ptr_null(weir_meta_job(meta, weir_slice_str("j1")));
+    ck_assert_uint_eq(weir_meta_job_count(meta), 1);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
+/* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
+START_TEST(random_records_and_snapshots)
+{
+    struct weir_rand rand;
+    weir_rand_init(&rand, (uint64_t)_i);
+    struct weir_meta *meta = weir_meta_create();
+    static const char *const ids[] = {"j0", "j1", "j2", "j3"};
+    uint32_t newest[4] = {0};
+    enum weir_meta_state ended[4] = {WEIR_META_LIVE};
+    for (int step = 0; step < 300; step++) {
+        uint32_t j = (uint32_t)weir_rand_below(&rand, 4);
+        uint64_t epoch = weir_meta_epoch(meta) + (weir_rand_below(&rand, 10) == 0 ? 1 : 0);
+        switch (weir_rand_below(&rand, 6)) {
+        case 0: lead(meta, epoch + weir_rand_below(&rand, 2)); break;
+        case 1: submit(meta, epoch, ids[j], weir_rand_below(&rand, 2) ? ids[j] : "shared"); break;
+        case 2: case 3: attempt(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), weir_rand_below(&rand, 2)); break;
+        case 4: state(meta, epoch, ids[j], (enum weir_meta_state)weir_rand_below(&rand, 6), newest[j]); break;
+        default: if (weir_rand_below(&rand, 4) == 0 && drop(meta, epoch, ids[j]) == WEIR_META_DROPPED) { newest[j] = 0; ended[j] = WEIR_META_LIVE; } break;
+        }
+        for (int k = 0; k < 4; k++) {
+            const struct weir_meta_job *job = weir_meta_job(meta, weir_slice_str(ids[k]));
+            if (job != NULL) {
+                ck_assert(job->attempt == newest[k] || job->attempt == newest[k] + 1);
+                ck_assert(!weir_meta_terminal(ended[k]) || job->state == ended[k]);
+                newest[k] = job->attempt;
+                ended[k] = job->state;
+            }
+        }
+        struct weir_buf one = {0}, two = {0};
+        weir_meta_snapshot(meta, &one);
+        struct weir_meta *copy = weir_meta_create();
+        struct weir_error err;
+        ck_assert_int_eq(weir_meta_restore(copy, weir_buf_slice(&one), &err), WEIR_OK);
+        weir_meta_snapshot(copy, &two);
+        ck_assert(weir_slice_eq(weir_buf_slice(&one), weir_buf_slice(&two)));
+        if (weir_rand_below(&rand, 5) == 0) { /* go on with the copy */
+            struct weir_meta *old = meta;
+            meta = copy;
+            copy = old;
+        }
+        weir_meta_destroy(copy);
+        weir_buf_fini(&one);
+        weir_buf_fini(&two);
+    }
+    weir_meta_destroy(meta);
+}
+END_TEST
+
+START_TEST(cut_and_altered_bytes_are_errors)
+{
+    struct weir_meta *meta = weir_meta_create();
+    lead(meta, 1);
+    submit(meta, 1, "j1", "a");
+    attempt(meta, 1, "j1", 1, true);
+    struct weir_buf bytes = {0};
+    weir_meta_snapshot(meta, &bytes);
+    struct weir_error err;
+    for (size_t len = 0; len < bytes.len; len++) { /* a cut may fall between records: then it is a smaller valid snapshot */
+        uint8_t *copy = weir_malloc(len + 1);
+        memcpy(copy, bytes.data, len);
+        enum weir_rc rc = weir_meta_restore(meta, weir_slice(copy, len), &err);
+        ck_assert(rc == WEIR_OK || rc == WEIR_CORRUPT || rc == WEIR_UNSUPPORTED);
+        ck_assert(len >= 2 || rc != WEIR_OK);
+        weir_free(copy);
+    }
+    for (size_t i = 0; i < bytes.len; i++) {
+        bytes.data[i] ^= 0x55;
+        enum weir_rc rc = weir_meta_restore(meta, weir_buf_slice(&bytes), &err);
+        ck_assert(rc == WEIR_OK || rc == WEIR_CORRUPT || rc == WEIR_UNSUPPORTED);
+        bytes.data[i] ^= 0x55;
+    }
+    weir_buf_fini(&bytes);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
+Suite *meta_suite(void);
+
+Suite *meta_suite(void)
+{
+    Suite *suite = suite_create("meta");
+    TCase *tcase = tcase_create("meta");
+    tcase_add_test(tcase, records_of_another_epoch_do_nothing);
+    tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
+    tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 20);
+    tcase_add_test(tcase, cut_and_altered_bytes_are_errors);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

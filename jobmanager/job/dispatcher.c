@@ -1,0 +1,762 @@
+#include "jobmanager/job/dispatcher.h"
+
+#include <stdio.h>
+
+#include "common/base/assert.h"
+#include "common/base/hmap.h"
+#include "common/base/mem.h"
+#include "common/base/vec.h"
+#include "jobmanager/job/placement.h"
+
+/* A proposal whose outcome is not known yet, or that is to be made again. */
+struct proposal {
+    uint64_t id;
+    enum weir_ha_kind kind;
+    enum weir_meta_state to; /* JOB_STATE */
+    char job_id[WEIR_JOB_ID_TEXT + 1];
+    uint64_t text_hash[2]; /* SUBMIT */
+    struct weir_buf bytes;
+    int64_t retry_at_ms; /* INT64_MAX: under way */
+    weir_jm_done_fn *done;
+    void *ctx;
+};
+
+struct weir_dispatcher {
+    char *node;
+    int64_t expiration_ms;
+    enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);
+    struct weir_log *log;
+    struct weir_job_env env;
+    struct weir_effects effects;
+    struct weir_meta *meta;
+    struct weir_tm_registry *tms;
+    int64_t heartbeat_timeout_ms;
+    uint64_t epoch; /* of the own leadership */
+    bool leader;    /* by the log's word */
+    bool leading;   /* the own LEADER record is applied */
+    struct weir_job **jobs; /* in order of submission; only while leading */
+    size_t njobs, jobs_cap;
+    struct weir_hmap *jobs_by_id;
+    struct proposal **proposals;
+    size_t nproposals, proposals_cap;
+    uint64_t next_proposal;
+    char **expelled; /* by jobs in the event under way */
+    size_t nexpelled, expelled_cap;
+    bool dirty; /* something changed that may let a job go on */
+    struct weir_now now; /* of the event under way */
+};
+
+/* --- proposals ------------------------------------------------------------------------------------------------------- */
+static void emit_proposal(struct weir_dispatcher *d, struct proposal *p)
+{
+    p->id = ++d->next_proposal;
+    p->retry_at_ms = INT64_MAX;
+    struct weir_effect *effect = weir_effects_add(&d->effects, WEIR_EFFECT_PROPOSE);
+    effect->proposal = p->id;
+    weir_buf_put_slice(&effect->bytes, weir_buf_slice(&p->bytes));
+}
+
+static struct proposal *propose(struct weir_dispatcher *d, const struct weir_ha_record *record)
+{
+    struct weir_ha_record stamped = *record;
+    stamped.epoch = d->epoch;
+    stamped.at_ms = d->now.wall_ms;
+    struct proposal *p = weir_calloc(1, sizeof(*p));
+    p->kind = stamped.kind;
+    p->to = stamped.kind == WEIR_HA_JOB_STATE ? (enum weir_meta_state)stamped.u.job_state.state : WEIR_META_LIVE;
+    (void)snprintf(p->job_id, sizeof(p->job_id), "%s", stamped.job_id);
+    weir_ha_encode(&stamped, &p->bytes);
+    d->proposals = weir_vec_grow(d->proposals, &d->proposals_cap, sizeof(*d->proposals), d->nproposals + 1);
+    d->proposals[d->nproposals++] = p;
+    emit_proposal(d, p);
+    return p;
+}
+
+static void env_propose(void *ctx, const struct weir_ha_record *record)
+{
+    (void)propose(ctx, record);
+}
+
+static void proposal_destroy(struct proposal *p)
+{
+    weir_buf_fini(&p->bytes);
+    weir_free(p);
+}
+
+static void answer(struct weir_dispatcher *d, weir_jm_done_fn *done, void *ctx, const struct weir_error *err)
+{
+    if (done != NULL) {
+        struct weir_effect *effect = weir_effects_add(&d->effects, WEIR_EFFECT_ANSWER);
+        effect->done = done;
+        effect->ctx = ctx;
+        effect->err = *err;
+    }
+}
+
+static const struct weir_error no_error = {.rc = WEIR_OK};
+
+/* What a client is told once its proposal is committed: by the state then, since the record may have been ignored. */
+static struct weir_error verdict(const struct weir_dispatcher *d, const struct proposal *p)
+{
+    struct weir_error err = no_error;
+    const struct weir_meta_job *job = weir_meta_job(d->meta, weir_slice_str(p->job_id));
+    if (p->kind == WEIR_HA_SUBMIT && job == NULL) {
+        (void)weir_error_set(&err, WEIR_EXISTS, "a job of that name is running: cancel it, or give this one another name");
+    } else if (p->kind == WEIR_HA_SUBMIT && (job->text_hash[0] != p->text_hash[0] || job->text_hash[1] != p->text_hash[1])) {
+        (void)weir_error_set(&err, WEIR_EXISTS, "another job was submitted under the id %s", p->job_id);
+    } else if (p->kind == WEIR_HA_JOB_STATE && job == NULL) {
+        (void)weir_error_set(&err, WEIR_NOT_FOUND, "there is no job %s", p->job_id);
+    } else if (p->kind == WEIR_HA_JOB_STATE && (job->state == WEIR_META_FINISHED || job->state == WEIR_META_FAILED)) {
+        (void)weir_error_set(&err, WEIR_STATE, "job %s is %s", p->job_id, job->state == WEIR_META_FINISHED ? "FINISHED" : "FAILED");
+    }
+    return err;
+}
+
+void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err,
+                             struct weir_now now)
+{
+    d->now = now;
+    size_t at = 0;
+    while (at < d->nproposals && d->proposals[at]->id != proposal) {
+        at++;
+    }
+    if (at == d->nproposals) {
+        return;
+    }
+    struct proposal *p = d->proposals[at];
+    bool client_told = outcome == WEIR_PROPOSAL_REJECTED && p->done != NULL;
+    if (outcome != WEIR_PROPOSAL_COMMITTED && !client_told) { /* (D2) */
+        p->retry_at_ms = now.mono_ms + WEIR_DISPATCHER_RETRY_MS;
+        weir_log(d->log, WEIR_LOG_WARN, "proposal_repeated", "job", p->job_id, "outcome", outcome == WEIR_PROPOSAL_REJECTED ? "rejected" : "unknown",
+                 "error", err->text, NULL);
+        return;
+    }
+    struct weir_error result = client_told ? *err : verdict(d, p);
+    if (client_told) {
+        (void)weir_error_prefix(&result, "the cluster log did not take it");
+    }
+    answer(d, p->done, p->ctx, &result);
+    d->proposals[at] = d->proposals[--d->nproposals];
+    proposal_destroy(p);
+}
+
+/* --- the environment of jobs ------------------------------------------------------------------------------------------ */
+static void env_expel(void *ctx, const char *tm_id)
+{
+    struct weir_dispatcher *d = ctx;
+    d->expelled = weir_vec_grow(d->expelled, &d->expelled_cap, sizeof(*d->expelled), d->nexpelled + 1);
+    d->expelled[d->nexpelled++] = weir_strdup(tm_id);
+}
+
+static bool env_tm_registered(void *ctx, const char *tm_id)
+{
+    const struct weir_dispatcher *d = ctx;
+    return weir_tm_registry_find(d->tms, tm_id) != NULL;
+}
+
+struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_options *options)
+{
+    struct weir_dispatcher *d = weir_calloc(1, sizeof(*d));
+    d->node = weir_strdup(options->node);
+    d->expiration_ms = options->expiration_ms;
+    d->decode = options->decode;
+    d->log = options->log_sink == NULL ? NULL : weir_log_create(options->log_sink);
+    d->heartbeat_timeout_ms = options->heartbeat_timeout_ms;
+    d->env = (struct weir_job_env){.effects = &d->effects,
+                                   .propose = env_propose,
+                                   .expel = env_expel,
+                                   .tm_registered = env_tm_registered,
+                                   .ctx = d,
+                                   .slot_timeout_ms = options->slot_timeout_ms,
+                                   .reconcile_timeout_ms = options->heartbeat_timeout_ms,
+                                   .log_sink = options->log_sink};
+    d->meta = weir_meta_create();
+    d->tms = weir_tm_registry_create(options->heartbeat_timeout_ms);
+    d->jobs_by_id = weir_hmap_create(0);
+    return d;
+}
+
+static void drop_jobs(struct weir_dispatcher *d)
+{
+    for (size_t i = 0; i < d->njobs; i++) {
+        void *removed = weir_hmap_remove(d->jobs_by_id, weir_slice_str(weir_job_id(d->jobs[i])));
+        weir_assert(removed == d->jobs[i]);
+        weir_job_destroy(d->jobs[i]);
+    }
+    d->njobs = 0;
+}
+
+void weir_dispatcher_destroy(struct weir_dispatcher *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    drop_jobs(d);
+    for (size_t i = 0; i < d->nproposals; i++) {
+        proposal_destroy(d->proposals[i]);
+    }
+    for (size_t i = 0; i < d->nexpelled; i++) {
+        weir_free(d->expelled[i]);
+    }
+    weir_free(d->expelled);
+    weir_free(d->proposals);
+    weir_free(d->jobs);
+    weir_hmap_destroy(d->jobs_by_id);
+    weir_tm_registry_destroy(d->tms);
+    weir_meta_destroy(d->meta);
+    weir_effects_fini(&d->effects);
+    weir_log_destroy(d->log);
+    weir_free(d->node);
+    weir_free(d);
+}
+
+struct weir_effects *weir_dispatcher_effects(struct weir_dispatcher *d)
+{
+    return &d->effects;
+}
+
+/* --- scheduling ------------------------------------------------------------------------------------------------------- */
+static void lose_tm(struct weir_dispatcher *d, struct weir_tm_entry *tm_take, const char *why)
+{
+    weir_log(d->log, WEIR_LOG_WARN, "tm_lost", "tm", tm_take->info.id, "why", why, NULL);
+    weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm_take->info.id);
+    for (size_t i = 0; i < d->njobs; i++) {
+        weir_job_tm_lost(d->jobs[i], tm_take->info.id, why, d->now);
+    }
+    weir_tm_entry_destroy(tm_take);
+    d->dirty = true;
+}
+
+static void count_used_slots(struct weir_dispatcher *d)
+{
+    for (uint32_t i = 0; i < weir_tm_registry_count(d->tms); i++) {
+        weir_tm_registry_at(d->tms, i)->slots_used = 0;
+    }
+    for (size_t i = 0; i < d->njobs; i++) {
+        char *const *tm_ids = NULL;
+        uint32_t nslots = weir_job_held_slots(d->jobs[i], &tm_ids);
+        for (uint32_t s = 0; s < nslots; s++) {
+            struct weir_tm_entry *tm = weir_tm_registry_find(d->tms, tm_ids[s]);
+            if (tm != NULL) {
+                tm->slots_used++;
+            }
+        }
+    }
+}
+
+static void enumerate_sources(struct weir_dispatcher *d, struct weir_job *job)
+{
+    uint32_t vertex = 0;
+    while (weir_tm_registry_count(d->tms) > 0 && weir_job_wants_enumeration(job, d->now, &vertex)) {
+        const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, vertex % weir_tm_registry_count(d->tms));
+        weir_job_enumerate(job, vertex, tm->info.id);
+    }
+}
+
+static void place_job(struct weir_dispatcher *d, struct weir_job *job, uint32_t slots)
+{
+    count_used_slots(d);
+    uint32_t ntms = weir_tm_registry_count(d->tms);
+    struct weir_placement_tm *tms = weir_calloc(ntms, sizeof(*tms));
+    uint32_t *chosen = weir_calloc(slots, sizeof(*chosen));
+    const char **tm_ids = weir_calloc(slots, sizeof(*tm_ids));
+    uint64_t total = 0;
+    uint64_t available = 0;
+    for (uint32_t i = 0; i < ntms; i++) {
+        const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, i);
+        tms[i] = (struct weir_placement_tm){.slots = tm->info.slots, .used = tm->slots_used};
+        total += tm->info.slots;
+        available += tm->slots_used < tm->info.slots ? tm->info.slots - tm->slots_used : 0;
+    }
+    if (weir_placement_choose(tms, ntms, slots, chosen)) {
+        for (uint32_t s = 0; s < slots; s++) {
+            tm_ids[s] = weir_tm_registry_at(d->tms, chosen[s])->info.id;
+        }
+        weir_job_place(job, tm_ids, slots);
+    } else {
+        struct weir_error why;
+        (void)weir_error_set(&why, WEIR_RESOURCE, "%u slot%s needed, %llu free of %llu on %u TaskManager%s", slots, slots == 1 ? "" : "s",
+                             (unsigned long long)available, (unsigned long long)total, ntms, ntms == 1 ? "" : "s");
+        weir_job_set_waiting(job, why.text);
+    }
+    weir_free(tm_ids);
+    weir_free(chosen);
+    weir_free(tms);
+}
+
+/* After each event: what jobs asked for meanwhile, and whether one can go on. */
+static void settle(struct weir_dispatcher *d)
+{
+    while (d->nexpelled > 0) {
+        char *tm_id = d->expelled[--d->nexpelled];
+        struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, tm_id, true);
+        if (tm != NULL) {
+            lose_tm(d, tm, "it did not end its tasks when told to");
+        }
+        weir_free(tm_id);
+    }
+    if (!d->leading || !d->dirty) {
+        return;
+    }
+    d->dirty = false;
+    for (size_t i = 0; i < d->njobs; i++) {
+        struct weir_job *job = d->jobs[i];
+        if (weir_tm_registry_count(d->tms) == 0 && weir_job_state(job) == WEIR_JOB_CREATED) {
+            weir_job_set_waiting(job, "no TaskManager is registered");
+        }
+        enumerate_sources(d, job);
+        uint32_t slots = weir_job_wants_slots(job, d->now);
+        if (slots > 0) {
+            place_job(d, job, slots);
+        }
+    }
+    count_used_slots(d);
+}
+
+/* --- the cluster log -------------------------------------------------------------------------------------------------- */
+static void add_job(struct weir_dispatcher *d, const struct weir_meta_job *meta, bool fresh)
+{
+    struct weir_error err;
+    struct weir_jobgraph *graph = NULL;
+    if (d->decode(meta->graph, &graph, &err) != WEIR_OK) {
+        (void)weir_error_prefix(&err, "the job's graph in the cluster log cannot be read");
+    }
+    struct weir_job *job = weir_job_create(&d->env, meta, graph, &err);
+    d->jobs = weir_vec_grow(d->jobs, &d->jobs_cap, sizeof(*d->jobs), d->njobs + 1);
+    d->jobs[d->njobs++] = job;
+    void *replaced = weir_hmap_put(d->jobs_by_id, weir_slice_str(meta->id), job);
+    weir_assert(replaced == NULL);
+    weir_job_start(job, meta, fresh, d->now);
+}
+
+static void remove_job(struct weir_dispatcher *d, const char *id)
+{
+    struct weir_job *job = weir_hmap_remove(d->jobs_by_id, weir_slice_str(id));
+    weir_assert(job != NULL);
+    size_t at = 0;
+    while (d->jobs[at] != job) {
+        at++;
+    }
+    memmove(&d->jobs[at], &d->jobs[at + 1], (d->njobs - at - 1) * sizeof(d->jobs[0]));
+    d->njobs--;
+    weir_job_destroy(job);
+}
+
+/* A record that counted, applied by the leader that wrote it. */
+static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, const char *job_id)
+{
+    const struct weir_meta_job *meta = weir_meta_job(d->meta, weir_slice_str(job_id));
+    struct weir_job *job = weir_dispatcher_job(d, weir_slice_str(job_id));
+    switch (change) {
+    case WEIR_META_IGNORED:
+        break;
+    case WEIR_META_LED:
+        break;
+    case WEIR_META_SUBMITTED:
+        add_job(d, meta, true);
+        break;
+    case WEIR_META_ATTEMPTED:
+        weir_job_attempted(job, meta, d->now);
+        break;
+    case WEIR_META_STATE_CHANGED:
+        weir_job_state_applied(job, meta, d->now);
+        break;
+    case WEIR_META_DROPPED:
+        remove_job(d, job_id);
+        break;
+    }
+    d->dirty = true;
+}
+
+static void start_leading(struct weir_dispatcher *d)
+{
+    d->leading = true;
+    weir_log(d->log, WEIR_LOG_INFO, "leading", "epoch", WEIR_LOG_INT(d->epoch), "jobs", WEIR_LOG_INT(weir_meta_job_count(d->meta)), NULL);
+    for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
+        add_job(d, weir_meta_job_at(d->meta, i), false);
+    }
+    d->dirty = true;
+}
+
+enum weir_rc weir_dispatcher_apply(struct weir_dispatcher *d, struct weir_slice entry, struct weir_now now, struct weir_error *err)
+{
+    d->now = now;
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_record record;
+    enum weir_rc rc = weir_ha_decode(entry, arena, &record, err);
+    if (rc == WEIR_OK) {
+        enum weir_meta_change change = weir_meta_apply(d->meta, &record);
+        if (change == WEIR_META_LED && d->leader && record.epoch == d->epoch) {
+            start_leading(d);
+        } else if (d->leading && record.epoch == d->epoch) {
+            act_on(d, change, record.job_id);
+        }
+        settle(d);
+    }
+    weir_arena_destroy(arena);
+    return rc;
+}
+
+void weir_dispatcher_leadership(struct weir_dispatcher *d, bool leader, uint64_t epoch, struct weir_now now)
+{
+    d->now = now;
+    d->leader = leader;
+    d->leading = false;
+    drop_jobs(d);
+    struct weir_error err;
+    (void)weir_error_set(&err, WEIR_UNKNOWN, "this JobManager lost its leadership meanwhile: ask the cluster whether it was done");
+    for (size_t i = 0; i < d->nproposals; i++) {
+        answer(d, d->proposals[i]->done, d->proposals[i]->ctx, &err);
+        proposal_destroy(d->proposals[i]);
+    }
+    d->nproposals = 0;
+    while (weir_tm_registry_count(d->tms) > 0) {
+        struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, weir_tm_registry_at(d->tms, 0)->info.id, false);
+        weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm->info.id);
+        weir_tm_entry_destroy(tm);
+    }
+    if (leader) {
+        weir_assert(epoch > weir_meta_epoch(d->meta));
+        d->epoch = epoch;
+        struct weir_ha_record record = {.kind = WEIR_HA_LEADER, .job_id = ""};
+        record.u.leader.node = d->node;
+        (void)propose(d, &record);
+    }
+}
+
+void weir_dispatcher_snapshot(const struct weir_dispatcher *d, struct weir_buf *out)
+{
+    weir_meta_snapshot(d->meta, out);
+}
+
+enum weir_rc weir_dispatcher_restore(struct weir_dispatcher *d, struct weir_slice snapshot, struct weir_error *err)
+{
+    weir_assert(!d->leading);
+    return weir_meta_restore(d->meta, snapshot, err);
+}
+
+/* --- TaskManagers ----------------------------------------------------------------------------------------------------- */
+static enum weir_rc check_leading(const struct weir_dispatcher *d, struct weir_error *err)
+{
+    return d->leading ? WEIR_OK : weir_error_set(err, WEIR_REFUSED, "this JobManager does not lead the cluster (yet)");
+}
+
+static enum weir_rc check_sender(const struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, struct weir_error *err)
+{
+    enum weir_rc rc = check_leading(d, err);
+    if (rc == WEIR_OK && weir_tm_registry_find(d->tms, tm_id) == NULL) {
+        rc = weir_error_set(err, WEIR_NOT_FOUND, "TaskManager %s is not registered", tm_id);
+    }
+    if (rc == WEIR_OK && epoch != d->epoch) {
+        rc = weir_error_set(err, WEIR_STALE, "epoch %llu is not the leader's, %llu: register again", (unsigned long long)epoch,
+                            (unsigned long long)d->epoch);
+    }
+    return rc;
+}
+
+/* A task of no present attempt is told to end, unless it has ended. */
+static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, const struct weir_task_report *report, struct weir_error *err)
+{
+    struct weir_job *job = weir_dispatcher_job(d, report->job_id);
+    enum weir_rc rc = WEIR_OK;
+    if (report->job_id.len > WEIR_JOB_ID_TEXT) {
+        return weir_error_set(err, WEIR_INVALID, "a job's id has %d bytes", WEIR_JOB_ID_TEXT);
+    }
+    if (job == NULL) {
+        rc = weir_error_set(err, WEIR_STALE, "there is no job %.*s", WEIR_SLICE_ARG(report->job_id));
+    } else {
+        rc = weir_job_report(job, tm_id, report, d->now, err);
+    }
+    if (rc == WEIR_STALE) {
+        char id[WEIR_JOB_ID_TEXT + 1];
+        (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(report->job_id));
+        (void)weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt);
+    }
+    d->dirty = true;
+    return rc;
+}
+
+/* reports of one TaskManager: job by job, so that each learns what is missing. */
+static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool registered, const struct weir_task_report *reports, uint32_t nreports)
+{
+    for (uint32_t i = 0; i < nreports; i++) {
+        struct weir_error err;
+        if (take_report(d, tm_id, &reports[i], &err) != WEIR_OK) {
+            weir_log(d->log, WEIR_LOG_INFO, "task_report_refused", "tm", tm_id, "why", err.text, NULL);
+        }
+    }
+    for (size_t k = 0; k < d->njobs; k++) {
+        struct weir_job *job = d->jobs[k];
+        const struct weir_execgraph *exec = weir_job_exec(job);
+        if (exec == NULL || weir_job_state_terminal(weir_job_state(job)) || !weir_execgraph_uses(exec, tm_id)) {
+            continue;
+        }
+        bool *reported = weir_calloc(exec->ntasks, sizeof(*reported));
+        for (uint32_t i = 0; i < nreports; i++) {
+            const struct weir_task_report *report = &reports[i];
+            if (weir_slice_eq_str(report->job_id, weir_job_id(job)) && report->attempt == exec->attempt &&
+                report->vertex < exec->graph->nvertices && report->subtask < exec->graph->vertices[report->vertex].parallelism) {
+                reported[weir_jobgraph_task_index(exec->graph, report->vertex, report->subtask)] = true;
+            }
+        }
+        weir_job_reported(job, tm_id, registered, reported, d->now);
+        weir_free(reported);
+    }
+}
+
+enum weir_rc weir_dispatcher_register(struct weir_dispatcher *d, const struct weir_tm_info *info, const struct weir_task_report *reports,
+                                      uint32_t nreports, struct weir_now now, bool *out_new, struct weir_error *err)
+{
+    d->now = now;
+    struct weir_tm_entry *tm = NULL;
+    bool added = false;
+    enum weir_rc rc = check_leading(d, err);
+    if (rc == WEIR_OK) {
+        rc = weir_tm_registry_register(d->tms, info, now.mono_ms, now.wall_ms, &tm, &added, err);
+    }
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    weir_log(d->log, WEIR_LOG_INFO, added ? "tm_registered" : "tm_registered_again", "tm", info->id, "slots", WEIR_LOG_INT(info->slots), "tasks",
+             WEIR_LOG_INT(nreports), NULL);
+    take_reports(d, info->id, true, reports, nreports);
+    d->dirty = true;
+    settle(d);
+    *out_new = added;
+    return WEIR_OK;
+}
+
+enum weir_rc weir_dispatcher_heartbeat(struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, uint64_t memory_used_bytes,
+                                       const struct weir_task_report *reports, uint32_t nreports, struct weir_now now, struct weir_error *err)
+{
+    d->now = now;
+    enum weir_rc rc = check_sender(d, tm_id, epoch, err);
+    if (rc == WEIR_OK) {
+        rc = weir_tm_registry_heartbeat(d->tms, tm_id, memory_used_bytes, now.mono_ms, now.wall_ms, err);
+    }
+    if (rc == WEIR_OK) {
+        take_reports(d, tm_id, false, reports, nreports);
+        settle(d);
+    }
+    return rc;
+}
+
+enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, const struct weir_task_report *report,
+                                        struct weir_now now, struct weir_error *err)
+{
+    d->now = now;
+    enum weir_rc rc = check_sender(d, tm_id, epoch, err);
+    if (rc == WEIR_OK) {
+        rc = take_report(d, tm_id, report, err);
+        settle(d);
+    }
+    return rc;
+}
+
+void weir_dispatcher_tm_closed(struct weir_dispatcher *d, const char *tm_id, struct weir_now now)
+{
+    weir_tm_registry_closed(d->tms, tm_id, now.mono_ms);
+}
+
+void weir_dispatcher_enumerated(struct weir_dispatcher *d, struct weir_slice job_id, uint32_t vertex, enum weir_rc rc,
+                                const struct weir_ha_split *splits, uint32_t nsplits, const char *text, struct weir_now now)
+{
+    d->now = now;
+    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    if (job != NULL) {
+        weir_job_enumerated(job, vertex, rc, splits, nsplits, text, now);
+        d->dirty = true;
+        settle(d);
+    }
+}
+
+void weir_dispatcher_deployed(struct weir_dispatcher *d, struct weir_slice job_id, uint32_t attempt, const char *tm_id, enum weir_rc rc,
+                              const char *text, struct weir_now now)
+{
+    d->now = now;
+    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    if (job != NULL) {
+        weir_job_deployed(job, attempt, tm_id, rc, text, now);
+        d->dirty = true;
+        settle(d);
+    }
+}
+
+/* --- clients ---------------------------------------------------------------------------------------------------------- */
+void weir_dispatcher_submit(struct weir_dispatcher *d, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],
+                            struct weir_slice graph, struct weir_now now, weir_jm_done_fn *done, void *ctx)
+{
+    d->now = now;
+    struct weir_error err = no_error;
+    const struct weir_meta_job *same_id = weir_meta_job(d->meta, job_id);
+    bool decided = true;
+    if (check_leading(d, &err) != WEIR_OK) {
+        decided = true;
+    } else if (job_id.len != WEIR_JOB_ID_TEXT) {
+        (void)weir_error_set(&err, WEIR_INVALID, "a job's id has %d hexadecimal digits, not %zu bytes", WEIR_JOB_ID_TEXT, job_id.len);
+    } else if (same_id != NULL && (same_id->text_hash[0] != text_hash[0] || same_id->text_hash[1] != text_hash[1])) {
+        (void)weir_error_set(&err, WEIR_EXISTS, "another job was submitted under the id %s", same_id->id);
+    } else if (same_id == NULL && weir_meta_job_named(d->meta, weir_slice_str(name)) != NULL) {
+        (void)weir_error_set(&err, WEIR_EXISTS, "a job named \"%s\" is running (%s): cancel it, or give this one another name", name,
+                             weir_meta_job_named(d->meta, weir_slice_str(name))->id);
+    } else if (same_id == NULL && d->njobs + d->nproposals >= WEIR_DISPATCHER_JOBS_MAX) {
+        (void)weir_error_set(&err, WEIR_LIMIT, "there are %d jobs already", WEIR_DISPATCHER_JOBS_MAX);
+    } else {
+        decided = same_id != NULL;
+    }
+    if (decided) {
+        answer(d, done, ctx, &err);
+        return;
+    }
+    char id[WEIR_JOB_ID_TEXT + 1];
+    (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(job_id));
+    struct weir_ha_record record = {.kind = WEIR_HA_SUBMIT, .job_id = id};
+    record.u.submit.name = name;
+    record.u.submit.text_hash[0] = text_hash[0];
+    record.u.submit.text_hash[1] = text_hash[1];
+    record.u.submit.graph = graph;
+    struct proposal *p = propose(d, &record);
+    p->text_hash[0] = text_hash[0];
+    p->text_hash[1] = text_hash[1];
+    p->done = done;
+    p->ctx = ctx;
+}
+
+void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now, weir_jm_done_fn *done, void *ctx)
+{
+    d->now = now;
+    struct weir_error err = no_error;
+    const struct weir_meta_job *job = weir_meta_job(d->meta, job_id);
+    bool decided = true;
+    if (check_leading(d, &err) != WEIR_OK) {
+        decided = true;
+    } else if (job == NULL) {
+        (void)weir_error_set(&err, WEIR_NOT_FOUND, "there is no job %.*s", WEIR_SLICE_ARG(job_id));
+    } else if (weir_meta_terminal(job->state)) {
+        (void)weir_error_set(&err, WEIR_STATE, "job %s is %s already", job->id,
+                             job->state == WEIR_META_FINISHED ? "FINISHED" : job->state == WEIR_META_FAILED ? "FAILED" : "CANCELED");
+    } else {
+        decided = job->state == WEIR_META_CANCELLING;
+    }
+    if (decided) {
+        answer(d, done, ctx, &err);
+        return;
+    }
+    struct weir_ha_record record = {.kind = WEIR_HA_JOB_STATE, .job_id = job->id};
+    record.u.job_state.state = WEIR_META_CANCELLING;
+    record.u.job_state.attempt = job->attempt;
+    record.u.job_state.text = "";
+    struct proposal *p = propose(d, &record);
+    p->done = done;
+    p->ctx = ctx;
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------- */
+static bool drop_proposed(const struct weir_dispatcher *d, const char *job_id)
+{
+    for (size_t i = 0; i < d->nproposals; i++) {
+        if (d->proposals[i]->kind == WEIR_HA_JOB_DROP && strcmp(d->proposals[i]->job_id, job_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_expired(struct weir_dispatcher *d)
+{
+    for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
+        const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
+        if (weir_meta_terminal(job->state) && d->now.wall_ms - job->state_ms >= d->expiration_ms && !drop_proposed(d, job->id)) {
+            (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
+        }
+    }
+}
+
+void weir_dispatcher_tick(struct weir_dispatcher *d, struct weir_now now)
+{
+    d->now = now;
+    for (size_t i = 0; i < d->nproposals; i++) {
+        if (d->proposals[i]->retry_at_ms <= now.mono_ms) {
+            emit_proposal(d, d->proposals[i]);
+        }
+    }
+    if (!d->leading) {
+        return;
+    }
+    const char *why = NULL;
+    for (struct weir_tm_entry *tm = weir_tm_registry_take_lost(d->tms, now.mono_ms, &why); tm != NULL;
+         tm = weir_tm_registry_take_lost(d->tms, now.mono_ms, &why)) {
+        lose_tm(d, tm, why);
+    }
+    for (size_t i = 0; i < d->njobs; i++) {
+        if (weir_job_deadline_ms(d->jobs[i]) <= now.mono_ms) {
+            weir_job_tick(d->jobs[i], now);
+        }
+    }
+    drop_expired(d);
+    d->dirty = true;
+    settle(d);
+}
+
+int64_t weir_dispatcher_deadline_ms(const struct weir_dispatcher *d, struct weir_now now)
+{
+    int64_t deadline = INT64_MAX;
+    for (size_t i = 0; i < d->nproposals; i++) {
+        deadline = d->proposals[i]->retry_at_ms < deadline ? d->proposals[i]->retry_at_ms : deadline;
+    }
+    if (!d->leading) {
+        return deadline;
+    }
+    int64_t tms = weir_tm_registry_deadline_ms(d->tms);
+    deadline = tms < deadline ? tms : deadline;
+    for (size_t i = 0; i < d->njobs; i++) {
+        int64_t at = weir_job_deadline_ms(d->jobs[i]);
+        deadline = at < deadline ? at : deadline;
+    }
+    for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
+        const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
+        if (weir_meta_terminal(job->state) && !drop_proposed(d, job->id)) {
+            int64_t left = d->expiration_ms - (now.wall_ms - job->state_ms);
+            int64_t at = now.mono_ms + (left > 0 ? left : 0);
+            deadline = at < deadline ? at : deadline;
+        }
+    }
+    return deadline;
+}
+
+/* --- views ------------------------------------------------------------------------------------------------------------ */
+bool weir_dispatcher_leading(const struct weir_dispatcher *d)
+{
+    return d->leading;
+}
+
+uint64_t weir_dispatcher_epoch(const struct weir_dispatcher *d)
+{
+    return d->epoch;
+}
+
+const struct weir_meta *weir_dispatcher_meta(const struct weir_dispatcher *d)
+{
+    return d->meta;
+}
+
+struct weir_tm_registry *weir_dispatcher_tms(struct weir_dispatcher *d)
+{
+    return d->tms;
+}
+
+uint32_t weir_dispatcher_job_count(const struct weir_dispatcher *d)
+{
+    return (uint32_t)d->njobs;
+}
+
+struct weir_job *weir_dispatcher_job_at(const struct weir_dispatcher *d, uint32_t i)
+{
+    weir_assert(i < d->njobs);
+    return d->jobs[i];
+}
+
+struct weir_job *weir_dispatcher_job(const struct weir_dispatcher *d, struct weir_slice id)
+{
+    return weir_hmap_get(d->jobs_by_id, id);
+}

@@ -1,0 +1,83 @@
+/*
+ * The JobManager's brain: TaskManagers, jobs and the replicated state put together. Pure: events and the time they came in, effects out
+ * (weir_dispatcher_effects). The shell posts what the network, the log and the clock say, and carries the effects out.
+ *
+ * (D1) Before its own LEADER record is applied a leader does nothing: TaskManagers and clients are refused.
+ * (D2) A proposal that was REJECTED, or whose outcome is UNKNOWN, is made again while the leadership lasts; records are conditional, so
+ *      twice is once. A client's REJECTED proposal is told to the client.
+ * (D3) An order goes out only because of an applied record of the own epoch, or to end what no such record allows (a stale task).
+ */
+#ifndef WEIR_JOBMANAGER_JOB_DISPATCHER_H
+#define WEIR_JOBMANAGER_JOB_DISPATCHER_H
+
+#include "jobmanager/cluster/tm_registry.h"
+#include "jobmanager/ha/cluster_log.h"
+#include "jobmanager/job/job.h"
+
+enum { WEIR_DISPATCHER_RETRY_MS = 100, WEIR_DISPATCHER_JOBS_MAX = 10000 };
+
+struct weir_dispatcher_options {
+    const char *node; /* for people, in the LEADER record */
+    int64_t heartbeat_timeout_ms;
+    int64_t slot_timeout_ms;
+    int64_t expiration_ms; /* of terminal jobs */
+    struct weir_log_sink *log_sink; /* NULL: no log */
+    /* weir_plan_decode, but in tests. */
+    enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);
+};
+
+struct weir_dispatcher;
+
+struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_options *options);
+void weir_dispatcher_destroy(struct weir_dispatcher *dispatcher); /* accepts NULL; answers that are owed are not given */
+
+struct weir_effects *weir_dispatcher_effects(struct weir_dispatcher *dispatcher);
+
+/* --- the cluster log ------------------------------------------------------------------------------------------------- */
+enum weir_rc weir_dispatcher_apply(struct weir_dispatcher *dispatcher, struct weir_slice entry, struct weir_now now,
+                                   struct weir_error *err) WEIR_CHECKED;
+void weir_dispatcher_outcome(struct weir_dispatcher *dispatcher, uint64_t proposal, enum weir_proposal_outcome outcome,
+                             const struct weir_error *err, struct weir_now now);
+void weir_dispatcher_leadership(struct weir_dispatcher *dispatcher, bool leader, uint64_t epoch, struct weir_now now);
+void weir_dispatcher_snapshot(const struct weir_dispatcher *dispatcher, struct weir_buf *out);
+enum weir_rc weir_dispatcher_restore(struct weir_dispatcher *dispatcher, struct weir_slice snapshot, struct weir_error *err) WEIR_CHECKED;
+
+/* --- TaskManagers ---------------------------------------------------------------------------------------------------- */
+/* REFUSED (D1) and weir_tm_registry_register's. out_new: a new incarnation. */
+enum weir_rc weir_dispatcher_register(struct weir_dispatcher *dispatcher, const struct weir_tm_info *info, const struct weir_task_report *reports,
+                                      uint32_t nreports, struct weir_now now, bool *out_new, struct weir_error *err) WEIR_CHECKED;
+/* NOT_FOUND: it must register; STALE: of another epoch, it must register. */
+enum weir_rc weir_dispatcher_heartbeat(struct weir_dispatcher *dispatcher, const char *tm_id, uint64_t epoch, uint64_t memory_used_bytes,
+                                       const struct weir_task_report *reports, uint32_t nreports, struct weir_now now,
+                                       struct weir_error *err) WEIR_CHECKED;
+/* STALE: the task is not of the present attempt, and is told to end. */
+enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *dispatcher, const char *tm_id, uint64_t epoch,
+                                        const struct weir_task_report *report, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
+void weir_dispatcher_tm_closed(struct weir_dispatcher *dispatcher, const char *tm_id, struct weir_now now);
+
+/* Answers to effects. */
+void weir_dispatcher_enumerated(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t vertex, enum weir_rc rc,
+                                const struct weir_ha_split *splits, uint32_t nsplits, const char *text, struct weir_now now);
+void weir_dispatcher_deployed(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, const char *tm_id,
+                              enum weir_rc rc, const char *text, struct weir_now now);
+
+/* --- clients; done is called as an ANSWER effect --------------------------------------------------------------------- */
+void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],
+                            struct weir_slice graph, struct weir_now now, weir_jm_done_fn *done, void *ctx);
+void weir_dispatcher_cancel(struct weir_dispatcher *dispatcher, struct weir_slice job_id, struct weir_now now, weir_jm_done_fn *done, void *ctx);
+
+/* --- time ------------------------------------------------------------------------------------------------------------ */
+void weir_dispatcher_tick(struct weir_dispatcher *dispatcher, struct weir_now now);
+/* Monotonic; INT64_MAX: nothing is waited for. */
+int64_t weir_dispatcher_deadline_ms(const struct weir_dispatcher *dispatcher, struct weir_now now);
+
+/* --- views ----------------------------------------------------------------------------------------------------------- */
+bool weir_dispatcher_leading(const struct weir_dispatcher *dispatcher);
+uint64_t weir_dispatcher_epoch(const struct weir_dispatcher *dispatcher);
+const struct weir_meta *weir_dispatcher_meta(const struct weir_dispatcher *dispatcher);
+struct weir_tm_registry *weir_dispatcher_tms(struct weir_dispatcher *dispatcher);
+uint32_t weir_dispatcher_job_count(const struct weir_dispatcher *dispatcher);
+struct weir_job *weir_dispatcher_job_at(const struct weir_dispatcher *dispatcher, uint32_t i);
+struct weir_job *weir_dispatcher_job(const struct weir_dispatcher *dispatcher, struct weir_slice id);
+
+#endif

@@ -1,0 +1,806 @@
+/*
+ * The whole brain against a simulated log, simulated TaskManagers and virtual time: scripts of events, and random sequences with crashes
+ * of either side, unknown outcomes and lost messages, after which (J1), (J2), (D1) and progress are checked.
+ */
+#include "jobmanager/job/dispatcher.h"
+
+#include <check.h>
+#include <stdio.h>
+
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+
+enum { TMS = 4, TM_TASKS = 64, ORDERS = 512, LOG = 4096, JOBS = 6 };
+enum { HEARTBEAT_MS = 200, TIMEOUT_MS = 1000, SLOT_TIMEOUT_MS = 60000, EXPIRE_MS = 3600000 };
+
+struct fake_task {
+    char job[WEIR_JOB_ID_TEXT + 1];
+    uint32_t attempt, vertex, subtask;
+    enum weir_task_state state;
+};
+
+struct fake_tm {
+    bool alive, registered;
+    uint32_t incarnation;
+    char id[32];
+    struct fake_task tasks[TM_TASKS];
+    uint32_t ntasks;
+    int64_t next_heartbeat_ms;
+};
+
+struct sim {
+    struct weir_dispatcher *d;
+    struct weir_now now;
+    struct weir_rand rand;
+    uint64_t epoch;
+    struct weir_buf log[LOG]; /* committed */
+    uint32_t nlog;
+    struct weir_effect *proposals[ORDERS]; /* under way */
+    uint32_t nproposals;
+    struct weir_buf late[ORDERS]; /* told UNKNOWN, may yet be committed */
+    uint32_t nlate;
+    struct weir_effect *orders[ORDERS]; /* on their way to TaskManagers */
+    uint32_t norders;
+    struct fake_tm tms[TMS];
+    struct weir_meta *meta; /* the test's own copy of the replicated state */
+    enum weir_meta_state ended[JOBS];
+    uint32_t answers, answers_ok;
+    enum weir_rc last_answer;
+    uint32_t deploys;
+    bool restarts; /* jobs have a restart strategy */
+    uint32_t enumerate_failures; /* answers to come */
+    enum weir_rc enumerate_rc;
+};
+
+/* --- a graph: 2 sources -> 1 sink, made by hand -------------------------------------------------------------------------- */
+static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
+static const struct weir_opspec sink_op = {.tag = WEIR_OP_SINK, .uid = "write", .name = "write"};
+static const struct weir_opspec *const source_ops[] = {&source_op};
+static const struct weir_opspec *const sink_ops[] = {&sink_op};
+static const struct weir_vertex vertices[] = {{.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+                                              {.id = "v1", .name = "write", .parallelism = 1, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
+
+static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
+{
+    if (weir_slice_eq_str(bytes, "broken")) {
+        return weir_error_set(err, WEIR_CORRUPT, "broken graph");
+    }
+    struct weir_jobgraph *graph = weir_jobgraph_create();
+    graph->name = "test";
+    graph->vertices = vertices;
+    graph->nvertices = 2;
+    graph->settings.restart_enabled = weir_slice_eq_str(bytes, "restart");
+    graph->settings.restart_attempts = 3;
+    graph->settings.restart_delay_ms = 50;
+    *out_graph = graph;
+    return WEIR_OK;
+}
+
+static const char *job_id(uint32_t i)
+{
+    static const char *const ids[JOBS] = {"00000000000000000000000000000000", "11111111111111111111111111111111", "22222222222222222222222222222222",
+                                          "33333333333333333333333333333333", "44444444444444444444444444444444", "55555555555555555555555555555555"};
+    return ids[i];
+}
+
+static enum weir_job_state state_of(struct sim *sim, uint32_t job)
+{
+    struct weir_job *j = weir_dispatcher_job(sim->d, weir_slice_str(job_id(job)));
+    return j == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(j);
+}
+
+/* --- the simulated world ---------------------------------------------------------------------------------------------- */
+static void on_answer(void *ctx, enum weir_rc rc, const struct weir_error *err)
+{
+    struct sim *sim = ctx;
+    sim->answers++;
+    sim->answers_ok += rc == WEIR_OK;
+    sim->last_answer = rc;
+    (void)err;
+}
+
+static void check_deploy(struct sim *sim, const struct weir_effect *effect)
+{
+    const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(effect->job_id));
+    ck_assert_ptr_nonnull(job); /* (J1): its ATTEMPT is committed, and is the newest */
+    ck_assert_uint_eq(job->attempt, effect->attempt);
+    ck_assert_int_eq(job->state, WEIR_META_LIVE);
+    sim->deploys++;
+}
+
+static void drain_effects(struct sim *sim)
+{
+    struct weir_effect *effect = NULL;
+    while ((effect = weir_effects_take(weir_dispatcher_effects(sim->d))) != NULL) {
+        switch (effect->kind) {
+        case WEIR_EFFECT_PROPOSE:
+            ck_assert_uint_lt(sim->nproposals, ORDERS);
+            sim->proposals[sim->nproposals++] = effect;
+            continue;
+        case WEIR_EFFECT_DEPLOY:
+            check_deploy(sim, effect);
+            ck_assert(weir_dispatcher_leading(sim->d)); /* (D1) */
+            ck_assert_uint_lt(sim->norders, ORDERS);
+            sim->orders[sim->norders++] = effect;
+            continue;
+        case WEIR_EFFECT_ENUMERATE:
+        case WEIR_EFFECT_CANCEL:
+            ck_assert(weir_dispatcher_leading(sim->d)); /* (D1) */
+            ck_assert_uint_lt(sim->norders, ORDERS);
+            sim->orders[sim->norders++] = effect;
+            continue;
+        case WEIR_EFFECT_TM_LOST: /* the fence: what the JobManager gave up does not go on */
+            for (uint32_t i = 0; i < TMS; i++) {
+                if (strcmp(sim->tms[i].id, effect->tm_id) == 0) {
+                    sim->tms[i].alive = sim->tms[i].alive && !sim->tms[i].registered;
+                }
+            }
+            break;
+        case WEIR_EFFECT_ANSWER:
+            effect->done(effect->ctx, effect->err.rc, &effect->err);
+            break;
+        }
+        weir_effect_destroy(effect);
+    }
+    for (uint32_t i = 0; i < JOBS; i++) { /* (J2) */
+        const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(job_id(i)));
+        if (job != NULL) {
+            ck_assert(!weir_meta_terminal(sim->ended[i]) || job->state == sim->ended[i]);
+            sim->ended[i] = job->state;
+            if (weir_job_state_terminal(state_of(sim, i)) && state_of(sim, i) != WEIR_JOB_STATE_COUNT_) {
+                ck_assert(weir_meta_terminal(job->state));
+            }
+        }
+    }
+}
+
+static void commit(struct sim *sim, struct weir_slice bytes)
+{
+    ck_assert_uint_lt(sim->nlog, LOG);
+    weir_buf_put_slice(&sim->log[sim->nlog++], bytes);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_record record;
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(bytes, arena, &record, &err), WEIR_OK);
+    (void)weir_meta_apply(sim->meta, &record);
+    weir_arena_destroy(arena);
+    ck_assert_int_eq(weir_dispatcher_apply(sim->d, bytes, sim->now, &err), WEIR_OK);
+}
+
+enum fate { COMMIT, REJECT, UNKNOWN_LATE, UNKNOWN_LOST };
+
+static void decide(struct sim *sim, uint32_t i, enum fate fate)
+{
+    struct weir_effect *p = sim->proposals[i];
+    memmove(&sim->proposals[i], &sim->proposals[i + 1], (sim->nproposals - i - 1) * sizeof(sim->proposals[0]));
+    sim->nproposals--;
+    struct weir_error err;
+    (void)weir_error_set(&err, WEIR_UNKNOWN, "test");
+    if (fate == COMMIT) {
+        commit(sim, weir_buf_slice(&p->bytes));
+    } else if (fate == UNKNOWN_LATE && sim->nlate < ORDERS) {
+        weir_buf_put_slice(&sim->late[sim->nlate++], weir_buf_slice(&p->bytes));
+    }
+    weir_dispatcher_outcome(sim->d, p->proposal, fate == COMMIT ? WEIR_PROPOSAL_COMMITTED : fate == REJECT ? WEIR_PROPOSAL_REJECTED : WEIR_PROPOSAL_UNKNOWN,
+                            &err, sim->now);
+    weir_effect_destroy(p);
+    drain_effects(sim);
+}
+
+static void commit_all(struct sim *sim)
+{
+    while (sim->nproposals > 0) {
+        decide(sim, 0, COMMIT);
+    }
+}
+
+static void start_jm(struct sim *sim)
+{
+    const struct weir_dispatcher_options options = {.node = "test",
+                                                    .heartbeat_timeout_ms = TIMEOUT_MS,
+                                                    .slot_timeout_ms = SLOT_TIMEOUT_MS,
+                                                    .expiration_ms = EXPIRE_MS,
+                                                    .decode = decode};
+    sim->d = weir_dispatcher_create(&options);
+    struct weir_error err;
+    for (uint32_t i = 0; i < sim->nlog; i++) {
+        ck_assert_int_eq(weir_dispatcher_apply(sim->d, weir_buf_slice(&sim->log[i]), sim->now, &err), WEIR_OK);
+    }
+    weir_dispatcher_leadership(sim->d, true, ++sim->epoch, sim->now);
+    drain_effects(sim);
+}
+
+static void stop_jm(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->nproposals; i++) {
+        weir_effect_destroy(sim->proposals[i]);
+    }
+    for (uint32_t i = 0; i < sim->norders; i++) {
+        weir_effect_destroy(sim->orders[i]);
+    }
+    for (uint32_t i = 0; i < sim->nlate; i++) {
+        weir_buf_fini(&sim->late[i]);
+    }
+    sim->nproposals = 0;
+    sim->norders = 0;
+    sim->nlate = 0;
+    weir_dispatcher_destroy(sim->d);
+    sim->d = NULL;
+    for (uint32_t i = 0; i < TMS; i++) {
+        sim->tms[i].registered = false;
+    }
+}
+
+static struct sim *sim_create(uint64_t seed)
+{
+    struct sim *sim = weir_calloc(1, sizeof(*sim));
+    weir_rand_init(&sim->rand, seed);
+    sim->now = (struct weir_now){.mono_ms = 1000, .wall_ms = 1700000000000};
+    sim->meta = weir_meta_create();
+    start_jm(sim);
+    return sim;
+}
+
+static void sim_destroy(struct sim *sim)
+{
+    stop_jm(sim);
+    for (uint32_t i = 0; i < sim->nlog; i++) {
+        weir_buf_fini(&sim->log[i]);
+    }
+    weir_meta_destroy(sim->meta);
+    weir_free(sim);
+}
+
+/* --- TaskManagers ----------------------------------------------------------------------------------------------------- */
+static struct weir_task_report report_of(const struct fake_task *task)
+{
+    return (struct weir_task_report){.job_id = weir_slice_str(task->job),
+                                     .attempt = task->attempt,
+                                     .vertex = task->vertex,
+                                     .subtask = task->subtask,
+                                     .state = task->state,
+                                     .failure_rc = WEIR_EXTERNAL,
+                                     .failure_text = "boom"};
+}
+
+static void tm_start(struct fake_tm *tm, uint32_t i)
+{
+    uint32_t incarnation = tm->incarnation + 1;
+    *tm = (struct fake_tm){.alive = true, .incarnation = incarnation};
+    (void)snprintf(tm->id, sizeof(tm->id), "tm-%u-%u", i, incarnation);
+}
+
+static void tm_talk(struct sim *sim, struct fake_tm *tm)
+{
+    struct weir_task_report reports[TM_TASKS];
+    for (uint32_t i = 0; i < tm->ntasks; i++) {
+        reports[i] = report_of(&tm->tasks[i]);
+    }
+    struct weir_error err;
+    bool added = false;
+    if (!tm->registered) {
+        struct weir_tm_info info = {.id = tm->id, .rpc_address = "tcp://h:1", .data_address = "h:2", .version = "0", .slots = 2};
+        tm->registered = weir_dispatcher_register(sim->d, &info, reports, tm->ntasks, sim->now, &added, &err) == WEIR_OK;
+    } else if (weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, reports, tm->ntasks, sim->now, &err) != WEIR_OK) {
+        tm->registered = false;
+    }
+    tm->next_heartbeat_ms = sim->now.mono_ms + HEARTBEAT_MS;
+    drain_effects(sim);
+}
+
+static struct fake_tm *tm_of(struct sim *sim, const char *id)
+{
+    for (uint32_t i = 0; i < TMS; i++) {
+        if (sim->tms[i].alive && strcmp(sim->tms[i].id, id) == 0) {
+            return &sim->tms[i];
+        }
+    }
+    return NULL;
+}
+
+/* (J1) as the cluster sees it: no two attempts of a job have living tasks on TaskManagers that count. */
+static void check_one_attempt(struct sim *sim, const char *job, uint32_t attempt)
+{
+    for (uint32_t i = 0; i < TMS; i++) {
+        const struct fake_tm *tm = &sim->tms[i];
+        for (uint32_t k = 0; tm->alive && k < tm->ntasks; k++) {
+            const struct fake_task *task = &tm->tasks[k];
+            ck_assert(strcmp(task->job, job) != 0 || task->attempt == attempt || weir_task_state_terminal(task->state));
+        }
+    }
+}
+
+static void take_deploy(struct sim *sim, struct fake_tm *tm, const struct weir_effect *order)
+{
+    const struct weir_job *job = weir_dispatcher_job(sim->d, weir_slice_str(order->job_id));
+    const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
+    for (uint32_t i = 0; i < tm->ntasks; i++) {
+        if (strcmp(tm->tasks[i].job, order->job_id) == 0 && tm->tasks[i].attempt >= order->attempt) {
+            return; /* has it, or its tombstone */
+        }
+    }
+    if (exec == NULL || exec->attempt != order->attempt) {
+        return;
+    }
+    check_one_attempt(sim, order->job_id, order->attempt);
+    for (uint32_t i = 0; i < exec->ntasks; i++) {
+        if (strcmp(exec->tasks[i].tm_id, tm->id) == 0) {
+            ck_assert_uint_lt(tm->ntasks, TM_TASKS);
+            struct fake_task *task = &tm->tasks[tm->ntasks++];
+            *task = (struct fake_task){.attempt = order->attempt,
+                                       .vertex = exec->tasks[i].vertex,
+                                       .subtask = exec->tasks[i].subtask,
+                                       .state = WEIR_TASK_RUNNING};
+            (void)snprintf(task->job, sizeof(task->job), "%s", order->job_id);
+        }
+    }
+}
+
+static void take_cancel(struct fake_tm *tm, const struct weir_effect *order)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < tm->ntasks; i++) {
+        if (strcmp(tm->tasks[i].job, order->job_id) != 0 || tm->tasks[i].attempt > order->attempt) {
+            tm->tasks[kept++] = tm->tasks[i];
+        } else if (!weir_task_state_terminal(tm->tasks[i].state)) {
+            tm->tasks[i].state = WEIR_TASK_CANCELED; /* kept, and reported by the next heartbeat */
+            tm->tasks[kept++] = tm->tasks[i];
+        }
+    }
+    tm->ntasks = kept;
+}
+
+/* Delivers order i, or loses it with its connection. */
+static void deliver(struct sim *sim, uint32_t i, bool lose)
+{
+    struct weir_effect *order = sim->orders[i];
+    memmove(&sim->orders[i], &sim->orders[i + 1], (sim->norders - i - 1) * sizeof(sim->orders[0]));
+    sim->norders--;
+    struct fake_tm *tm = lose ? NULL : tm_of(sim, order->tm_id);
+    struct weir_slice job = weir_slice_str(order->job_id);
+    static const struct weir_ha_split splits[] = {{{(const uint8_t *)"s", 1}, {NULL, 0}}};
+    switch (order->kind) {
+    case WEIR_EFFECT_DEPLOY:
+        if (tm != NULL) {
+            take_deploy(sim, tm, order);
+        }
+        weir_dispatcher_deployed(sim->d, job, order->attempt, order->tm_id, tm == NULL ? WEIR_CLOSED : WEIR_OK, "closed", sim->now);
+        break;
+    case WEIR_EFFECT_CANCEL:
+        if (tm != NULL) {
+            take_cancel(tm, order);
+        }
+        break;
+    case WEIR_EFFECT_ENUMERATE:
+        if (tm != NULL && sim->enumerate_failures > 0) {
+            sim->enumerate_failures--;
+            weir_dispatcher_enumerated(sim->d, job, order->vertex, sim->enumerate_rc, NULL, 0, "no such directory", sim->now);
+        } else {
+            weir_dispatcher_enumerated(sim->d, job, order->vertex, tm == NULL ? WEIR_CLOSED : WEIR_OK, splits, 1, "closed", sim->now);
+        }
+        break;
+    case WEIR_EFFECT_PROPOSE:
+    case WEIR_EFFECT_TM_LOST:
+    case WEIR_EFFECT_ANSWER:
+        ck_abort();
+    }
+    weir_effect_destroy(order);
+    drain_effects(sim);
+}
+
+static void advance(struct sim *sim, int64_t ms)
+{
+    sim->now.mono_ms += ms;
+    sim->now.wall_ms += ms;
+    weir_dispatcher_tick(sim->d, sim->now);
+    drain_effects(sim);
+    for (uint32_t i = 0; i < TMS; i++) {
+        if (sim->tms[i].alive && (!sim->tms[i].registered || sim->tms[i].next_heartbeat_ms <= sim->now.mono_ms)) {
+            tm_talk(sim, &sim->tms[i]);
+        }
+    }
+}
+
+static void set_tasks(struct sim *sim, enum weir_task_state state, uint32_t count)
+{
+    for (uint32_t i = 0; i < TMS; i++) {
+        struct fake_tm *tm = &sim->tms[i];
+        for (uint32_t k = 0; tm->alive && tm->registered && k < tm->ntasks && count > 0; k++) {
+            if (tm->tasks[k].state == WEIR_TASK_RUNNING) {
+                tm->tasks[k].state = state;
+                count--;
+                struct weir_task_report report = report_of(&tm->tasks[k]);
+                struct weir_error err;
+                enum weir_rc rc = weir_dispatcher_task_state(sim->d, tm->id, sim->epoch, &report, sim->now, &err);
+                ck_assert(rc == WEIR_OK || rc == WEIR_STALE || rc == WEIR_NOT_FOUND || rc == WEIR_REFUSED);
+                drain_effects(sim);
+            }
+        }
+    }
+}
+
+static void submit(struct sim *sim, uint32_t job, const char *graph)
+{
+    const uint64_t hash[2] = {job, 1};
+    char name[16];
+    (void)snprintf(name, sizeof(name), "job-%u", job);
+    weir_dispatcher_submit(sim->d, weir_slice_str(job_id(job)), name, hash, weir_slice_str(graph), sim->now, on_answer, sim);
+    drain_effects(sim);
+}
+
+static void cancel(struct sim *sim, uint32_t job)
+{
+    weir_dispatcher_cancel(sim->d, weir_slice_str(job_id(job)), sim->now, on_answer, sim);
+    drain_effects(sim);
+}
+
+/* All well: everything is delivered and committed for a while. */
+static void run_quietly(struct sim *sim, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        commit_all(sim);
+        while (sim->norders > 0) {
+            deliver(sim, 0, false);
+        }
+        commit_all(sim);
+        advance(sim, 100);
+    }
+}
+
+static struct sim *running_sim(const char *graph, uint32_t tms)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    for (uint32_t i = 0; i < tms; i++) {
+        tm_start(&sim->tms[i], i);
+        tm_talk(sim, &sim->tms[i]);
+    }
+    submit(sim, 0, graph);
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    return sim;
+}
+
+/* --- scripts ---------------------------------------------------------------------------------------------------------- */
+START_TEST(a_job_runs_to_its_end)
+{
+    struct sim *sim = running_sim("plain", 2);
+    ck_assert_uint_eq(sim->deploys, 2); /* 2 slots, spread */
+    ck_assert_uint_eq(sim->answers_ok, 1);
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    ck_assert_uint_eq(view.ntasks, 3);
+    ck_assert_int_eq(view.tasks[2].state, WEIR_TASK_RUNNING);
+    ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), 0)->slots_used, 1);
+    submit(sim, 0, "plain"); /* a retry */
+    ck_assert_uint_eq(sim->answers_ok, 2);
+    set_tasks(sim, WEIR_TASK_FINISHED, 2);
+    run_quietly(sim, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    set_tasks(sim, WEIR_TASK_FINISHED, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING); /* (J2): not before it is committed */
+    run_quietly(sim, 2);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+    ck_assert_uint_eq(sim->tms[0].ntasks + sim->tms[1].ntasks, 0); /* told to forget */
+    ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), 0)->slots_used, 0);
+    cancel(sim, 0);
+    ck_assert_int_eq(sim->last_answer, WEIR_STATE);
+    cancel(sim, 1);
+    ck_assert_int_eq(sim->last_answer, WEIR_NOT_FOUND);
+    ck_assert_int_le(weir_dispatcher_deadline_ms(sim->d, sim->now), sim->now.mono_ms + EXPIRE_MS);
+    advance(sim, EXPIRE_MS);
+    commit_all(sim);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 0);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(nothing_is_deployed_before_the_attempt_is_applied)
+{
+    struct sim *sim = sim_create(1);
+    struct weir_error err;
+    bool added = false;
+    struct weir_tm_info info = {.id = "x", .rpc_address = "tcp://h:1", .data_address = "h:2", .version = "0", .slots = 2};
+    ck_assert_int_eq(weir_dispatcher_register(sim->d, &info, NULL, 0, sim->now, &added, &err), WEIR_REFUSED); /* (D1) */
+    submit(sim, 0, "plain");
+    ck_assert_int_eq(sim->last_answer, WEIR_REFUSED);
+    commit_all(sim);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    submit(sim, 0, "plain");
+    commit_all(sim);
+    while (sim->norders > 0) {
+        deliver(sim, 0, false);
+    }
+    ck_assert_uint_eq(sim->nproposals, 1);
+    ck_assert_uint_eq(sim->deploys, 0);
+    /* unknown, then made again, then both are committed: one deployment */
+    decide(sim, 0, UNKNOWN_LATE);
+    advance(sim, WEIR_DISPATCHER_RETRY_MS);
+    ck_assert_uint_eq(sim->nproposals, 1);
+    commit(sim, weir_buf_slice(&sim->late[0]));
+    drain_effects(sim);
+    ck_assert_uint_eq(sim->deploys, 1);
+    commit_all(sim);
+    ck_assert_uint_eq(sim->deploys, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(clients_hear_of_rejection_and_conflict)
+{
+    struct sim *sim = running_sim("plain", 1);
+    const uint64_t other[2] = {9, 9};
+    weir_dispatcher_submit(sim->d, weir_slice_str(job_id(0)), "job-0", other, weir_slice_str("plain"), sim->now, on_answer, sim);
+    drain_effects(sim);
+    ck_assert_int_eq(sim->last_answer, WEIR_EXISTS);
+    weir_dispatcher_submit(sim->d, weir_slice_str(job_id(1)), "job-0", other, weir_slice_str("plain"), sim->now, on_answer, sim);
+    drain_effects(sim);
+    ck_assert_int_eq(sim->last_answer, WEIR_EXISTS);
+    uint32_t before = sim->answers;
+    submit(sim, 2, "plain");
+    ck_assert_uint_eq(sim->answers, before);
+    decide(sim, 0, REJECT);
+    ck_assert_uint_eq(sim->answers, before + 1);
+    ck_assert_int_ne(sim->last_answer, WEIR_OK);
+    submit(sim, 2, "plain");
+    weir_dispatcher_leadership(sim->d, false, sim->epoch, sim->now);
+    drain_effects(sim);
+    ck_assert_int_eq(sim->last_answer, WEIR_UNKNOWN);
+    ck_assert_uint_eq(sim->answers, before + 2);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_failed_task_fails_the_job_or_restarts_it)
+{
+    bool restarts = _i == 1;
+    struct sim *sim = running_sim(restarts ? "restart" : "plain", 2);
+    for (uint32_t failures = 1; failures <= (restarts ? 4 : 1); failures++) {
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+        set_tasks(sim, WEIR_TASK_FAILED, 1);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
+        run_quietly(sim, 10);
+        struct weir_job_view view;
+        weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+        ck_assert_uint_eq(view.nfailures, failures);
+        ck_assert_str_eq(view.failures[0].text, "boom");
+        ck_assert_ptr_nonnull(view.failures[0].task_name);
+    }
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, restarts ? 4 : 1);
+    ck_assert_str_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->text, "boom");
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_killed_task_manager_is_noticed_at_once)
+{
+    struct sim *sim = running_sim("restart", 2);
+    sim->tms[1].alive = false;
+    weir_dispatcher_tm_closed(sim->d, sim->tms[1].id, sim->now);
+    ck_assert_int_le(weir_dispatcher_deadline_ms(sim->d, sim->now), sim->now.mono_ms + WEIR_TM_GRACE_MS);
+    advance(sim, WEIR_TM_GRACE_MS);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
+    run_quietly(sim, 10); /* the other one has two slots */
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, 2);
+    sim->tms[0].alive = false; /* none left: it waits, says why, and gives up */
+    weir_dispatcher_tm_closed(sim->d, sim->tms[0].id, sim->now);
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
+    advance(sim, SLOT_TIMEOUT_MS);
+    run_quietly(sim, 2);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(cancelling_waits_for_the_tasks)
+{
+    struct sim *sim = running_sim("plain", 2);
+    cancel(sim, 0);
+    commit_all(sim);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELLING);
+    ck_assert_int_eq(sim->last_answer, WEIR_OK);
+    ck_assert_uint_eq(sim->nproposals, 0);
+    uint32_t first = sim->norders;
+    ck_assert_uint_eq(first, 2);
+    while (sim->norders > 0) {
+        deliver(sim, 0, true); /* lost: they are repeated */
+    }
+    advance(sim, WEIR_JOB_CANCEL_REPEAT_MS / 2);
+    advance(sim, WEIR_JOB_CANCEL_REPEAT_MS / 2);
+    ck_assert_uint_eq(sim->norders, 2);
+    run_quietly(sim, 5);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(one_that_does_not_end_its_tasks_is_expelled)
+{
+    struct sim *sim = running_sim("plain", 1);
+    cancel(sim, 0);
+    commit_all(sim);
+    for (int64_t ms = 0; ms <= WEIR_JOB_CANCEL_TIMEOUT_MS + 2000; ms += 200) {
+        while (sim->norders > 0) {
+            deliver(sim, 0, true);
+        }
+        advance(sim, 200);
+    }
+    commit_all(sim);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    ck_assert(!sim->tms[0].alive);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(splits_that_cannot_be_listed)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    sim->enumerate_failures = 100;
+    sim->enumerate_rc = WEIR_NOT_FOUND; /* will not pass */
+    submit(sim, 0, "plain");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+    ck_assert_uint_eq(sim->enumerate_failures, 99);
+    sim->enumerate_rc = WEIR_EXTERNAL; /* may pass: tried again */
+    sim->enumerate_failures = WEIR_JOB_ENUMERATE_TRIES_MAX - 1;
+    submit(sim, 1, "plain");
+    run_quietly(sim, 20);
+    ck_assert_int_eq(state_of(sim, 1), WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(1)))->nsources, 1);
+    submit(sim, 2, "broken");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 2), WEIR_JOB_FAILED);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_restarted_job_manager_adopts_the_tasks)
+{
+    struct sim *sim = running_sim("plain", 2);
+    uint32_t deploys = sim->deploys;
+    set_tasks(sim, WEIR_TASK_FINISHED, 1);
+    stop_jm(sim);
+    start_jm(sim);
+    commit_all(sim);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
+    tm_talk(sim, &sim->tms[0]);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
+    tm_talk(sim, &sim->tms[1]);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(sim->deploys, deploys);
+    ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), 0)->slots_used, 1);
+    set_tasks(sim, WEIR_TASK_FINISHED, 9);
+    run_quietly(sim, 2);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(what_does_not_come_back_to_a_restarted_job_manager_is_lost)
+{
+    bool restarts = _i == 1;
+    struct sim *sim = running_sim(restarts ? "restart" : "plain", 2);
+    stop_jm(sim);
+    sim->tms[1].alive = false;
+    start_jm(sim);
+    commit_all(sim);
+    tm_talk(sim, &sim->tms[0]);
+    advance(sim, TIMEOUT_MS - 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
+    advance(sim, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), restarts ? WEIR_JOB_RUNNING : WEIR_JOB_FAILED);
+    /* a stranger comes back with tasks of an attempt that is over */
+    tm_start(&sim->tms[2], 2);
+    sim->tms[2].tasks[0] = (struct fake_task){.attempt = 1, .state = WEIR_TASK_RUNNING};
+    (void)snprintf(sim->tms[2].tasks[0].job, sizeof(sim->tms[2].tasks[0].job), "%s", job_id(0));
+    sim->tms[2].ntasks = 1;
+    tm_talk(sim, &sim->tms[2]);
+    run_quietly(sim, 3);
+    ck_assert_uint_eq(sim->tms[2].ntasks, 0);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* --- random sequences ------------------------------------------------------------------------------------------------- */
+static void random_step(struct sim *sim)
+{
+    uint32_t n = (uint32_t)weir_rand_below(&sim->rand, 100);
+    uint32_t i = (uint32_t)weir_rand_below(&sim->rand, TMS);
+    if (n < 30 && sim->nproposals > 0) {
+        uint64_t luck = weir_rand_below(&sim->rand, 10);
+        decide(sim, (uint32_t)weir_rand_below(&sim->rand, sim->nproposals), luck < 7 ? COMMIT : luck < 8 ? REJECT : luck < 9 ? UNKNOWN_LATE : UNKNOWN_LOST);
+    } else if (n < 55 && sim->norders > 0) {
+        deliver(sim, (uint32_t)weir_rand_below(&sim->rand, sim->norders), weir_rand_below(&sim->rand, 8) == 0);
+    } else if (n < 58 && sim->nlate > 0) {
+        struct weir_buf *late = &sim->late[--sim->nlate];
+        commit(sim, weir_buf_slice(late));
+        weir_buf_fini(late);
+    } else if (n < 75) {
+        advance(sim, (int64_t)weir_rand_below(&sim->rand, 60));
+    } else if (n < 80) {
+        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), weir_rand_below(&sim->rand, 4) > 0 ? "restart" : "plain");
+    } else if (n < 83) {
+        cancel(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS));
+    } else if (n < 88) {
+        set_tasks(sim, WEIR_TASK_FINISHED, 1 + (uint32_t)weir_rand_below(&sim->rand, 4));
+    } else if (n < 90) {
+        set_tasks(sim, WEIR_TASK_FAILED, 1);
+    } else if (n < 94 && !sim->tms[i].alive) {
+        tm_start(&sim->tms[i], i);
+    } else if (n < 96 && sim->tms[i].alive) {
+        sim->tms[i].alive = false;
+        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
+    } else if (n < 97 && sim->tms[i].alive) {
+        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now); /* a dropped connection: it comes again in time */
+        tm_talk(sim, &sim->tms[i]);
+    } else if (n < 98) {
+        stop_jm(sim);
+        start_jm(sim);
+    }
+}
+
+START_TEST(random_events)
+{
+    struct sim *sim = sim_create((uint64_t)_i + 1);
+    for (int step = 0; step < 1500; step++) {
+        random_step(sim);
+    }
+    ck_assert_uint_gt(sim->deploys, 3);
+    ck_assert_uint_gt(sim->epoch, 5);
+    /* The world heals: every job comes to an end by itself. */
+    for (uint32_t i = 0; i < TMS; i++) {
+        if (!sim->tms[i].alive) {
+            tm_start(&sim->tms[i], i);
+        }
+    }
+    for (int round = 0; round < 100; round++) {
+        run_quietly(sim, 5);
+        set_tasks(sim, WEIR_TASK_FINISHED, 1000);
+    }
+    run_quietly(sim, 5);
+    for (uint32_t i = 0; i < weir_dispatcher_job_count(sim->d); i++) {
+        struct weir_job_view view;
+        weir_job_view(weir_dispatcher_job_at(sim->d, i), &view);
+        ck_assert_msg(weir_job_state_terminal(view.state), "job %s hangs in %s", view.id, weir_job_state_name(view.state));
+    }
+    for (uint32_t i = 0; i < weir_tm_registry_count(weir_dispatcher_tms(sim->d)); i++) {
+        ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), i)->slots_used, 0);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+Suite *dispatcher_suite(void);
+
+Suite *dispatcher_suite(void)
+{
+    Suite *suite = suite_create("dispatcher");
+    TCase *tcase = tcase_create("dispatcher");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_job_runs_to_its_end);
+    tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
+    tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
+    tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
+    tcase_add_test(tcase, a_killed_task_manager_is_noticed_at_once);
+    tcase_add_test(tcase, cancelling_waits_for_the_tasks);
+    tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
+    tcase_add_test(tcase, splits_that_cannot_be_listed);
+    tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);
+    tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
+    tcase_add_loop_test(tcase, random_events, 0, 60);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

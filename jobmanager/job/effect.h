@@ -1,0 +1,49 @@
+/*
+ * What the JobManager's pure parts want done: a queue of effects that the shell (jm.c), or a test, carries out after each event.
+ */
+#ifndef WEIR_JOBMANAGER_JOB_EFFECT_H
+#define WEIR_JOBMANAGER_JOB_EFFECT_H
+
+#include "common/base/buf.h"
+#include "jobmanager/jm_api.h"
+
+enum weir_effect_kind {
+    WEIR_EFFECT_PROPOSE,   /* bytes, under `proposal`, to the cluster log */
+    WEIR_EFFECT_ENUMERATE, /* source `vertex` of the job on the TaskManager; answer: weir_dispatcher_enumerated */
+    WEIR_EFFECT_DEPLOY,    /* the job's tasks of `attempt` that lie on the TaskManager; answer: weir_dispatcher_deployed */
+    WEIR_EFFECT_CANCEL,    /* this attempt of the job and earlier ones on the TaskManager; no answer is looked at */
+    WEIR_EFFECT_TM_LOST,   /* the TaskManager is no longer registered: drop its connection */
+    WEIR_EFFECT_ANSWER,    /* done(ctx, err.rc or OK, &err) */
+};
+
+struct weir_effect {
+    enum weir_effect_kind kind;
+    uint64_t proposal;
+    struct weir_buf bytes;
+    char *tm_id;
+    char job_id[WEIR_JOB_ID_TEXT + 1];
+    uint32_t attempt;
+    uint32_t vertex;
+    weir_jm_done_fn *done;
+    void *ctx;
+    struct weir_error err; /* rc WEIR_OK: success */
+};
+
+struct weir_effects {
+    struct weir_effect **items;
+    size_t first, len, cap; /* items[first .. first + len) */
+};
+
+/* A zeroed effect at the end of the queue, to be filled. {0} is an empty queue. */
+struct weir_effect *weir_effects_add(struct weir_effects *effects, enum weir_effect_kind kind);
+
+/* One about a job on a TaskManager (tm_id is copied). */
+struct weir_effect *weir_effects_add_order(struct weir_effects *effects, enum weir_effect_kind kind, const char *tm_id, const char *job_id,
+                                           uint32_t attempt);
+
+/* The oldest, now the caller's (weir_effect_destroy); NULL when there is none. */
+struct weir_effect *weir_effects_take(struct weir_effects *effects);
+void weir_effect_destroy(struct weir_effect *effect); /* accepts NULL */
+void weir_effects_fini(struct weir_effects *effects);
+
+#endif

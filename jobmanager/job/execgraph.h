@@ -1,0 +1,48 @@
+/*
+ * The tasks of one attempt of a job, their places and states. Pure.
+ *
+ * (E1) A task's state only moves forward: CREATED < SCHEDULED < DEPLOYING < INITIALIZING < RUNNING < CANCELING < {FINISHED, CANCELED,
+ *      FAILED}. A report of an earlier state (late, or twice) changes nothing.
+ * (E2) Slot s holds subtask s of each vertex that has one (see placement.h).
+ */
+#ifndef WEIR_JOBMANAGER_JOB_EXECGRAPH_H
+#define WEIR_JOBMANAGER_JOB_EXECGRAPH_H
+
+#include "jobmanager/jm_api.h"
+
+struct weir_execgraph {
+    const struct weir_jobgraph *graph;
+    uint32_t attempt;
+    struct weir_task_view *tasks; /* by weir_jobgraph_task_index; tm_id points into slot_tm_ids */
+    uint8_t *missed;              /* heartbeats in a row of its TaskManager that did not list the task */
+    uint32_t ntasks;
+    char **slot_tm_ids;
+    uint32_t nslots;
+};
+
+/* All tasks CREATED, attempt 0, unplaced. graph is borrowed and outlives it. */
+struct weir_execgraph *weir_execgraph_create(const struct weir_jobgraph *graph);
+void weir_execgraph_destroy(struct weir_execgraph *exec); /* accepts NULL */
+
+/* Starts anew as attempt `attempt` on these slots (copied): all tasks CREATED and placed. nslots >= weir_jobgraph_slots. */
+void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const char *const *slot_tm_ids, uint32_t nslots);
+
+/* Moves a task; false when it is not forward (E1). wall_ms becomes its start or end where that fits. */
+bool weir_execgraph_move(struct weir_execgraph *exec, uint32_t index, enum weir_task_state state, int64_t wall_ms);
+
+bool weir_task_state_terminal(enum weir_task_state state); /* FINISHED, CANCELED, FAILED */
+
+/* Tasks in a state; all tasks (of one TaskManager; NULL = of all) terminal or never begun. */
+uint32_t weir_execgraph_count(const struct weir_execgraph *exec, enum weir_task_state state);
+bool weir_execgraph_gone(const struct weir_execgraph *exec, const char *tm_id);
+
+/* Whether the TaskManager has a place in this attempt. */
+bool weir_execgraph_uses(const struct weir_execgraph *exec, const char *tm_id);
+
+/* The slot's TaskManager, if it is the first slot of that TaskManager; NULL otherwise. For walking each TaskManager once. */
+const char *weir_execgraph_tm_first(const struct weir_execgraph *exec, uint32_t slot);
+
+/* "read -> valid (2/4)", in buf. */
+const char *weir_execgraph_task_name(const struct weir_execgraph *exec, uint32_t index, char *buf, size_t buf_bytes);
+
+#endif

@@ -1,0 +1,750 @@
+#include "jobmanager/job/job.h"
+
+#include <stdio.h>
+
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+
+struct failure {
+    int64_t at_ms;
+    char *text;
+    char *task_name;
+    char *tm_id;
+};
+
+/* A source vertex before the first attempt. */
+struct source {
+    bool is_source;
+    bool done;
+    bool in_flight;
+    uint32_t tries;
+    int64_t retry_at_ms;
+    struct weir_ha_split *splits; /* in the job's splits arena */
+    uint32_t nsplits;
+};
+
+struct weir_job {
+    const struct weir_job_env *env;
+    struct weir_log *log;
+    char *id;
+    char *name;
+    struct weir_jobgraph *graph;
+    struct weir_execgraph *exec;
+    enum weir_job_state state;
+    uint32_t attempt; /* the newest applied */
+    char *waiting;
+    int64_t start_ms, end_ms, modified_ms;
+    int64_t since_ms[WEIR_JOB_STATE_COUNT_];
+    struct failure failures[WEIR_JOB_FAILURES_MAX];
+    uint32_t nfailures;
+    struct weir_failure_view failure_views[WEIR_JOB_FAILURES_MAX];
+    char *cause; /* of the failure under way */
+    bool cause_retryable;
+    struct source *sources; /* by vertex */
+    struct weir_arena *splits_arena;
+    bool splits_committed; /* (J3) */
+    bool attempt_proposed;
+    char **placed; /* of the proposed attempt */
+    uint32_t nplaced;
+    bool end_proposed;
+    uint32_t deploy_tries;
+    int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
+    int64_t restart_at_ms;
+    int64_t reconcile_deadline_ms; /* until when TaskManagers of an earlier leader may come */
+    int64_t cancel_repeat_ms;
+    int64_t cancel_deadline_ms;
+};
+
+/* --- the lifecycle --------------------------------------------------------------------------------------------------- */
+static bool arrow_is_legal(enum weir_job_state from, enum weir_job_state to)
+{
+#define BIT(s) (1u << WEIR_JOB_##s)
+    static const unsigned legal[WEIR_JOB_STATE_COUNT_] = {
+        [WEIR_JOB_INITIALIZING] = BIT(CREATED) | BIT(RECONCILING) | BIT(CANCELLING) | BIT(FAILED) | BIT(CANCELED) | BIT(FINISHED),
+        [WEIR_JOB_CREATED] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
+        [WEIR_JOB_RUNNING] = BIT(FINISHED) | BIT(FAILING) | BIT(CANCELLING),
+        [WEIR_JOB_FAILING] = BIT(RESTARTING) | BIT(FAILED) | BIT(CANCELLING),
+        [WEIR_JOB_CANCELLING] = BIT(CANCELED),
+        [WEIR_JOB_RESTARTING] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
+        [WEIR_JOB_RECONCILING] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
+    };
+#undef BIT
+    return ((legal[from] >> to) & 1u) != 0;
+}
+
+static void move(struct weir_job *job, enum weir_job_state to, struct weir_now now)
+{
+    weir_assert(arrow_is_legal(job->state, to));
+    weir_log(job->log, WEIR_LOG_INFO, "job_state", "from", weir_job_state_name(job->state), "to", weir_job_state_name(to), "attempt",
+             WEIR_LOG_INT(job->attempt), NULL);
+    job->state = to;
+    job->since_ms[to] = now.wall_ms;
+    job->modified_ms = now.wall_ms;
+    weir_job_set_waiting(job, NULL);
+    if (weir_job_state_terminal(to)) {
+        job->end_ms = now.wall_ms;
+    }
+}
+
+struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
+                                 const struct weir_error *unreadable)
+{
+    weir_assert(graph_take != NULL || unreadable != NULL);
+    struct weir_job *job = weir_calloc(1, sizeof(*job));
+    job->env = env;
+    job->id = weir_strdup(meta->id);
+    job->name = weir_strdup(meta->name);
+    if (env->log_sink != NULL) {
+        struct weir_log *root = weir_log_create(env->log_sink);
+        job->log = weir_log_bind(root, "job", job->id);
+        weir_log_destroy(root);
+    }
+    job->graph = graph_take;
+    job->state = WEIR_JOB_INITIALIZING;
+    job->start_ms = meta->submitted_ms;
+    job->end_ms = -1;
+    job->since_ms[WEIR_JOB_INITIALIZING] = meta->submitted_ms;
+    job->modified_ms = meta->submitted_ms;
+    job->slots_deadline_ms = INT64_MAX;
+    job->restart_at_ms = INT64_MAX;
+    job->reconcile_deadline_ms = INT64_MAX;
+    job->cancel_repeat_ms = INT64_MAX;
+    job->cancel_deadline_ms = INT64_MAX;
+    job->splits_arena = weir_arena_create(0);
+    if (job->graph == NULL) {
+        job->cause = weir_strdup(unreadable->text);
+        return job;
+    }
+    job->exec = weir_execgraph_create(job->graph);
+    job->sources = weir_calloc(job->graph->nvertices, sizeof(*job->sources));
+    for (uint32_t v = 0; v < job->graph->nvertices; v++) {
+        job->sources[v].is_source = job->graph->vertices[v].nops > 0 && job->graph->vertices[v].ops[0]->tag == WEIR_OP_SOURCE;
+    }
+    return job;
+}
+
+static void clear_placed(struct weir_job *job)
+{
+    for (uint32_t i = 0; i < job->nplaced; i++) {
+        weir_free(job->placed[i]);
+    }
+    weir_free(job->placed);
+    job->placed = NULL;
+    job->nplaced = 0;
+    job->attempt_proposed = false;
+}
+
+void weir_job_destroy(struct weir_job *job)
+{
+    if (job == NULL) {
+        return;
+    }
+    clear_placed(job);
+    for (uint32_t i = 0; i < job->nfailures; i++) {
+        weir_free(job->failures[i].text);
+        weir_free(job->failures[i].task_name);
+        weir_free(job->failures[i].tm_id);
+    }
+    weir_arena_destroy(job->splits_arena);
+    weir_free(job->sources);
+    weir_execgraph_destroy(job->exec);
+    weir_jobgraph_destroy(job->graph);
+    weir_free(job->cause);
+    weir_free(job->waiting);
+    weir_log_destroy(job->log);
+    weir_free(job->name);
+    weir_free(job->id);
+    weir_free(job);
+}
+
+static void propose_state(struct weir_job *job, enum weir_meta_state state, const char *text)
+{
+    struct weir_ha_record record = {.kind = WEIR_HA_JOB_STATE, .job_id = job->id};
+    record.u.job_state.state = state;
+    record.u.job_state.attempt = job->attempt;
+    record.u.job_state.text = text;
+    job->end_proposed = true;
+    job->env->propose(job->env->ctx, &record);
+}
+
+static void wait_for_slots(struct weir_job *job, struct weir_now now)
+{
+    job->slots_deadline_ms = now.mono_ms + job->env->slot_timeout_ms;
+}
+
+static void stop_waiting(struct weir_job *job)
+{
+    job->slots_deadline_ms = INT64_MAX;
+    job->restart_at_ms = INT64_MAX;
+    weir_job_set_waiting(job, NULL);
+}
+
+/* --- failing and cancelling ------------------------------------------------------------------------------------------ */
+static void record_failure(struct weir_job *job, const char *text, uint32_t task, const char *tm_id, struct weir_now now)
+{
+    if (job->nfailures == WEIR_JOB_FAILURES_MAX) {
+        weir_free(job->failures[0].text);
+        weir_free(job->failures[0].task_name);
+        weir_free(job->failures[0].tm_id);
+        memmove(&job->failures[0], &job->failures[1], sizeof(job->failures) - sizeof(job->failures[0]));
+        job->nfailures--;
+    }
+    struct failure *failure = &job->failures[job->nfailures++];
+    char name[WEIR_ERROR_TEXT_MAX];
+    failure->at_ms = now.wall_ms;
+    failure->text = weir_strdup(text);
+    failure->task_name = task == UINT32_MAX ? NULL : weir_strdup(weir_execgraph_task_name(job->exec, task, name, sizeof(name)));
+    failure->tm_id = tm_id == NULL ? NULL : weir_strdup(tm_id);
+    job->modified_ms = now.wall_ms;
+    weir_log(job->log, WEIR_LOG_ERROR, "job_failure", "task", failure->task_name == NULL ? "" : failure->task_name, "tm", tm_id == NULL ? "" : tm_id,
+             "attempt", WEIR_LOG_INT(job->attempt), "error", text, NULL);
+}
+
+/* Tells every TaskManager that still has tasks to end them. all: also those whose tasks are over, so that they forget the attempt. */
+static void send_cancels(struct weir_job *job, bool all)
+{
+    if (job->exec == NULL || job->exec->attempt == 0) {
+        return;
+    }
+    for (uint32_t s = 0; s < job->exec->nslots; s++) {
+        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
+        if (tm_id != NULL && (all || !weir_execgraph_gone(job->exec, tm_id)) && job->env->tm_registered(job->env->ctx, tm_id)) {
+            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
+        }
+    }
+}
+
+static bool may_restart(const struct weir_job *job)
+{
+    if (!job->cause_retryable || job->graph == NULL || job->attempt == 0) {
+        return false;
+    }
+    const struct weir_job_settings *settings = &job->graph->settings;
+    return settings->restart_enabled && (int64_t)job->attempt - 1 < settings->restart_attempts;
+}
+
+/* What follows once the last task of the attempt is gone. */
+static void check_gone(struct weir_job *job, struct weir_now now)
+{
+    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, NULL))) {
+        return;
+    }
+    if (job->state == WEIR_JOB_CANCELLING) {
+        propose_state(job, WEIR_META_CANCELED, "");
+    } else if (job->state == WEIR_JOB_FAILING && !may_restart(job)) {
+        propose_state(job, WEIR_META_FAILED, job->cause);
+    } else if (job->state == WEIR_JOB_FAILING) {
+        send_cancels(job, true);
+        move(job, WEIR_JOB_RESTARTING, now);
+        job->restart_at_ms = now.mono_ms + job->graph->settings.restart_delay_ms;
+    }
+    if (job->state != WEIR_JOB_FAILING && job->state != WEIR_JOB_CANCELLING) {
+        job->cancel_repeat_ms = INT64_MAX;
+        job->cancel_deadline_ms = INT64_MAX;
+    }
+}
+
+static void end_tasks(struct weir_job *job, struct weir_now now)
+{
+    clear_placed(job);
+    stop_waiting(job);
+    job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
+    job->cancel_deadline_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
+    send_cancels(job, false);
+    for (uint32_t i = 0; job->exec != NULL && job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
+        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_CANCELING, now.wall_ms);
+    }
+    check_gone(job, now);
+}
+
+/* task: index or UINT32_MAX. */
+static void fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now)
+{
+    if (!arrow_is_legal(job->state, WEIR_JOB_FAILING)) {
+        return; /* failing, cancelling or over already: the first cause counts */
+    }
+    record_failure(job, text, task, tm_id, now);
+    weir_free(job->cause);
+    job->cause = weir_strdup(text);
+    job->cause_retryable = retryable;
+    move(job, WEIR_JOB_FAILING, now);
+    end_tasks(job, now);
+}
+
+/* --- start ----------------------------------------------------------------------------------------------------------- */
+static void take_up(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
+{
+    job->attempt = meta->attempt;
+    job->splits_committed = meta->attempt > 0;
+    if (job->exec == NULL || meta->attempt == 0) {
+        return;
+    }
+    job->reconcile_deadline_ms = now.mono_ms + job->env->reconcile_timeout_ms;
+    if (meta->nslots >= weir_jobgraph_slots(job->graph)) {
+        weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    }
+}
+
+static void start_ended(struct weir_job *job, const struct weir_meta_job *meta, enum weir_job_state state)
+{
+    struct weir_now then = {.wall_ms = meta->state_ms};
+    if (meta->text[0] != '\0') {
+        record_failure(job, meta->text, UINT32_MAX, NULL, then);
+    }
+    job->attempt = meta->attempt;
+    if (job->exec != NULL && meta->attempt > 0 && meta->nslots >= weir_jobgraph_slots(job->graph)) {
+        weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+        for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+            (void)weir_execgraph_move(job->exec, i, state == WEIR_JOB_FINISHED ? WEIR_TASK_FINISHED : WEIR_TASK_CANCELED, meta->state_ms);
+        }
+    }
+    move(job, state, then);
+}
+
+void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool fresh, struct weir_now now)
+{
+    weir_assert(job->state == WEIR_JOB_INITIALIZING);
+    switch (meta->state) {
+    case WEIR_META_FAILED:
+        start_ended(job, meta, WEIR_JOB_FAILED);
+        return;
+    case WEIR_META_CANCELED:
+        start_ended(job, meta, WEIR_JOB_CANCELED);
+        return;
+    case WEIR_META_FINISHED:
+        start_ended(job, meta, WEIR_JOB_FINISHED);
+        return;
+    case WEIR_META_CANCELLING:
+        take_up(job, meta, now);
+        move(job, WEIR_JOB_CANCELLING, now);
+        end_tasks(job, now);
+        return;
+    case WEIR_META_LIVE:
+        break;
+    }
+    if (meta->attempt > 0) {
+        weir_assert(!fresh);
+        take_up(job, meta, now);
+        move(job, WEIR_JOB_RECONCILING, now);
+        weir_job_set_waiting(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
+        job->cause_retryable = true;
+    } else {
+        move(job, WEIR_JOB_CREATED, now);
+        wait_for_slots(job, now);
+    }
+    if (job->graph == NULL) {
+        char *text = job->cause;
+        job->cause = NULL;
+        fail(job, text, false, UINT32_MAX, NULL, now);
+        weir_free(text);
+    }
+}
+
+/* --- splits ---------------------------------------------------------------------------------------------------------- */
+bool weir_job_wants_enumeration(const struct weir_job *job, struct weir_now now, uint32_t *out_vertex)
+{
+    if (job->state != WEIR_JOB_CREATED || job->splits_committed) {
+        return false;
+    }
+    for (uint32_t v = 0; v < job->graph->nvertices; v++) {
+        const struct source *source = &job->sources[v];
+        if (source->is_source && !source->done && !source->in_flight && source->retry_at_ms <= now.mono_ms) {
+            *out_vertex = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id)
+{
+    weir_assert(vertex < job->graph->nvertices);
+    weir_assert(!job->sources[vertex].in_flight);
+    job->sources[vertex].in_flight = true;
+    weir_effects_add_order(job->env->effects, WEIR_EFFECT_ENUMERATE, tm_id, job->id, 0)->vertex = vertex;
+}
+
+static bool transport_error(enum weir_rc rc)
+{
+    return rc == WEIR_CLOSED || rc == WEIR_TIMEOUT || rc == WEIR_CANCELED || rc == WEIR_AGAIN || rc == WEIR_UNKNOWN || rc == WEIR_REFUSED;
+}
+
+void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc, const struct weir_ha_split *splits, uint32_t nsplits,
+                         const char *text, struct weir_now now)
+{
+    if (job->graph == NULL || vertex >= job->graph->nvertices || !job->sources[vertex].in_flight) {
+        return;
+    }
+    struct source *source = &job->sources[vertex];
+    source->in_flight = false;
+    if (rc == WEIR_OK) {
+        source->done = true;
+        source->nsplits = nsplits;
+        source->splits = weir_arena_alloc(job->splits_arena, nsplits * sizeof(*source->splits));
+        for (uint32_t i = 0; i < nsplits; i++) {
+            source->splits[i].id = weir_arena_slice(job->splits_arena, splits[i].id);
+            source->splits[i].data = weir_arena_slice(job->splits_arena, splits[i].data);
+        }
+        return;
+    }
+    struct weir_error err;
+    (void)weir_error_set(&err, rc, "listing the splits of \"%s\" failed: %s", job->graph->vertices[vertex].name, text);
+    source->tries += transport_error(rc) ? 0 : 1;
+    if (!weir_rc_retryable(rc) && !transport_error(rc)) {
+        fail(job, err.text, false, UINT32_MAX, NULL, now);
+    } else if (source->tries >= WEIR_JOB_ENUMERATE_TRIES_MAX) {
+        fail(job, err.text, true, UINT32_MAX, NULL, now);
+    } else {
+        source->retry_at_ms = now.mono_ms + WEIR_JOB_ENUMERATE_RETRY_MS;
+        weir_job_set_waiting(job, err.text);
+    }
+}
+
+/* --- slots and attempts ---------------------------------------------------------------------------------------------- */
+uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now)
+{
+    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms;
+    if (job->attempt_proposed || (job->state != WEIR_JOB_CREATED && !restarting)) {
+        return 0;
+    }
+    for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
+        if (job->sources[v].is_source && !job->sources[v].done) {
+            return 0;
+        }
+    }
+    return weir_jobgraph_slots(job->graph);
+}
+
+void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots)
+{
+    weir_assert(!job->attempt_proposed);
+    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
+    job->placed = weir_calloc(nslots, sizeof(*job->placed));
+    job->nplaced = nslots;
+    for (uint32_t i = 0; i < nslots; i++) {
+        job->placed[i] = weir_strdup(slot_tm_ids[i]);
+    }
+    job->attempt_proposed = true;
+    struct weir_ha_source *sources = weir_calloc(job->graph->nvertices, sizeof(*sources));
+    struct weir_ha_record record = {.kind = WEIR_HA_ATTEMPT, .job_id = job->id};
+    record.u.attempt.attempt = job->attempt + 1;
+    record.u.attempt.slot_tm_ids = slot_tm_ids;
+    record.u.attempt.nslots = nslots;
+    record.u.attempt.has_sources = !job->splits_committed;
+    record.u.attempt.sources = sources;
+    for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
+        if (job->sources[v].is_source) {
+            sources[record.u.attempt.nsources++] =
+                (struct weir_ha_source){.vertex = v, .splits = job->sources[v].splits, .nsplits = job->sources[v].nsplits};
+        }
+    }
+    weir_job_set_waiting(job, NULL);
+    job->env->propose(job->env->ctx, &record);
+    weir_free(sources);
+}
+
+void weir_job_set_waiting(struct weir_job *job, const char *why)
+{
+    if (why != NULL && job->waiting != NULL && strcmp(why, job->waiting) == 0) {
+        return;
+    }
+    weir_free(job->waiting);
+    job->waiting = why == NULL ? NULL : weir_strdup(why);
+    if (why != NULL) {
+        weir_log(job->log, WEIR_LOG_INFO, "job_waits", "for", why, NULL);
+    }
+}
+
+uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids)
+{
+    if (job->attempt_proposed) {
+        *out_tm_ids = job->placed;
+        return job->nplaced;
+    }
+    if (job->exec != NULL && job->exec->attempt > 0 && (!weir_execgraph_gone(job->exec, NULL) || job->state == WEIR_JOB_RUNNING)) {
+        *out_tm_ids = job->exec->slot_tm_ids;
+        return job->exec->nslots;
+    }
+    *out_tm_ids = NULL;
+    return 0;
+}
+
+void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
+{
+    weir_assert(meta->attempt > job->attempt);
+    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
+    job->attempt = meta->attempt;
+    job->splits_committed = true;
+    job->deploy_tries = 0;
+    weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    clear_placed(job);
+    stop_waiting(job);
+    move(job, WEIR_JOB_RUNNING, now);
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_DEPLOYING, now.wall_ms);
+    }
+    for (uint32_t s = 0; s < job->exec->nslots; s++) {
+        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
+        if (tm_id != NULL && job->env->tm_registered(job->env->ctx, tm_id)) {
+            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, job->attempt);
+        }
+    }
+    for (uint32_t s = 0; s < job->exec->nslots && job->state == WEIR_JOB_RUNNING; s++) {
+        if (!job->env->tm_registered(job->env->ctx, job->exec->slot_tm_ids[s])) {
+            weir_job_tm_lost(job, job->exec->slot_tm_ids[s], "it went before the job was deployed", now);
+        }
+    }
+}
+
+void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now)
+{
+    if (rc == WEIR_OK || job->state != WEIR_JOB_RUNNING || attempt != job->attempt || !job->env->tm_registered(job->env->ctx, tm_id)) {
+        return;
+    }
+    struct weir_error err;
+    (void)weir_error_set(&err, rc, "TaskManager %s could not take the tasks of attempt %u: %s", tm_id, attempt, text);
+    if (transport_error(rc) && ++job->deploy_tries < WEIR_JOB_DEPLOY_TRIES_MAX) {
+        /* It may have them or not; the order is idempotent. */
+        (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, attempt);
+        return;
+    }
+    fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, tm_id, now);
+}
+
+/* --- states ---------------------------------------------------------------------------------------------------------- */
+void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
+{
+    job->end_proposed = false;
+    if (meta->state == WEIR_META_CANCELLING) {
+        if (arrow_is_legal(job->state, WEIR_JOB_CANCELLING)) {
+            move(job, WEIR_JOB_CANCELLING, now);
+            end_tasks(job, now);
+        }
+        return;
+    }
+    weir_assert(weir_meta_terminal(meta->state));
+    weir_assert(job->exec == NULL || weir_execgraph_gone(job->exec, NULL));
+    send_cancels(job, true); /* the TaskManagers may forget the job */
+    clear_placed(job);
+    stop_waiting(job);
+    job->reconcile_deadline_ms = INT64_MAX;
+    job->cancel_repeat_ms = INT64_MAX;
+    job->cancel_deadline_ms = INT64_MAX;
+    move(job, meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED, now);
+}
+
+/* All tasks reported and none failed: a reconciling job runs, a running job of finished tasks ends. */
+static void check_progress(struct weir_job *job, struct weir_now now)
+{
+    if (job->state == WEIR_JOB_RECONCILING && weir_execgraph_count(job->exec, WEIR_TASK_CREATED) == 0) {
+        job->reconcile_deadline_ms = INT64_MAX;
+        move(job, WEIR_JOB_RUNNING, now);
+    }
+    if (job->state == WEIR_JOB_RUNNING && !job->end_proposed && weir_execgraph_count(job->exec, WEIR_TASK_FINISHED) == job->exec->ntasks) {
+        propose_state(job, WEIR_META_FINISHED, "");
+    }
+    check_gone(job, now);
+}
+
+enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const struct weir_task_report *report, struct weir_now now,
+                             struct weir_error *err)
+{
+    if (job->exec == NULL || report->attempt != job->exec->attempt || weir_job_state_terminal(job->state)) {
+        return weir_error_set(err, WEIR_STALE, "attempt %u of job %s is not the present one", report->attempt, job->id);
+    }
+    if (report->vertex >= job->graph->nvertices || report->subtask >= job->graph->vertices[report->vertex].parallelism ||
+        report->state >= WEIR_TASK_STATE_COUNT_) {
+        return weir_error_set(err, WEIR_INVALID, "job %s has no task %u/%u in such a state", job->id, report->vertex, report->subtask);
+    }
+    uint32_t index = weir_jobgraph_task_index(job->graph, report->vertex, report->subtask);
+    struct weir_task_view *task = &job->exec->tasks[index];
+    if (strcmp(task->tm_id, tm_id) != 0) {
+        return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", report->vertex, report->subtask, job->id, tm_id);
+    }
+    job->exec->missed[index] = 0;
+    if (report->has_counters && !weir_task_state_terminal(task->state)) {
+        task->counters = report->counters;
+    }
+    if (!weir_execgraph_move(job->exec, index, report->state, now.wall_ms)) {
+        return WEIR_OK; /* late, or twice */
+    }
+    job->modified_ms = now.wall_ms;
+    if (report->state == WEIR_TASK_FAILED) {
+        fail(job, report->failure_text == NULL || report->failure_text[0] == '\0' ? weir_rc_text(report->failure_rc) : report->failure_text,
+             weir_rc_retryable(report->failure_rc), index, tm_id, now);
+    } else if (report->state == WEIR_TASK_CANCELED) {
+        fail(job, "the task was canceled by its TaskManager", true, index, tm_id, now);
+    }
+    check_progress(job, now);
+    return WEIR_OK;
+}
+
+/* The task is nowhere any more, and nobody will report on it. */
+static void task_lost(struct weir_job *job, uint32_t index, const char *text, struct weir_now now)
+{
+    bool ending = job->state == WEIR_JOB_FAILING || job->state == WEIR_JOB_CANCELLING;
+    if (weir_execgraph_move(job->exec, index, ending ? WEIR_TASK_CANCELED : WEIR_TASK_FAILED, now.wall_ms)) {
+        fail(job, text, true, index, job->exec->tasks[index].tm_id, now);
+        check_gone(job, now);
+    }
+}
+
+void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered, const bool *reported, struct weir_now now)
+{
+    if (job->exec == NULL || job->exec->attempt == 0 || weir_job_state_terminal(job->state)) {
+        return;
+    }
+    struct weir_error err;
+    (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s no longer has the task", tm_id);
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        const struct weir_task_view *task = &job->exec->tasks[i];
+        if (reported[i] || weir_task_state_terminal(task->state) || strcmp(task->tm_id, tm_id) != 0) {
+            continue;
+        }
+        /* A registration is the TaskManager's whole truth, but for a deployment that is still on its way to it. */
+        bool on_its_way = task->state == WEIR_TASK_DEPLOYING;
+        if (job->exec->missed[i] < WEIR_JOB_MISSED_MAX) {
+            job->exec->missed[i]++;
+        }
+        if ((registered && !on_its_way) || job->exec->missed[i] >= WEIR_JOB_MISSED_MAX) {
+            task_lost(job, i, err.text, now);
+        }
+    }
+    bool ending = job->state == WEIR_JOB_FAILING || job->state == WEIR_JOB_CANCELLING;
+    if (registered && ending && !weir_execgraph_gone(job->exec, tm_id)) { /* it came back with tasks that are to end */
+        (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
+    }
+}
+
+void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, struct weir_now now)
+{
+    if (job->exec == NULL || job->exec->attempt == 0 || weir_job_state_terminal(job->state)) {
+        return;
+    }
+    struct weir_error err;
+    (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s was lost: %s", tm_id, why);
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        if (strcmp(job->exec->tasks[i].tm_id, tm_id) == 0) {
+            task_lost(job, i, err.text, now);
+        }
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------ */
+/* Tasks that an earlier leader placed on TaskManagers which have not come (back) by now. */
+static void reconcile_over(struct weir_job *job, struct weir_now now)
+{
+    job->reconcile_deadline_ms = INT64_MAX;
+    uint32_t attempt = job->exec->attempt;
+    for (uint32_t i = 0; attempt > 0 && i < job->exec->ntasks; i++) {
+        const char *tm_id = job->exec->tasks[i].tm_id;
+        if (!weir_task_state_terminal(job->exec->tasks[i].state) && !job->env->tm_registered(job->env->ctx, tm_id)) {
+            struct weir_error err;
+            (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s was lost: it did not report to the restarted JobManager within heartbeat.timeout",
+                                 tm_id);
+            task_lost(job, i, err.text, now);
+        }
+    }
+    if (job->state == WEIR_JOB_RECONCILING) { /* placed on too few slots: a record of another version */
+        fail(job, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
+    }
+}
+
+static void cancel_again(struct weir_job *job, struct weir_now now)
+{
+    if (job->cancel_deadline_ms > now.mono_ms) {
+        job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
+        send_cancels(job, false);
+        return;
+    }
+    job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
+    job->cancel_deadline_ms = job->cancel_repeat_ms;
+    for (uint32_t s = 0; job->exec != NULL && s < job->exec->nslots; s++) {
+        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
+        if (tm_id != NULL && !weir_execgraph_gone(job->exec, tm_id)) {
+            job->env->expel(job->env->ctx, tm_id);
+        }
+    }
+}
+
+void weir_job_tick(struct weir_job *job, struct weir_now now)
+{
+    if (job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed) {
+        wait_for_slots(job, now);
+    }
+    if (job->slots_deadline_ms <= now.mono_ms && !job->attempt_proposed) {
+        struct weir_error err;
+        (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within slot.request.timeout: %s",
+                             job->waiting == NULL ? "no TaskManager answered" : job->waiting);
+        fail(job, err.text, false, UINT32_MAX, NULL, now);
+    }
+    if (job->reconcile_deadline_ms <= now.mono_ms && job->exec != NULL) {
+        reconcile_over(job, now);
+    }
+    if (job->cancel_repeat_ms <= now.mono_ms) {
+        cancel_again(job, now);
+    }
+}
+
+int64_t weir_job_deadline_ms(const struct weir_job *job)
+{
+    int64_t deadline = job->attempt_proposed ? INT64_MAX : job->slots_deadline_ms;
+    bool delayed = job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed;
+    const int64_t others[] = {delayed ? job->restart_at_ms : INT64_MAX, job->reconcile_deadline_ms, job->cancel_repeat_ms};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        deadline = others[i] < deadline ? others[i] : deadline;
+    }
+    for (uint32_t v = 0; job->state == WEIR_JOB_CREATED && !job->splits_committed && v < job->graph->nvertices; v++) {
+        const struct source *source = &job->sources[v];
+        if (source->is_source && !source->done && !source->in_flight && source->retry_at_ms > 0 && source->retry_at_ms < deadline) {
+            deadline = source->retry_at_ms;
+        }
+    }
+    return deadline;
+}
+
+/* --- views ----------------------------------------------------------------------------------------------------------- */
+const char *weir_job_id(const struct weir_job *job)
+{
+    return job->id;
+}
+
+enum weir_job_state weir_job_state(const struct weir_job *job)
+{
+    return job->state;
+}
+
+const struct weir_execgraph *weir_job_exec(const struct weir_job *job)
+{
+    return job->exec;
+}
+
+const struct weir_jobgraph *weir_job_graph(const struct weir_job *job)
+{
+    return job->graph;
+}
+
+void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
+{
+    for (uint32_t i = 0; i < job->nfailures; i++) {
+        job->failure_views[i] = (struct weir_failure_view){.at_ms = job->failures[i].at_ms,
+                                                           .text = job->failures[i].text,
+                                                           .task_name = job->failures[i].task_name,
+                                                           .tm_id = job->failures[i].tm_id};
+    }
+    *out_view = (struct weir_job_view){.id = job->id,
+                                       .name = job->name,
+                                       .state = job->state,
+                                       .waiting_for = job->waiting,
+                                       .start_ms = job->start_ms,
+                                       .end_ms = job->end_ms,
+                                       .modified_ms = job->modified_ms,
+                                       .attempt = job->attempt,
+                                       .restarts = job->attempt > 0 ? job->attempt - 1 : 0,
+                                       .graph = job->graph,
+                                       .tasks = job->exec == NULL ? NULL : job->exec->tasks,
+                                       .ntasks = job->exec == NULL ? 0 : job->exec->ntasks,
+                                       .failures = job->failure_views,
+                                       .nfailures = job->nfailures};
+    memcpy(out_view->state_since_ms, job->since_ms, sizeof(job->since_ms));
+}

@@ -1,0 +1,114 @@
+/*
+ * One job's life on the leader. Pure: events and the time they came in, effects out.
+ *
+ *   start ---------------> CREATED        attempt 0: enumerate each source, wait for slots, propose ATTEMPT(1)
+ *   start ---------------> RECONCILING    attempt A > 0 after a new leader: TaskManagers report what they run
+ *   start ---------------> CANCELLING     cancelled before the new leader came
+ *   CREATED -------------> RUNNING        weir_job_attempted: ATTEMPT is applied; only now tasks are deployed
+ *   RECONCILING ---------> RUNNING        every task of attempt A was reported: adopted, nothing restarts
+ *   RUNNING -------------> FINISHED       all tasks FINISHED; JOB_STATE applied
+ *   CREATED|RUNNING|RECONCILING|RESTARTING -> FAILING   a task failed or was lost, no slots in time, no splits
+ *   FAILING -------------> RESTARTING     all tasks are gone, the cause may pass and the restart strategy allows it
+ *   RESTARTING ----------> RUNNING        delay over, slots found, ATTEMPT(A + 1) applied
+ *   FAILING -------------> FAILED         all tasks are gone; JOB_STATE applied
+ *   any not terminal ----> CANCELLING     weir_job_cancelling: JOB_STATE(CANCELLING) applied
+ *   CANCELLING ----------> CANCELED       all tasks are gone; JOB_STATE applied
+ *
+ * (J1) Nothing is deployed before its ATTEMPT is applied in the leader's own epoch, and ATTEMPT(A + 1) is proposed only when every task of A
+ *      is terminal, or its TaskManager lost: never two live attempts.
+ * (J2) A terminal state is final, and is only entered by an applied JOB_STATE.
+ * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
+ * (J4) A report of another attempt than the present one is STALE.
+ */
+#ifndef WEIR_JOBMANAGER_JOB_JOB_H
+#define WEIR_JOBMANAGER_JOB_JOB_H
+
+#include "jobmanager/ha/meta.h"
+#include "jobmanager/job/effect.h"
+#include "jobmanager/job/execgraph.h"
+
+enum {
+    WEIR_JOB_FAILURES_MAX = 20,              /* kept of a job's history */
+    WEIR_JOB_CANCEL_REPEAT_MS = 1000,        /* CANCEL is sent again to TaskManagers that still have tasks */
+    WEIR_JOB_CANCEL_TIMEOUT_MS = 30000,      /* then the TaskManager counts as lost */
+    WEIR_JOB_ENUMERATE_RETRY_MS = 200,
+    WEIR_JOB_ENUMERATE_TRIES_MAX = 3,        /* for errors of the source that may pass */
+    WEIR_JOB_DEPLOY_TRIES_MAX = 20,          /* for a connection that closes under the order; the heartbeat decides before */
+    WEIR_JOB_MISSED_MAX = 3,                 /* heartbeats in a row without a task before it counts as lost */
+};
+
+struct weir_now {
+    int64_t mono_ms;
+    int64_t wall_ms;
+};
+
+/* What the machine may use; outlives it. */
+struct weir_job_env {
+    struct weir_effects *effects;
+    void (*propose)(void *ctx, const struct weir_ha_record *record); /* epoch and time are filled in by the callee */
+    void (*expel)(void *ctx, const char *tm_id);                     /* the TaskManager does not end its tasks; takes effect after the event */
+    bool (*tm_registered)(void *ctx, const char *tm_id);
+    void *ctx;
+    int64_t slot_timeout_ms;
+    int64_t reconcile_timeout_ms; /* heartbeat.timeout */
+    struct weir_log_sink *log_sink; /* NULL: no log */
+};
+
+/* A task as a TaskManager reports it. */
+struct weir_task_report {
+    struct weir_slice job_id;
+    uint32_t attempt, vertex, subtask;
+    enum weir_task_state state;
+    enum weir_rc failure_rc; /* FAILED only */
+    const char *failure_text;
+    bool has_counters;
+    struct weir_task_counters counters;
+};
+
+struct weir_job;
+
+/* graph_take may be NULL (it cannot be decoded: the job FAILs with unreadable's text). meta is what the log says of the job. */
+struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
+                                 const struct weir_error *unreadable);
+void weir_job_destroy(struct weir_job *job); /* accepts NULL */
+
+/* Begins, or takes up what an earlier leader left. fresh: submitted under this leader. */
+void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool fresh, struct weir_now now);
+
+/* --- what the dispatcher does for it -------------------------------------------------------------------------------- */
+/* A source vertex to enumerate now. */
+bool weir_job_wants_enumeration(const struct weir_job *job, struct weir_now now, uint32_t *out_vertex);
+void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id);
+/* rc OK: splits are copied. */
+void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc, const struct weir_ha_split *splits, uint32_t nsplits,
+                         const char *text, struct weir_now now);
+
+/* Slots wanted now; 0: none. place proposes the attempt; why: a sentence for people while there are too few. */
+uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now);
+void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
+void weir_job_set_waiting(struct weir_job *job, const char *why);
+/* The slots it holds, or has asked for in a proposed attempt. */
+uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids);
+
+/* --- events ---------------------------------------------------------------------------------------------------------- */
+void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
+void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
+void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now);
+/* STALE (J4), INVALID. */
+enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const struct weir_task_report *report, struct weir_now now,
+                             struct weir_error *err) WEIR_CHECKED;
+/* After all reports of a registration (registered) or of a heartbeat: reported tells which tasks were in it, by index. */
+void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered, const bool *reported, struct weir_now now);
+void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, struct weir_now now);
+void weir_job_tick(struct weir_job *job, struct weir_now now);
+/* Monotonic; INT64_MAX: nothing is waited for. */
+int64_t weir_job_deadline_ms(const struct weir_job *job);
+
+/* --- views ----------------------------------------------------------------------------------------------------------- */
+const char *weir_job_id(const struct weir_job *job);
+enum weir_job_state weir_job_state(const struct weir_job *job);
+const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL when the graph is unreadable */
+const struct weir_jobgraph *weir_job_graph(const struct weir_job *job);
+void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
+
+#endif

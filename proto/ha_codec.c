@@ -1,0 +1,228 @@
+#include "proto/ha_codec.h"
+
+#include "common/base/assert.h"
+#include "proto/ha.pb-c.h"
+
+/* protobuf-c's structs want mutable pointers although packing only reads them. */
+static char *unconst(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static ProtobufCBinaryData to_binary(struct weir_slice s)
+{
+    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
+}
+
+static struct weir_slice from_binary(struct weir_arena *arena, ProtobufCBinaryData data)
+{
+    return weir_arena_slice(arena, weir_slice(data.data, data.len));
+}
+
+/* --- encoding: protobuf structs are built in an arena, then packed ------------------------------------------------- */
+static Weir__Ha__Source *encode_source(const struct weir_ha_source *source, struct weir_arena *arena)
+{
+    Weir__Ha__Source *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__source__init(to);
+    to->vertex = source->vertex;
+    to->n_splits = source->nsplits;
+    to->splits = weir_arena_alloc(arena, source->nsplits * sizeof(*to->splits));
+    for (uint32_t i = 0; i < source->nsplits; i++) {
+        to->splits[i] = weir_arena_alloc(arena, sizeof(**to->splits));
+        weir__ha__split__init(to->splits[i]);
+        to->splits[i]->id = to_binary(source->splits[i].id);
+        to->splits[i]->data = to_binary(source->splits[i].data);
+    }
+    return to;
+}
+
+static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__Attempt *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__attempt__init(to);
+    to->attempt = record->u.attempt.attempt;
+    to->n_slot_tm_ids = record->u.attempt.nslots;
+    to->slot_tm_ids = weir_arena_alloc(arena, record->u.attempt.nslots * sizeof(*to->slot_tm_ids));
+    for (uint32_t i = 0; i < record->u.attempt.nslots; i++) {
+        to->slot_tm_ids[i] = unconst(record->u.attempt.slot_tm_ids[i]);
+    }
+    to->has_sources = record->u.attempt.has_sources;
+    to->n_sources = record->u.attempt.nsources;
+    to->sources = weir_arena_alloc(arena, record->u.attempt.nsources * sizeof(*to->sources));
+    for (uint32_t i = 0; i < record->u.attempt.nsources; i++) {
+        to->sources[i] = encode_source(&record->u.attempt.sources[i], arena);
+    }
+    return to;
+}
+
+static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__Record *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__record__init(to);
+    to->version = WEIR_HA_VERSION;
+    to->epoch = record->epoch;
+    to->at_ms = record->at_ms;
+    to->job_id = unconst(record->job_id);
+    to->body_case = (Weir__Ha__Record__BodyCase)record->kind;
+    switch (record->kind) {
+    case WEIR_HA_LEADER:
+        to->leader = weir_arena_alloc(arena, sizeof(*to->leader));
+        weir__ha__leader__init(to->leader);
+        to->leader->node = unconst(record->u.leader.node);
+        break;
+    case WEIR_HA_SUBMIT:
+        to->submit = weir_arena_alloc(arena, sizeof(*to->submit));
+        weir__ha__submit__init(to->submit);
+        to->submit->name = unconst(record->u.submit.name);
+        to->submit->text_hash_1 = record->u.submit.text_hash[0];
+        to->submit->text_hash_2 = record->u.submit.text_hash[1];
+        to->submit->graph = to_binary(record->u.submit.graph);
+        break;
+    case WEIR_HA_ATTEMPT:
+        to->attempt = encode_attempt(record, arena);
+        break;
+    case WEIR_HA_JOB_STATE:
+        to->job_state = weir_arena_alloc(arena, sizeof(*to->job_state));
+        weir__ha__job_state__init(to->job_state);
+        to->job_state->state = record->u.job_state.state;
+        to->job_state->attempt = record->u.job_state.attempt;
+        to->job_state->text = unconst(record->u.job_state.text);
+        break;
+    case WEIR_HA_JOB_DROP:
+        to->job_drop = weir_arena_alloc(arena, sizeof(*to->job_drop));
+        weir__ha__job_drop__init(to->job_drop);
+        break;
+    }
+    return to;
+}
+
+void weir_ha_encode(const struct weir_ha_record *record, struct weir_buf *out)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    const Weir__Ha__Record *message = encode_record(record, arena);
+    size_t bytes = weir__ha__record__get_packed_size(message);
+    uint8_t *to = weir_buf_reserve(out, bytes);
+    size_t packed = weir__ha__record__pack(message, to);
+    weir_assert(packed == bytes);
+    out->len += packed;
+    weir_arena_destroy(arena);
+}
+
+void weir_ha_encode_snapshot(const struct weir_ha_record *records, uint32_t count, struct weir_buf *out)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    Weir__Ha__Snapshot snapshot = WEIR__HA__SNAPSHOT__INIT;
+    snapshot.version = WEIR_HA_VERSION;
+    snapshot.n_records = count;
+    snapshot.records = weir_arena_alloc(arena, count * sizeof(*snapshot.records));
+    for (uint32_t i = 0; i < count; i++) {
+        snapshot.records[i] = encode_record(&records[i], arena);
+    }
+    size_t bytes = weir__ha__snapshot__get_packed_size(&snapshot);
+    uint8_t *to = weir_buf_reserve(out, bytes);
+    size_t packed = weir__ha__snapshot__pack(&snapshot, to);
+    weir_assert(packed == bytes);
+    out->len += packed;
+    weir_arena_destroy(arena);
+}
+
+/* --- decoding ------------------------------------------------------------------------------------------------------ */
+static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *arena, struct weir_ha_record *record)
+{
+    const char **tm_ids = weir_arena_alloc(arena, from->n_slot_tm_ids * sizeof(*tm_ids));
+    for (size_t i = 0; i < from->n_slot_tm_ids; i++) {
+        tm_ids[i] = weir_arena_strdup(arena, from->slot_tm_ids[i]);
+    }
+    struct weir_ha_source *sources = weir_arena_alloc(arena, from->n_sources * sizeof(*sources));
+    for (size_t i = 0; i < from->n_sources; i++) {
+        const Weir__Ha__Source *source = from->sources[i];
+        struct weir_ha_split *splits = weir_arena_alloc(arena, source->n_splits * sizeof(*splits));
+        for (size_t k = 0; k < source->n_splits; k++) {
+            splits[k].id = from_binary(arena, source->splits[k]->id);
+            splits[k].data = from_binary(arena, source->splits[k]->data);
+        }
+        sources[i] = (struct weir_ha_source){.vertex = source->vertex, .splits = splits, .nsplits = (uint32_t)source->n_splits};
+    }
+    record->u.attempt.attempt = from->attempt;
+    record->u.attempt.slot_tm_ids = tm_ids;
+    record->u.attempt.nslots = (uint32_t)from->n_slot_tm_ids;
+    record->u.attempt.has_sources = from->has_sources;
+    record->u.attempt.sources = sources;
+    record->u.attempt.nsources = (uint32_t)from->n_sources;
+}
+
+static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_arena *arena, struct weir_ha_record *out,
+                                  struct weir_error *err)
+{
+    if (from->version != WEIR_HA_VERSION) {
+        return weir_error_set(err, WEIR_UNSUPPORTED, "cluster log record of version %u; this JobManager reads version %d: start the newer Weir that wrote it",
+                              from->version, WEIR_HA_VERSION);
+    }
+    struct weir_ha_record record = {.epoch = from->epoch, .at_ms = from->at_ms, .job_id = weir_arena_strdup(arena, from->job_id)};
+    switch (from->body_case) {
+    case WEIR__HA__RECORD__BODY_LEADER:
+        record.kind = WEIR_HA_LEADER;
+        record.u.leader.node = weir_arena_strdup(arena, from->leader->node);
+        break;
+    case WEIR__HA__RECORD__BODY_SUBMIT:
+        record.kind = WEIR_HA_SUBMIT;
+        record.u.submit.name = weir_arena_strdup(arena, from->submit->name);
+        record.u.submit.text_hash[0] = from->submit->text_hash_1;
+        record.u.submit.text_hash[1] = from->submit->text_hash_2;
+        record.u.submit.graph = from_binary(arena, from->submit->graph);
+        break;
+    case WEIR__HA__RECORD__BODY_ATTEMPT:
+        record.kind = WEIR_HA_ATTEMPT;
+        decode_attempt(from->attempt, arena, &record);
+        break;
+    case WEIR__HA__RECORD__BODY_JOB_STATE:
+        record.kind = WEIR_HA_JOB_STATE;
+        record.u.job_state.state = from->job_state->state;
+        record.u.job_state.attempt = from->job_state->attempt;
+        record.u.job_state.text = weir_arena_strdup(arena, from->job_state->text);
+        break;
+    case WEIR__HA__RECORD__BODY_JOB_DROP:
+        record.kind = WEIR_HA_JOB_DROP;
+        break;
+    case WEIR__HA__RECORD__BODY__NOT_SET:
+    case _WEIR__HA__RECORD__BODY__CASE_IS_INT_SIZE:
+        return weir_error_set(err, WEIR_UNSUPPORTED, "cluster log record of an unknown kind: start the newer Weir that wrote it");
+    }
+    *out = record;
+    return WEIR_OK;
+}
+
+enum weir_rc weir_ha_decode(struct weir_slice bytes, struct weir_arena *arena, struct weir_ha_record *out_record, struct weir_error *err)
+{
+    Weir__Ha__Record *message = weir__ha__record__unpack(NULL, bytes.len, bytes.data);
+    if (message == NULL) {
+        return weir_error_set(err, WEIR_CORRUPT, "cluster log record of %zu bytes is no record", bytes.len);
+    }
+    enum weir_rc rc = decode_record(message, arena, out_record, err);
+    weir__ha__record__free_unpacked(message, NULL);
+    return rc;
+}
+
+enum weir_rc weir_ha_decode_snapshot(struct weir_slice bytes, struct weir_arena *arena, struct weir_ha_record **out_records,
+                                     uint32_t *out_count, struct weir_error *err)
+{
+    Weir__Ha__Snapshot *message = weir__ha__snapshot__unpack(NULL, bytes.len, bytes.data);
+    if (message == NULL) {
+        return weir_error_set(err, WEIR_CORRUPT, "cluster log snapshot of %zu bytes is no snapshot", bytes.len);
+    }
+    enum weir_rc rc = WEIR_OK;
+    struct weir_ha_record *records = weir_arena_alloc(arena, message->n_records * sizeof(*records));
+    if (message->version != WEIR_HA_VERSION) {
+        rc = weir_error_set(err, WEIR_UNSUPPORTED, "cluster log snapshot of version %u; this JobManager reads version %d", message->version,
+                            WEIR_HA_VERSION);
+    }
+    for (size_t i = 0; rc == WEIR_OK && i < message->n_records; i++) {
+        rc = decode_record(message->records[i], arena, &records[i], err);
+    }
+    if (rc == WEIR_OK) {
+        *out_records = records;
+        *out_count = (uint32_t)message->n_records;
+    }
+    weir__ha__snapshot__free_unpacked(message, NULL);
+    return rc;
+}

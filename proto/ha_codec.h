@@ -1,0 +1,74 @@
+/*
+ * Records of the replicated log (ha.proto) as plain structs, to bytes and back.
+ */
+#ifndef WEIR_PROTO_HA_CODEC_H
+#define WEIR_PROTO_HA_CODEC_H
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+enum { WEIR_HA_VERSION = 1 };
+
+enum weir_ha_kind {
+    WEIR_HA_LEADER = 10,
+    WEIR_HA_SUBMIT = 11,
+    WEIR_HA_ATTEMPT = 12,
+    WEIR_HA_JOB_STATE = 13,
+    WEIR_HA_JOB_DROP = 14,
+};
+
+struct weir_ha_split {
+    struct weir_slice id;
+    struct weir_slice data;
+};
+
+struct weir_ha_source {
+    uint32_t vertex;
+    const struct weir_ha_split *splits;
+    uint32_t nsplits;
+};
+
+struct weir_ha_record {
+    enum weir_ha_kind kind;
+    uint64_t epoch;
+    int64_t at_ms;
+    const char *job_id; /* "" for LEADER */
+    union {
+        struct {
+            const char *node;
+        } leader;
+        struct {
+            const char *name;
+            uint64_t text_hash[2];
+            struct weir_slice graph;
+        } submit;
+        struct {
+            uint32_t attempt;
+            const char *const *slot_tm_ids;
+            uint32_t nslots;
+            bool has_sources;
+            const struct weir_ha_source *sources;
+            uint32_t nsources;
+        } attempt;
+        struct {
+            uint32_t state; /* enum weir_meta_state (jobmanager/ha/meta.h) */
+            uint32_t attempt;
+            const char *text;
+        } job_state;
+    } u;
+};
+
+/* Appends one encoded record. Any thread. */
+void weir_ha_encode(const struct weir_ha_record *record, struct weir_buf *out);
+
+/* One record; everything it points to lies in arena. CORRUPT, UNSUPPORTED (a newer version). Any thread. */
+enum weir_rc weir_ha_decode(struct weir_slice bytes, struct weir_arena *arena, struct weir_ha_record *out_record,
+                            struct weir_error *err) WEIR_CHECKED;
+
+/* A list of records, as a snapshot. */
+void weir_ha_encode_snapshot(const struct weir_ha_record *records, uint32_t count, struct weir_buf *out);
+enum weir_rc weir_ha_decode_snapshot(struct weir_slice bytes, struct weir_arena *arena, struct weir_ha_record **out_records,
+                                     uint32_t *out_count, struct weir_error *err) WEIR_CHECKED;
+
+#endif

@@ -45,6 +45,8 @@ struct weir_expr {
     bool star;     /* COUNT(*) */
     struct weir_expr *filter; /* AGG(...) FILTER (WHERE filter), or NULL */
     uint32_t fn;   /* CALL after binding: the row of the function table that was chosen (internal to common/expr) */
+    /* Size of the tree below and including this node, shared parts counted each time, and its height: kept by parsing and binding. */
+    uint32_t nodes, depth;
 };
 
 /* Parses one expression and nothing behind it. Errors carry line and column inside the text ("1:14: expected ..., found ...") and what

@@ -1,0 +1,818 @@
+#include "taskmanager/state/delta.h"
+
+#include "common/base/assert.h"
+#include "common/base/vec.h"
+#include "common/data/rowkey.h"
+
+#include <sys/mman.h>
+
+enum {
+    SEGMENT_BYTES_MAX = 2 << 20,
+    SEGMENT_SLOTS_MIN = 64,
+    HUGE_PAGE_BYTES = 2 << 20,
+    DIRECTORY_DEPTH_MAX = 24,
+    KEY_CHUNK_BYTES = 64 << 10,
+    KEY_CHUNK_BYTES_MIN = 1 << 10,
+    SPARE_TABLES_MAX = 4,
+    SPARE_SEGMENT_BYTES_MAX = 256 << 10,
+    BLOCK_ROWS = 64, /* looked up together: all are prefetched before the first is probed */
+};
+
+/* state in the low bits, the key's length above: one comparison tells most slots apart. 0 = free. */
+enum { SLOT_LIVE = 1, SLOT_TOMB = 2, SLOT_STATE_MASK = 3, SLOT_LEN_SHIFT = 2 };
+
+/* Followed by inline_key_bytes (the key, or a pointer to it) and the payload. */
+struct slot {
+    uint64_t hash;
+    uint32_t epoch;
+    uint32_t meta;
+};
+
+_Static_assert(sizeof(struct slot) == 16, "the slot's header is a quarter of a cache line");
+
+struct segment {
+    uint8_t *slots;
+    size_t bytes;    /* charged */
+    uint32_t nslots; /* the last one always stays free: it ends every probe */
+    uint32_t range;  /* home slots; the rest is slack */
+    uint32_t used;   /* live and tombs */
+    uint32_t live;
+    uint32_t limit;
+    uint32_t depth;  /* top bits of the position that all its entries share */
+};
+
+struct key_chunk {
+    uint8_t *data;
+    size_t cap;
+    size_t len;
+};
+
+struct weir_delta_table {
+    int64_t space;
+    struct segment **directory; /* 1 << depth; a segment stands in 1 << (depth - segment depth) places */
+    uint32_t depth;
+    uint64_t live;
+    struct key_chunk *chunks; /* long keys, the newest chunk last */
+    size_t nchunks;
+    size_t chunks_cap;
+    size_t keys_bytes;      /* of long keys, dead ones included */
+    size_t keys_dead_bytes;
+};
+
+struct weir_delta {
+    struct weir_mem *mem;
+    bool overdraw;
+    uint32_t payload_at; /* offset in a slot */
+    uint32_t inline_bytes;
+    uint32_t slot_bytes;
+    uint32_t segment_slots_max;
+    uint64_t hash_first;
+    uint64_t hash_scale; /* 32.32: stretches the owned range over 2^64 */
+    uint32_t epoch;
+    uint32_t moves;      /* counts what invalidates slot addresses */
+    uint32_t stagger;    /* numbers the full-size segments */
+    uint64_t bytes;
+    uint64_t live;
+    uint64_t expected;   /* entries of the table dropped last */
+    struct weir_delta_table **tables; /* ascending by namespace */
+    size_t ntables;
+    size_t tables_cap;
+    struct weir_delta_table *spares[SPARE_TABLES_MAX];
+    uint32_t nspares;
+};
+
+void weir_delta_own_groups(struct weir_delta_options *options, uint32_t subtask, uint32_t parallelism, uint32_t max_parallelism)
+{
+    weir_assert(subtask < parallelism);
+    weir_assert(parallelism <= max_parallelism);
+    uint64_t first = weir_key_group_first(subtask, max_parallelism, parallelism);
+    uint64_t next = weir_key_group_first(subtask + 1, max_parallelism, parallelism);
+    /* weir_key_group scales the top 32 bits: group g begins at ceil(g * 2^32 / max). */
+    options->hash_first = ((first << 32) + max_parallelism - 1) / max_parallelism << 32;
+    options->hash_span = (((next << 32) + max_parallelism - 1) / max_parallelism << 32) - options->hash_first;
+}
+
+static uint32_t round8(uint32_t bytes)
+{
+    return (bytes + 7) / 8 * 8;
+}
+
+struct weir_delta *weir_delta_create(const struct weir_delta_options *options)
+{
+    struct weir_delta *delta = weir_calloc(1, sizeof(*delta));
+    delta->mem = options->mem;
+    delta->overdraw = options->overdraw;
+    delta->inline_bytes = round8(options->inline_key_bytes < WEIR_DELTA_INLINE_DEFAULT ? WEIR_DELTA_INLINE_DEFAULT
+                                                                                     : options->inline_key_bytes);
+    delta->payload_at = (uint32_t)sizeof(struct slot) + delta->inline_bytes;
+    delta->slot_bytes = delta->payload_at + round8(options->payload_bytes);
+    uint32_t slots_max = SEGMENT_BYTES_MAX / delta->slot_bytes;
+    delta->segment_slots_max = slots_max < SEGMENT_SLOTS_MIN ? SEGMENT_SLOTS_MIN : slots_max;
+    delta->hash_first = options->hash_first;
+    unsigned __int128 span = options->hash_span == 0 ? (unsigned __int128)1 << 64 : options->hash_span;
+    delta->hash_scale = (uint64_t)(((unsigned __int128)1 << 96) / span);
+    delta->epoch = 1;
+    return delta;
+}
+
+/* --- memory ---------------------------------------------------------------------------------------------------------- */
+
+static bool give_up_spare(struct weir_delta *delta);
+
+static bool charge(struct weir_delta *delta, size_t bytes)
+{
+    if (delta->overdraw || delta->mem == NULL) {
+        weir_mem_charge(delta->mem, bytes);
+    } else {
+        while (!weir_mem_try_charge(delta->mem, bytes)) {
+            if (!give_up_spare(delta)) {
+                return false;
+            }
+        }
+    }
+    delta->bytes += bytes;
+    return true;
+}
+
+static void uncharge(struct weir_delta *delta, size_t bytes)
+{
+    weir_assert(delta->bytes >= bytes);
+    delta->bytes -= bytes;
+    weir_mem_uncharge(delta->mem, bytes);
+}
+
+static uint32_t segment_range(uint32_t nslots)
+{
+    return nslots - nslots / 64 - 16;
+}
+
+/* An empty segment, or NULL when the budget has no room. */
+static struct segment *segment_create(struct weir_delta *delta, uint32_t nslots, uint32_t depth)
+{
+    size_t bytes = (size_t)nslots * delta->slot_bytes;
+    bool huge = bytes >= HUGE_PAGE_BYTES / 2;
+    size_t alignment = huge ? HUGE_PAGE_BYTES : 64;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    if (!charge(delta, bytes)) {
+        return NULL;
+    }
+    struct segment *segment = weir_calloc(1, sizeof(*segment));
+    segment->slots = weir_memalign(alignment, bytes);
+    if (huge) {
+        (void)madvise(segment->slots, bytes, MADV_HUGEPAGE); /* only advice */
+    }
+    memset(segment->slots, 0, bytes);
+    segment->bytes = bytes;
+    segment->nslots = nslots;
+    segment->range = segment_range(nslots);
+    segment->depth = depth;
+    segment->limit = segment->range / 4 * 3;
+    if (nslots == delta->segment_slots_max) {
+        uint64_t fraction = (delta->stagger++ * 2654435769u) & 0xffffffffu; /* the golden ratio spreads evenly */
+        segment->limit = segment->range / 2 + (uint32_t)((segment->range / 4 * fraction) >> 32);
+    }
+    return segment;
+}
+
+static void segment_destroy(struct weir_delta *delta, struct segment *segment)
+{
+    if (segment == NULL) {
+        return;
+    }
+    uncharge(delta, segment->bytes);
+    weir_free(segment->slots);
+    weir_free(segment);
+}
+
+/* --- slots ----------------------------------------------------------------------------------------------------------- */
+
+/* Where a hash lies in the owner's range, as a fraction of 2^64. */
+static inline uint64_t position_of(const struct weir_delta *delta, uint64_t hash)
+{
+    return (uint64_t)(((unsigned __int128)(hash - delta->hash_first) * delta->hash_scale) >> 32);
+}
+
+static inline uint64_t directory_index(const struct weir_delta_table *table, uint64_t position)
+{
+    return (position >> 1) >> (63 - table->depth);
+}
+
+static inline struct slot *slot_at(const struct weir_delta *delta, const struct segment *segment, uint32_t i)
+{
+    return (struct slot *)(void *)(segment->slots + (size_t)i * delta->slot_bytes);
+}
+
+static inline struct slot *slot_next(const struct weir_delta *delta, struct slot *slot)
+{
+    return (struct slot *)(void *)((uint8_t *)slot + delta->slot_bytes);
+}
+
+static inline struct slot *home_slot(const struct weir_delta *delta, const struct segment *segment, uint64_t position)
+{
+    return slot_at(delta, segment, (uint32_t)((((position << segment->depth) >> 32) * segment->range) >> 32));
+}
+
+static inline uint32_t slot_key_len(const struct slot *slot)
+{
+    return slot->meta >> SLOT_LEN_SHIFT;
+}
+
+static inline struct weir_slice slot_key(const struct weir_delta *delta, const struct slot *slot)
+{
+    const uint8_t *data = (const uint8_t *)(slot + 1);
+    uint32_t len = slot_key_len(slot);
+    if (len > delta->inline_bytes) {
+        memcpy(&data, data, sizeof(data));
+    }
+    return weir_slice(data, len);
+}
+
+/* memcmp of short runs without the call. */
+static inline bool same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    uint64_t x;
+    uint64_t y;
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            memcpy(&x, a + i, 8);
+            memcpy(&y, b + i, 8);
+            if (x != y) {
+                return false;
+            }
+        }
+        memcpy(&x, a + len - 8, 8);
+        memcpy(&y, b + len - 8, 8);
+        return x == y;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (a[i] != b[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The key's slot from its home on, or the free slot that ends the search. */
+static inline struct slot *probe(const struct weir_delta *delta, struct slot *slot, uint64_t hash, struct weir_slice key)
+{
+    uint32_t meta = (uint32_t)key.len << SLOT_LEN_SHIFT | SLOT_LIVE;
+    while (slot->meta != 0) {
+        if (slot->hash == hash && slot->meta == meta && same_bytes(slot_key(delta, slot).data, key.data, key.len)) {
+            return slot;
+        }
+        slot = slot_next(delta, slot);
+    }
+    return slot;
+}
+
+/* A slot is about to be written for the first time in this epoch. (Checkpoints save the frozen value here.) */
+static inline void touch(const struct weir_delta *delta, struct slot *slot)
+{
+    slot->epoch = delta->epoch;
+}
+
+/* --- growth ---------------------------------------------------------------------------------------------------------- */
+
+/* Copies an entry behind what is there. False: only the last slot is left. */
+static bool place(const struct weir_delta *delta, struct segment *segment, const struct slot *from)
+{
+    struct slot *slot = home_slot(delta, segment, position_of(delta, from->hash));
+    while (slot->meta != 0) {
+        slot = slot_next(delta, slot);
+    }
+    if (slot == slot_at(delta, segment, segment->nslots - 1)) {
+        return false;
+    }
+    memcpy(slot, from, delta->slot_bytes);
+    segment->used++;
+    segment->live++;
+    return true;
+}
+
+/* Moves the live entries of `from` to `low`, or by their next bit to low and high when high is not NULL. */
+static bool redistribute(const struct weir_delta *delta, const struct segment *from, struct segment *low, struct segment *high)
+{
+    for (uint32_t i = 0; i < from->nslots; i++) {
+        const struct slot *slot = slot_at(delta, from, i);
+        if ((slot->meta & SLOT_STATE_MASK) != SLOT_LIVE) {
+            continue;
+        }
+        bool up = high != NULL && ((position_of(delta, slot->hash) << from->depth) >> 63) != 0;
+        if (!place(delta, up ? high : low, slot)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Twice as many directory places. */
+static bool grow_directory(struct weir_delta *delta, struct weir_delta_table *table)
+{
+    uint64_t count = 1ull << table->depth;
+    if (!charge(delta, count * sizeof(struct segment *))) {
+        return false;
+    }
+    struct segment **directory = weir_malloc(2 * count * sizeof(*directory));
+    for (uint64_t i = 0; i < count; i++) {
+        directory[2 * i] = table->directory[i];
+        directory[2 * i + 1] = table->directory[i];
+    }
+    weir_free(table->directory);
+    table->directory = directory;
+    table->depth++;
+    return true;
+}
+
+/* Puts low (and high) where old was. */
+static void replace_segment(struct weir_delta *delta, struct weir_delta_table *table, uint64_t index, struct segment *low,
+                            struct segment *high)
+{
+    struct segment *old = table->directory[index];
+    uint64_t span = 1ull << (table->depth - old->depth);
+    uint64_t first = index & ~(span - 1);
+    for (uint64_t i = 0; i < span; i++) {
+        table->directory[first + i] = high != NULL && i >= span / 2 ? high : low;
+    }
+    segment_destroy(delta, old);
+    delta->moves++;
+}
+
+/* Makes room in the segment of `position`: sheds its tombs, doubles it or splits it. False: the budget has no room. */
+static bool make_room(struct weir_delta *delta, struct weir_delta_table *table, uint64_t position)
+{
+    struct segment *old = table->directory[directory_index(table, position)];
+    uint32_t nslots = old->nslots;
+    bool split = false;
+    if (old->live < old->used && old->live <= old->limit / 4 * 3) {
+        split = false; /* same size: the tombs are what fills it */
+    } else if (nslots >= delta->segment_slots_max && old->live >= old->limit / 2 && table->depth < DIRECTORY_DEPTH_MAX) {
+        split = true;
+    } else {
+        nslots = nslots < delta->segment_slots_max && nslots * 2 > delta->segment_slots_max ? delta->segment_slots_max : nslots * 2;
+    }
+    if (split && old->depth == table->depth && !grow_directory(delta, table)) {
+        return false;
+    }
+    for (;; nslots *= 2) { /* again, larger, when keys crowd so that the slack does not hold them */
+        struct segment *low = segment_create(delta, nslots, old->depth + (split ? 1 : 0));
+        struct segment *high = split && low != NULL ? segment_create(delta, nslots, old->depth + 1) : NULL;
+        bool have = low != NULL && (!split || high != NULL);
+        if (have && redistribute(delta, old, low, high)) {
+            replace_segment(delta, table, directory_index(table, position), low, high);
+            return true;
+        }
+        segment_destroy(delta, low);
+        segment_destroy(delta, high);
+        if (!have) {
+            return false;
+        }
+    }
+}
+
+/* --- long keys ------------------------------------------------------------------------------------------------------- */
+
+/* Room for a long key, or NULL when the budget has none. */
+static uint8_t *key_room(struct weir_delta *delta, struct weir_delta_table *table, size_t len)
+{
+    struct key_chunk *last = table->nchunks == 0 ? NULL : &table->chunks[table->nchunks - 1];
+    if (last == NULL || last->cap - last->len < len) {
+        size_t cap = last == NULL ? KEY_CHUNK_BYTES_MIN : last->cap * 2;
+        cap = cap > KEY_CHUNK_BYTES ? KEY_CHUNK_BYTES : cap;
+        cap = cap < len ? len : cap;
+        if (!charge(delta, cap)) {
+            return NULL;
+        }
+        table->chunks = weir_vec_grow(table->chunks, &table->chunks_cap, sizeof(*table->chunks), table->nchunks + 1);
+        last = &table->chunks[table->nchunks++];
+        *last = (struct key_chunk){.data = weir_malloc(cap), .cap = cap};
+    }
+    uint8_t *room = last->data + last->len;
+    last->len += len;
+    table->keys_bytes += len;
+    return room;
+}
+
+static void free_chunks(struct weir_delta *delta, struct key_chunk *chunks, size_t nchunks)
+{
+    for (size_t i = 0; i < nchunks; i++) {
+        uncharge(delta, chunks[i].cap);
+        weir_free(chunks[i].data);
+    }
+    weir_free(chunks);
+}
+
+/* Copies the long keys that live together when more than half are dead. Without room in the budget they stay as they are. */
+static void compact_keys(struct weir_delta *delta, struct weir_delta_table *table)
+{
+    if (table->keys_dead_bytes < KEY_CHUNK_BYTES || table->keys_dead_bytes * 2 < table->keys_bytes) {
+        return;
+    }
+    size_t live = table->keys_bytes - table->keys_dead_bytes;
+    if (live > 0 && !charge(delta, live)) {
+        return;
+    }
+    struct key_chunk all = {.data = weir_malloc(live), .cap = live};
+    for (uint64_t d = 0; d < 1ull << table->depth; d += 1ull << (table->depth - table->directory[d]->depth)) {
+        const struct segment *segment = table->directory[d];
+        for (uint32_t i = 0; i < segment->nslots; i++) {
+            struct slot *slot = slot_at(delta, segment, i);
+            if ((slot->meta & SLOT_STATE_MASK) != SLOT_LIVE || slot_key_len(slot) <= delta->inline_bytes) {
+                continue;
+            }
+            struct weir_slice key = slot_key(delta, slot);
+            uint8_t *copy = all.data + all.len;
+            memcpy(copy, key.data, key.len);
+            all.len += key.len;
+            memcpy(slot + 1, &copy, sizeof(copy));
+        }
+    }
+    weir_assert(all.len == live);
+    free_chunks(delta, table->chunks, table->nchunks);
+    table->chunks = weir_calloc(1, sizeof(*table->chunks));
+    table->chunks[0] = all;
+    table->nchunks = 1;
+    table->chunks_cap = 1;
+    table->keys_bytes = live;
+    table->keys_dead_bytes = 0;
+}
+
+/* --- tables ---------------------------------------------------------------------------------------------------------- */
+
+static void table_destroy(struct weir_delta *delta, struct weir_delta_table *table)
+{
+    uint64_t places = 1ull << table->depth;
+    for (uint64_t i = 0; i < places;) {
+        uint64_t span = 1ull << (table->depth - table->directory[i]->depth);
+        segment_destroy(delta, table->directory[i]);
+        i += span;
+    }
+    uncharge(delta, (places - 1) * sizeof(struct segment *)); /* the first place is not charged */
+    weir_free(table->directory);
+    free_chunks(delta, table->chunks, table->nchunks);
+    weir_free(table);
+}
+
+static bool give_up_spare(struct weir_delta *delta)
+{
+    if (delta->nspares == 0) {
+        return false;
+    }
+    table_destroy(delta, delta->spares[--delta->nspares]);
+    return true;
+}
+
+static struct weir_delta_table *table_create(struct weir_delta *delta)
+{
+    if (delta->nspares > 0) {
+        return delta->spares[--delta->nspares];
+    }
+    uint32_t nslots = SEGMENT_SLOTS_MIN;
+    while (nslots < delta->segment_slots_max && segment_range(nslots) / 4 * 3 < delta->expected) {
+        nslots *= 2;
+    }
+    nslots = nslots > delta->segment_slots_max ? delta->segment_slots_max : nslots;
+    struct segment *segment = segment_create(delta, nslots, 0);
+    if (segment == NULL && nslots > SEGMENT_SLOTS_MIN) {
+        segment = segment_create(delta, SEGMENT_SLOTS_MIN, 0);
+    }
+    if (segment == NULL) {
+        return NULL;
+    }
+    struct weir_delta_table *table = weir_calloc(1, sizeof(*table));
+    table->directory = weir_calloc(1, sizeof(*table->directory));
+    table->directory[0] = segment;
+    return table;
+}
+
+/* Keeps a small table, emptied, for the next namespace. */
+static void table_retire(struct weir_delta *delta, struct weir_delta_table *table)
+{
+    struct segment *segment = table->directory[0];
+    delta->live -= table->live;
+    delta->expected = table->live;
+    if (table->depth > 0 || segment->bytes > SPARE_SEGMENT_BYTES_MAX || delta->nspares == SPARE_TABLES_MAX) {
+        table_destroy(delta, table);
+        return;
+    }
+    memset(segment->slots, 0, (size_t)segment->nslots * delta->slot_bytes);
+    segment->used = 0;
+    segment->live = 0;
+    free_chunks(delta, table->chunks, table->nchunks);
+    *table = (struct weir_delta_table){.directory = table->directory};
+    delta->spares[delta->nspares++] = table;
+}
+
+void weir_delta_destroy(struct weir_delta *delta)
+{
+    if (delta == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < delta->ntables; i++) {
+        table_destroy(delta, delta->tables[i]);
+    }
+    for (uint32_t i = 0; i < delta->nspares; i++) {
+        table_destroy(delta, delta->spares[i]);
+    }
+    weir_assert(delta->bytes == 0);
+    weir_free(delta->tables);
+    weir_free(delta);
+}
+
+/* The first table whose namespace is >= space: index, ntables when there is none. */
+static size_t lower_bound(const struct weir_delta *delta, int64_t space)
+{
+    size_t low = 0;
+    size_t high = delta->ntables;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (delta->tables[mid]->space < space) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
+static struct weir_delta_table *find_table(const struct weir_delta *delta, int64_t space)
+{
+    size_t i = lower_bound(delta, space);
+    return i < delta->ntables && delta->tables[i]->space == space ? delta->tables[i] : NULL;
+}
+
+static struct weir_delta_table *find_or_make_table(struct weir_delta *delta, int64_t space)
+{
+    size_t i = lower_bound(delta, space);
+    if (i < delta->ntables && delta->tables[i]->space == space) {
+        return delta->tables[i];
+    }
+    struct weir_delta_table *table = table_create(delta);
+    if (table == NULL) {
+        return NULL;
+    }
+    table->space = space;
+    delta->tables = weir_vec_grow(delta->tables, &delta->tables_cap, sizeof(*delta->tables), delta->ntables + 1);
+    memmove(delta->tables + i + 1, delta->tables + i, (delta->ntables - i) * sizeof(*delta->tables));
+    delta->tables[i] = table;
+    delta->ntables++;
+    return table;
+}
+
+/* A new entry; NULL when the budget has no room. */
+static struct slot *insert(struct weir_delta *delta, struct weir_delta_table *table, uint64_t hash, struct weir_slice key)
+{
+    uint64_t position = position_of(delta, hash);
+    struct segment *segment;
+    struct slot *slot;
+    for (;;) {
+        segment = table->directory[directory_index(table, position)];
+        slot = probe(delta, home_slot(delta, segment, position), hash, key);
+        if (segment->used < segment->limit && slot != slot_at(delta, segment, segment->nslots - 1)) {
+            break;
+        }
+        if (!make_room(delta, table, position)) {
+            return NULL;
+        }
+    }
+    weir_assert(slot->meta == 0);
+    weir_assert(key.len < WEIR_DELTA_KEY_BYTES_MAX);
+    if (key.len > delta->inline_bytes) {
+        uint8_t *room = key_room(delta, table, key.len);
+        if (room == NULL) {
+            return NULL;
+        }
+        memcpy(room, key.data, key.len);
+        memcpy(slot + 1, &room, sizeof(room));
+    } else if (key.len > 0) {
+        memcpy(slot + 1, key.data, key.len);
+    }
+    slot->hash = hash;
+    slot->meta = (uint32_t)key.len << SLOT_LEN_SHIFT | SLOT_LIVE;
+    segment->used++;
+    segment->live++;
+    table->live++;
+    delta->live++;
+    return slot;
+}
+
+/* --- lookups --------------------------------------------------------------------------------------------------------- */
+
+struct lookup {
+    struct weir_delta_table *table;
+    struct slot *home;
+};
+
+/* Finds tables and home slots of a block of rows and starts loading them. */
+static bool prepare_block(struct weir_delta *delta, const int64_t *namespaces, const uint64_t *hashes, uint32_t count,
+                          struct lookup *lookups)
+{
+    struct weir_delta_table *table = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t space = namespaces == NULL ? 0 : namespaces[i];
+        if (table == NULL || table->space != space) {
+            table = find_or_make_table(delta, space);
+            if (table == NULL) {
+                return false;
+            }
+        }
+        uint64_t position = position_of(delta, hashes[i]);
+        struct slot *home = home_slot(delta, table->directory[directory_index(table, position)], position);
+        __builtin_prefetch(home, 1);
+        __builtin_prefetch((const uint8_t *)home + 64, 1);
+        lookups[i] = (struct lookup){.table = table, .home = home};
+    }
+    return true;
+}
+
+/* One pass over all rows: entries are made, payloads noted. */
+static bool get_pass(struct weir_delta *delta, const int64_t *namespaces, const uint64_t *hashes, const struct weir_slice *keys,
+                     uint32_t count, uint8_t **out_payloads, bool *created)
+{
+    struct lookup lookups[BLOCK_ROWS];
+    for (uint32_t base = 0; base < count; base += BLOCK_ROWS) {
+        uint32_t rows = count - base < BLOCK_ROWS ? count - base : BLOCK_ROWS;
+        if (!prepare_block(delta, namespaces == NULL ? NULL : namespaces + base, hashes + base, rows, lookups)) {
+            return false;
+        }
+        uint32_t moves = delta->moves;
+        for (uint32_t i = 0; i < rows; i++) {
+            uint64_t hash = hashes[base + i];
+            struct weir_delta_table *table = lookups[i].table;
+            struct slot *home = lookups[i].home;
+            if (moves != delta->moves) {
+                uint64_t position = position_of(delta, hash);
+                home = home_slot(delta, table->directory[directory_index(table, position)], position);
+            }
+            struct slot *slot = probe(delta, home, hash, keys[base + i]);
+            if (slot->meta == 0) {
+                slot = insert(delta, table, hash, keys[base + i]);
+                if (slot == NULL) {
+                    return false;
+                }
+                if (created != NULL) {
+                    created[base + i] = true;
+                }
+            }
+            touch(delta, slot);
+            out_payloads[base + i] = (uint8_t *)slot + delta->payload_at;
+        }
+    }
+    return true;
+}
+
+enum weir_rc weir_delta_get_many(struct weir_delta *delta, const int64_t *namespaces, const uint64_t *hashes,
+                                 const struct weir_slice *keys, uint32_t count, uint8_t **out_payloads, bool *created)
+{
+    if (created != NULL) {
+        memset(created, 0, count * sizeof(*created));
+    }
+    uint32_t moves = delta->moves;
+    if (!get_pass(delta, namespaces, hashes, keys, count, out_payloads, created)) {
+        return WEIR_AGAIN;
+    }
+    if (moves != delta->moves) { /* growth moved payloads noted before it; now every entry is there */
+        moves = delta->moves;
+        bool all = get_pass(delta, namespaces, hashes, keys, count, out_payloads, created);
+        weir_assert(all);
+        weir_assert(moves == delta->moves);
+    }
+    return WEIR_OK;
+}
+
+void weir_delta_erase(struct weir_delta *delta, int64_t namespace_, uint8_t *payload)
+{
+    struct weir_delta_table *table = find_table(delta, namespace_);
+    weir_assert(table != NULL);
+    struct slot *slot = (struct slot *)(void *)(payload - delta->payload_at);
+    weir_assert((slot->meta & SLOT_STATE_MASK) == SLOT_LIVE);
+    uint32_t len = slot_key_len(slot);
+    slot->meta = SLOT_TOMB; /* keeps the probes through it together; goes when the segment is rebuilt */
+    table->directory[directory_index(table, position_of(delta, slot->hash))]->live--;
+    table->live--;
+    delta->live--;
+    if (len > delta->inline_bytes) {
+        table->keys_dead_bytes += len;
+        compact_keys(delta, table);
+    }
+}
+
+uint32_t weir_delta_spaces(const struct weir_delta *delta)
+{
+    return (uint32_t)delta->ntables;
+}
+
+int64_t weir_delta_space(const struct weir_delta *delta, uint32_t i)
+{
+    weir_assert(i < delta->ntables);
+    return delta->tables[i]->space;
+}
+
+void weir_delta_drop(struct weir_delta *delta, int64_t last)
+{
+    size_t count = 0;
+    while (count < delta->ntables && delta->tables[count]->space <= last) {
+        table_retire(delta, delta->tables[count]);
+        count++;
+    }
+    if (count > 0) {
+        delta->ntables -= count;
+        memmove(delta->tables, delta->tables + count, delta->ntables * sizeof(*delta->tables));
+        delta->moves++;
+    }
+}
+
+uint64_t weir_delta_entries(const struct weir_delta *delta)
+{
+    return delta->live;
+}
+
+uint64_t weir_delta_bytes(const struct weir_delta *delta)
+{
+    return delta->bytes;
+}
+
+/* --- cursor ---------------------------------------------------------------------------------------------------------- */
+
+int weir_delta_compare(const struct weir_delta *delta, const struct weir_delta_entry *a, const struct weir_delta_entry *b)
+{
+    if (a->hash != b->hash) {
+        uint64_t x = position_of(delta, a->hash);
+        uint64_t y = position_of(delta, b->hash);
+        if (x != y) {
+            return x < y ? -1 : 1;
+        }
+        return a->hash < b->hash ? -1 : 1;
+    }
+    return weir_slice_cmp(a->key, b->key);
+}
+
+void weir_delta_cursor_init(struct weir_delta_cursor *cursor, const struct weir_delta *delta, int64_t namespace_)
+{
+    memset(cursor, 0, sizeof(*cursor));
+    cursor->priv.delta = delta;
+    cursor->priv.table = find_table(delta, namespace_);
+}
+
+void weir_delta_cursor_fini(struct weir_delta_cursor *cursor)
+{
+    weir_free(cursor->priv.run);
+    cursor->priv.run = NULL;
+}
+
+static struct weir_delta_entry entry_of(const struct weir_delta *delta, struct slot *slot)
+{
+    return (struct weir_delta_entry){.hash = slot->hash, .key = slot_key(delta, slot), .payload = (uint8_t *)slot + delta->payload_at};
+}
+
+static int compare_slots(const struct weir_delta *delta, const struct segment *segment, uint32_t a, uint32_t b)
+{
+    struct weir_delta_entry x = entry_of(delta, slot_at(delta, segment, a));
+    struct weir_delta_entry y = entry_of(delta, slot_at(delta, segment, b));
+    return weir_delta_compare(delta, &x, &y);
+}
+
+/* Collects the next cluster of the segment, sorted by insertion: it is short and nearly in order. False: the segment is through. */
+static bool next_run(struct weir_delta_cursor *cursor, const struct segment *segment)
+{
+    const struct weir_delta *delta = cursor->priv.delta;
+    uint32_t at = cursor->priv.slot;
+    uint32_t len = 0;
+    while (at < segment->nslots && len == 0) {
+        for (; at < segment->nslots && slot_at(delta, segment, at)->meta == 0; at++) {
+        }
+        for (; at < segment->nslots && slot_at(delta, segment, at)->meta != 0; at++) {
+            if ((slot_at(delta, segment, at)->meta & SLOT_STATE_MASK) != SLOT_LIVE) {
+                continue;
+            }
+            cursor->priv.run = weir_vec_grow(cursor->priv.run, &cursor->priv.run_cap, sizeof(*cursor->priv.run), len + 1);
+            uint32_t *run = cursor->priv.run;
+            uint32_t i = len++;
+            for (; i > 0 && compare_slots(delta, segment, run[i - 1], at) > 0; i--) {
+                run[i] = run[i - 1];
+            }
+            run[i] = at;
+        }
+    }
+    cursor->priv.slot = at;
+    cursor->priv.run_len = len;
+    cursor->priv.run_next = 0;
+    return len > 0;
+}
+
+bool weir_delta_cursor_next(struct weir_delta_cursor *cursor, struct weir_delta_entry *out_entry)
+{
+    const struct weir_delta_table *table = cursor->priv.table;
+    if (table == NULL) {
+        return false;
+    }
+    while (cursor->priv.directory < 1ull << table->depth) {
+        const struct segment *segment = table->directory[cursor->priv.directory];
+        if (cursor->priv.run_next < cursor->priv.run_len || next_run(cursor, segment)) {
+            *out_entry = entry_of(cursor->priv.delta, slot_at(cursor->priv.delta, segment, cursor->priv.run[cursor->priv.run_next++]));
+            return true;
+        }
+        cursor->priv.directory += 1ull << (table->depth - segment->depth);
+        cursor->priv.slot = 0;
+    }
+    return false;
+}

@@ -106,6 +106,18 @@ struct weir_sink_vtable {
     /* After the last row of a job that takes no checkpoints: writes out and commits everything. AGAIN: still at it, call again after a
      * wake; OK: committed, for good. */
     enum weir_rc (*finish)(struct weir_sink *sink, struct weir_error *err);
+
+    /*
+     * Jobs that take checkpoints (settings->checkpoint_interval_ms > 0); NULL: the sink has no state and is at most as exact as its writes.
+     * prepare: what was written so far belongs to `checkpoint`: makes it durable, appends what commit will need to out. AGAIN: still at it,
+     *   call again with the same arguments after a wake.
+     * commit: makes everything up to `checkpoint` visible, exactly once however often it is repeated, also by a later attempt. AGAIN.
+     * restore: once, before the first write: the state that prepare wrote at a committed checkpoint; the sink commits it (again) and drops
+     *   what later, lost epochs left behind. AGAIN: call again with the same arguments.
+     */
+    enum weir_rc (*prepare)(struct weir_sink *sink, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err);
+    enum weir_rc (*commit)(struct weir_sink *sink, uint64_t checkpoint, struct weir_error *err);
+    enum weir_rc (*restore)(struct weir_sink *sink, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
 };
 
 /* The connector's side of that name, or NULL. Static; any thread. */

@@ -52,6 +52,14 @@ struct weir_op_vtable {
     enum weir_rc (*flush)(struct weir_op *op, struct weir_error *err);
     /* All inputs have ended (after the maximal watermark). AGAIN allowed: sinks commit here when the job takes no checkpoints. */
     enum weir_rc (*end_input)(struct weir_op *op, struct weir_error *err);
+    /* At a barrier, after flush and before it is passed on: appends the operator's state to out, which stays valid until this (or resume) has
+     * returned OK. AGAIN allowed: a sink makes what it has durable first. NULL: no state. */
+    enum weir_rc (*snapshot)(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err);
+    /* After open and before the first event: takes over what snapshot wrote at `checkpoint`, which is committed. AGAIN allowed: a sink commits
+     * what the checkpoint owes. CORRUPT. */
+    enum weir_rc (*restore)(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
+    /* The checkpoint was committed: external effects follow. AGAIN allowed. NULL: nothing. */
+    enum weir_rc (*notify)(struct weir_op *op, uint64_t checkpoint, struct weir_error *err);
     /* Goes on with the hook that returned AGAIN. NULL where no hook does. */
     enum weir_rc (*resume)(struct weir_op *op, struct weir_error *err);
 };

@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/runtime/sync.h"
 
 #include <nng/nng.h>
 #include <stdio.h>
@@ -14,11 +15,16 @@ struct weir_stream {
     void *ctx;
     nng_iov runs[WEIR_STREAM_RUNS_MAX]; /* what is left to send */
     unsigned nruns;
+    struct weir_mutex mutex; /* guards closed, and orders submits against it */
+    bool closed;
 };
+
+enum { ACCEPT_PAUSE_MS = 50 };
 
 struct weir_stream_listener {
     nng_stream_listener *listener;
     nng_aio *aio;
+    nng_aio *pause_aio;
     void (*on_accept)(void *ctx, struct weir_stream *stream);
     void *ctx;
     uint16_t port;
@@ -65,11 +71,22 @@ static nng_aio *aio_create(void (*callback)(void *), void *ctx)
 
 /* --- streams --------------------------------------------------------------------------------------------------------- */
 
+/* nng 1.5.2 never completes what is submitted to a closed stream: it is aborted here instead. */
+static void submit(struct weir_stream *stream, nng_aio *aio, void (*operation)(nng_stream *, nng_aio *))
+{
+    weir_mutex_lock(&stream->mutex);
+    operation(stream->stream, aio);
+    if (stream->closed) {
+        nng_aio_abort(aio, NNG_ECLOSED);
+    }
+    weir_mutex_unlock(&stream->mutex);
+}
+
 static void submit_send(struct weir_stream *stream)
 {
     int failed = nng_aio_set_iov(stream->send_aio, stream->nruns, stream->runs);
     weir_assert(failed == 0);
-    nng_stream_send(stream->stream, stream->send_aio);
+    submit(stream, stream->send_aio, nng_stream_send);
 }
 
 /* Takes `bytes` off the front of the runs. */
@@ -117,6 +134,7 @@ static struct weir_stream *stream_create_take(nng_stream *nng)
 {
     struct weir_stream *stream = weir_calloc(1, sizeof(*stream));
     stream->stream = nng;
+    weir_mutex_init(&stream->mutex);
     stream->send_aio = aio_create(on_send_aio, stream);
     stream->receive_aio = aio_create(on_receive_aio, stream);
     (void)nng_stream_set_bool(nng, NNG_OPT_TCP_NODELAY, true); /* a latency hint: a stream without it still works */
@@ -149,12 +167,15 @@ void weir_stream_receive(struct weir_stream *stream, uint8_t *into, size_t bytes
     nng_iov run = {.iov_buf = into, .iov_len = bytes_max};
     int failed = nng_aio_set_iov(stream->receive_aio, 1, &run);
     weir_assert(failed == 0);
-    nng_stream_recv(stream->stream, stream->receive_aio);
+    submit(stream, stream->receive_aio, nng_stream_recv);
 }
 
 void weir_stream_close(struct weir_stream *stream)
 {
+    weir_mutex_lock(&stream->mutex);
+    stream->closed = true;
     nng_stream_close(stream->stream);
+    weir_mutex_unlock(&stream->mutex);
 }
 
 void weir_stream_destroy(struct weir_stream *stream)
@@ -162,12 +183,13 @@ void weir_stream_destroy(struct weir_stream *stream)
     if (stream == NULL) {
         return;
     }
-    nng_stream_close(stream->stream);
+    weir_stream_close(stream);
     nng_aio_stop(stream->send_aio);
     nng_aio_stop(stream->receive_aio);
     nng_aio_free(stream->send_aio);
     nng_aio_free(stream->receive_aio);
     nng_stream_free(stream->stream);
+    weir_mutex_fini(&stream->mutex);
     weir_free(stream);
 }
 
@@ -180,7 +202,17 @@ static void on_accept_aio(void *ctx)
     if (result == 0) {
         listener->on_accept(listener->ctx, stream_create_take(nng_aio_get_output(listener->aio, 0)));
     }
-    if (result != NNG_ECLOSED && result != NNG_ECANCELED) {
+    if (result == 0) {
+        nng_stream_listener_accept(listener->listener, listener->aio);
+    } else if (result != NNG_ECLOSED && result != NNG_ECANCELED) { /* out of descriptors, say: not again at once, for ever */
+        nng_sleep_aio(ACCEPT_PAUSE_MS, listener->pause_aio);
+    }
+}
+
+static void on_pause_aio(void *ctx)
+{
+    struct weir_stream_listener *listener = ctx;
+    if (nng_aio_result(listener->pause_aio) == 0) {
         nng_stream_listener_accept(listener->listener, listener->aio);
     }
 }
@@ -208,6 +240,7 @@ enum weir_rc weir_stream_listen(const char *host, uint16_t port, void (*on_accep
     struct weir_stream_listener *listener = weir_calloc(1, sizeof(*listener));
     listener->listener = nng;
     listener->aio = aio_create(on_accept_aio, listener);
+    listener->pause_aio = aio_create(on_pause_aio, listener);
     listener->on_accept = on_accept;
     listener->ctx = ctx;
     listener->port = (uint16_t)bound;
@@ -228,7 +261,9 @@ void weir_stream_listener_destroy(struct weir_stream_listener *listener)
     }
     nng_stream_listener_close(listener->listener);
     nng_aio_stop(listener->aio);
+    nng_aio_stop(listener->pause_aio);
     nng_aio_free(listener->aio);
+    nng_aio_free(listener->pause_aio);
     nng_stream_listener_free(listener->listener);
     weir_free(listener);
 }

@@ -583,7 +583,7 @@ static enum weir_rc check_header(struct weir_slice bytes, struct weir_slice *out
 
 enum weir_rc weir_plan_decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
 {
-    struct weir_slice body = weir_slice(NULL, 0);
+    struct weir_slice body = {0};
     enum weir_rc rc = check_header(bytes, &body, err);
     if (rc != WEIR_OK) {
         return rc;

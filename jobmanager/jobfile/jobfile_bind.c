@@ -172,7 +172,7 @@ static bool bind_projection(struct weir_jobfile *jf, struct weir_jobfile_step *s
     if (bound == NULL) {
         return false;
     }
-    if (bound->type.id == WEIR_TYPE_NULL) {
+    if (parsed->kind == WEIR_EXPR_LITERAL && parsed->value.is_null) {
         weir__jobfile_problem(jf, node, "column \"%.*s\" has no type; expected CAST(NULL AS ...)", WEIR_SLICE_ARG(name->text));
         return false;
     }

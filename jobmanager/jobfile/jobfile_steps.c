@@ -60,7 +60,7 @@ static void find_kind(struct weir_jobfile *jf, struct weir_jobfile_step *step)
         step->kind = WEIR_STEP_SINK;
     } else {
         step->kind = WEIR_STEP_UNION;
-        if (step->ninputs == 1) {
+        if (step->ninputs == 1 && !step->broken) {
             broken(jf, step, step->node, "does nothing; expected filter, project, aggregate or sink, or several inputs");
         }
     }
@@ -170,11 +170,13 @@ static bool find_inputs(struct weir_jobfile *jf, struct weir_jobfile_step *step,
         struct weir_jobfile_step *input = weir_hmap_get(ids, name);
         if (input == NULL) {
             const char **names = weir_arena_alloc(jf->arena, (jf->nsteps + 1) * sizeof(*names));
+            size_t count = 0;
             for (uint32_t k = 0; k < jf->nsteps; k++) {
-                names[k] = jf->steps[k].id;
+                names[count] = jf->steps[k].id;
+                count += weir_hmap_get(ids, weir_slice_str(jf->steps[k].id)) == &jf->steps[k] && jf->steps[k].sink == NULL;
             }
             weir__jobfile_problem(jf, step->input_nodes[i], "there is no step \"%.*s\"%s", WEIR_SLICE_ARG(name),
-                                  weir__jobfile_suggest(jf, name, names, jf->nsteps));
+                                  weir__jobfile_suggest(jf, name, names, count));
         } else if (input->sink != NULL) {
             weir__jobfile_problem(jf, step->input_nodes[i], "step \"%s\" is a sink and gives no rows; expected the step before it",
                                   input->id);

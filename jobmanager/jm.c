@@ -209,12 +209,13 @@ static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
     const char *dir = weir_config_string(config, WEIR_CFG_JM_DATA_DIR);
     char node[64];
     (void)snprintf(node, sizeof(node), "pid %d", (int)getpid());
-    jm->dispatcher = weir_dispatcher_create(&(struct weir_dispatcher_options){.node = node,
-                                                                              .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
-                                                                              .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
-                                                                              .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
-                                                                              .log_sink = jm->options.sink,
-                                                                              .decode = jm->options.decode});
+    const struct weir_dispatcher_options brain = {.node = node,
+                                                  .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
+                                                  .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
+                                                  .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
+                                                  .log_sink = jm->options.sink,
+                                                  .decode = jm->options.decode};
+    jm->dispatcher = weir_dispatcher_create(&brain);
     enum weir_rc rc = weir_dir_lock_open(dir, &jm->lock, err);
     if (rc != WEIR_OK) {
         return rc;

@@ -155,7 +155,8 @@ static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_aren
                                   struct weir_error *err)
 {
     if (from->version != WEIR_HA_VERSION) {
-        return weir_error_set(err, WEIR_UNSUPPORTED, "cluster log record of version %u; this JobManager reads version %d: start the newer Weir that wrote it",
+        return weir_error_set(err, WEIR_UNSUPPORTED,
+                              "cluster log record of version %u; this JobManager reads version %d: start the newer Weir that wrote it",
                               from->version, WEIR_HA_VERSION);
     }
     struct weir_ha_record record = {.epoch = from->epoch, .at_ms = from->at_ms, .job_id = weir_arena_strdup(arena, from->job_id)};

@@ -93,7 +93,8 @@ static enum weir_rc recover_entries(struct file_log *log, const struct weir_log_
     for (uint32_t i = 0; i < frame->entries; i++) {
         struct weir_slice entry = weir_read_bytes(&reader);
         if (reader.failed) {
-            return weir_error_set(err, WEIR_CORRUPT, "frame of entry %llu: entry %u of %u is cut", (unsigned long long)frame->index, i, frame->entries);
+            return weir_error_set(err, WEIR_CORRUPT, "frame of entry %llu: entry %u of %u is cut",
+                                  (unsigned long long)frame->index, i, frame->entries);
         }
         log->last_index = frame->index + i;
         enum weir_rc rc = log->options.listener.apply(log->options.listener.ctx, log->last_index, entry, err);

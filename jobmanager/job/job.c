@@ -559,7 +559,8 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     uint32_t index = weir_jobgraph_task_index(job->graph, report->vertex, report->subtask);
     struct weir_task_view *task = &job->exec->tasks[index];
     if (strcmp(task->tm_id, tm_id) != 0) {
-        return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", report->vertex, report->subtask, job->id, tm_id);
+        return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", report->vertex, report->subtask,
+                              job->id, tm_id);
     }
     job->exec->missed[index] = 0;
     if (report->has_counters && !weir_task_state_terminal(task->state)) {

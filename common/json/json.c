@@ -266,7 +266,7 @@ void weir_json_unescape(const struct weir_json_string *string, uint8_t *out)
 
 /* --- numbers --------------------------------------------------------------------------------------------------------- */
 
-enum { MANTISSA_DIGITS_MAX = 19, EXPONENT_MAX = 100000 };
+enum { MANTISSA_DIGITS_MAX = 19, PLAIN_DIGITS_MAX = 18, EXPONENT_MAX = 100000 };
 
 static inline bool is_digit(uint8_t c)
 {
@@ -374,6 +374,36 @@ bool weir_json_number(struct weir_json *json, struct weir_json_number *out_numbe
     out_number->exact = exact;
     json->at = at;
     return true;
+}
+
+bool weir_json_plain_integer(struct weir_json *json, int64_t *out_value)
+{
+    const uint8_t *at = json->at;
+    const uint8_t *end = json->end;
+    bool negative = at < end && *at == '-';
+    at += negative;
+    const uint8_t *first = at;
+    uint64_t value = 0;
+    for (int i = 0; i < 2 && end - at >= 8; i++) {
+        uint64_t word;
+        memcpy(&word, at, 8);
+        if (!eight_digits(word)) {
+            break;
+        }
+        value = value * 100000000u + eight_digits_value(word);
+        at += 8;
+    }
+    while (at < end && is_digit(*at) && at - first <= PLAIN_DIGITS_MAX) {
+        value = value * 10 + (uint64_t)(*at - '0');
+        at++;
+    }
+    bool plain = at > first && at - first <= PLAIN_DIGITS_MAX && (*first != '0' || at - first == 1) &&
+                 (at == end || (*at != '.' && (*at | 0x20) != 'e'));
+    if (plain) {
+        *out_value = negative ? -(int64_t)value : (int64_t)value;
+        json->at = at;
+    }
+    return plain;
 }
 
 enum weir_rc weir_json_number_i64(const struct weir_json_number *number, int64_t *out_value)

@@ -69,6 +69,9 @@ struct weir_json_number {
 
 bool weir_json_number(struct weir_json *json, struct weir_json_number *out_number);
 
+/* Reads an integer of at most 18 digits without fraction or exponent, the common case; false, with nothing read, for anything else. */
+bool weir_json_plain_integer(struct weir_json *json, int64_t *out_value);
+
 /* The value of a number that is an integer (12, -3, also 12.0 and 1.2e1). INVALID: it has a fraction; LIMIT: it does not fit. */
 enum weir_rc weir_json_number_i64(const struct weir_json_number *number, int64_t *out_value) WEIR_CHECKED;
 

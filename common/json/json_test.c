@@ -84,6 +84,11 @@ START_TEST(integers_are_exact_or_refused)
         struct weir_json json = weir_json(weir_slice_str(cases[i].text));
         struct weir_json_number number;
         int64_t value = 0;
+        int64_t plain = 0;
+        bool is_plain = weir_json_plain_integer(&json, &plain);
+        ck_assert(json.at == (is_plain ? json.end : (const uint8_t *)cases[i].text));
+        ck_assert(is_plain ? cases[i].rc == WEIR_OK && plain == cases[i].value : strpbrk(cases[i].text, ".e") || strlen(cases[i].text) > 18);
+        json = weir_json(weir_slice_str(cases[i].text));
         ck_assert(weir_json_number(&json, &number));
         ck_assert_ptr_eq(json.at, json.end);
         ck_assert_msg(weir_json_number_i64(&number, &value) == cases[i].rc, "%s", cases[i].text);

@@ -249,30 +249,9 @@ static inline bool next_is_number(const struct weir_json *json)
     return json->at < json->end && (*json->at == '-' || (uint8_t)(*json->at - '0') <= 9);
 }
 
-/* A plain integer of at most 18 digits, the common case; false (nothing consumed) for anything else. */
-static inline bool read_plain_integer(struct weir_json *json, int64_t *out_value)
-{
-    const uint8_t *at = json->at;
-    bool negative = at < json->end && *at == '-';
-    at += negative;
-    const uint8_t *first = at;
-    const uint8_t *limit = json->end - at > 19 ? at + 19 : json->end;
-    int64_t value = 0;
-    while (at < limit && (uint8_t)(*at - '0') <= 9) {
-        value = value * 10 + (*at - '0');
-        at++;
-    }
-    if (at == first || at == limit || (*first == '0' && at - first > 1) || *at == '.' || (*at | 0x20) == 'e') {
-        return false;
-    }
-    *out_value = negative ? -value : value;
-    json->at = at;
-    return true;
-}
-
 static enum outcome read_integer(struct json_decoder *decoder, struct weir_json *json, const char *expected, int64_t *out_value)
 {
-    if (read_plain_integer(json, out_value)) {
+    if (weir_json_plain_integer(json, out_value)) {
         return FINE;
     }
     if (next_is(json, '"')) {

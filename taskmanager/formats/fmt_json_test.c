@@ -425,7 +425,7 @@ START_TEST(only_inserted_rows_are_written_and_selections_hold)
     struct weir_buf out = {0};
     bench_init(&bench, two, NULL);
     for (int i = 0; i < 3; i++) {
-        char text[16];
+        char text[32];
         (void)snprintf(text, sizeof(text), "{\"a\":%d}", i);
         ck_assert_int_eq(decode_bytes(&bench, weir_slice_str(text), &err), WEIR_OK);
     }

@@ -2,7 +2,7 @@
 #
 #   WEIR_HOME_DIR  run directory: pids, logs, ports, data (default /tmp/weir-$USER)
 #   WEIR_BIN_DIR   folder of the binaries (default: build/ of the source tree, bin/ of a distribution)
-#   WEIR_OPTS      options for every daemon, such as "-D rest.port=8082 -D log.level=debug"
+#   WEIR_OPTS      options for every daemon, such as "-D rest.port=8082 -D log.level=debug"; what a script sets itself wins
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -52,7 +52,7 @@ start() {
     mkdir -p "$run"
     : >"$run/$name.out"
     # shellcheck disable=SC2086 # WEIR_OPTS is a list of options
-    setsid "$bin/$binary" "$@" ${WEIR_OPTS:-} >"$run/$name.out" 2>>"$run/$name.log" </dev/null &
+    setsid "$bin/$binary" ${WEIR_OPTS:-} "$@" >"$run/$name.out" 2>>"$run/$name.log" </dev/null &
     echo $! >"$run/$name.pid"
     until_true "$start_deadline_s" is_ready_or_dead "$name" || true
     if ! alive "$name" || ! grep -q ' ready ' "$run/$name.out"; then
@@ -81,7 +81,8 @@ stop() {
 
 # endpoint KEY: from the JobManager's ready line, without a scheme: "127.0.0.1:8081".
 endpoint() {
-    sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$run/jobmanager.out" 2>/dev/null | sed 's,^[a-z]*://,,'
+    [ -e "$run/jobmanager.out" ] || return 0
+    sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$run/jobmanager.out" | sed "s,^[a-z]*://,,"
 }
 
 taskmanager_start() {

@@ -26,7 +26,7 @@ job: {job}
 tables:
   input:
     columns: {{id: BIGINT}}
-    with: {{connector: datagen, rows-per-second: {rate}, fields.id.kind: sequence, fields.id.start: 1{bound}}}
+    with: {{connector: datagen, rows-per-second: {rate}, {field}}}
   output:
     columns: {{id: BIGINT}}
     with: {sink}
@@ -39,7 +39,8 @@ pipeline:
 
 def datagen_job(job, rows=None, rate=0, output=None):
     sink = f'{{connector: filesystem, path: "{output}", format: json}}' if output else "{connector: blackhole}"
-    return DATAGEN.format(job=job, rate=rate, sink=sink, bound=f", fields.id.end: {rows}" if rows else "")
+    field = f"fields.id.kind: sequence, fields.id.start: 1, fields.id.end: {rows}" if rows else "fields.id.min: 1, fields.id.max: 999"
+    return DATAGEN.format(job=job, rate=rate, sink=sink, field=field)
 
 
 def make_rows(count, seed):
@@ -150,7 +151,7 @@ class FirstJobs(unittest.TestCase):
 
 class Slots(unittest.TestCase):
     def test_job_waits_for_slots(self):
-        with Cluster(taskmanagers=0, slots=2) as cluster:
+        with Cluster(taskmanagers=1, slots=1) as cluster:
             output = cluster.folder / "out"
             job_file = cluster.write("job.yaml", datagen_job("waits", rows=1000, output=output))
             submitted = cluster.weir("run", "-d", "-p", "2", str(job_file))

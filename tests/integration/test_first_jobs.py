@@ -164,6 +164,13 @@ class Slots(unittest.TestCase):
             cluster.wait_state(job, "FINISHED")
             self.assertEqual(sorted(row["id"] for row in read_rows(output)), list(range(3, 1001, 3)))
 
+    def test_taskmanager_leaves_as_soon_as_its_tasks_are_gone(self):
+        with Cluster(taskmanagers=1, options=["shutdown.timeout=5 min"]) as cluster:
+            job_file = cluster.write("job.yaml", datagen_job("left", rate=10))
+            job = cluster.weir("run", "-d", str(job_file)).stdout.strip()
+            cluster.wait_state(job, "RUNNING")
+            self.assertEqual(cluster.taskmanagers[0].stop(deadline_s=10), 0)
+
     def test_no_jobmanager(self):
         with Cluster(taskmanagers=0) as cluster:
             cluster.jobmanager.stop()

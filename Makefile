@@ -54,7 +54,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: all check unit headers tidy test test-asan test-tsan demo bench soak dist clean
+.PHONY: all check unit headers tidy integration test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -151,6 +151,16 @@ test-asan:
 
 test-tsan:
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" unit
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+check: tidy unit
+
+integration: all
+	python3 tests/integration/run.py $(T)
+
+# Everything; ends with `N passed, N failed, N skipped`. @: nothing may be printed after that line.
+test:
+	@tests/run_all.sh
 
 clean:
 	rm -rf build build-asan build-tsan

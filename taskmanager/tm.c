@@ -482,9 +482,12 @@ static int64_t sleep_ms(struct weir_tm *tm)
 void weir_tm_run(struct weir_tm *tm, int signal_fd)
 {
     struct pollfd fd = {.fd = signal_fd, .events = POLLIN};
-    while (!tm->stop_now && !(tm->stopping && weir_tm_attempts_live(tm->attempts) == 0)) {
+    for (;;) {
         (void)weir_mailbox_run(tm->mailbox, MAILS_PER_ROUND);
         (void)weir_timers_run_due(&tm->timers, weir_clock_mono_ns(tm->clock));
+        if (tm->stop_now || (tm->stopping && weir_tm_attempts_live(tm->attempts) == 0)) {
+            return; /* before the wait: the last task's mail may be the one that has just been run */
+        }
         weir_waker_prepare(tm->waker);
         if (!weir_mailbox_empty(tm->mailbox)) {
             weir_waker_cancel(tm->waker);

@@ -1,0 +1,180 @@
+"""Real daemons for a test: ports from the kernel, one temporary folder, waits for conditions, ends by pid."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("WEIR_BIN_DIR", ROOT / "build"))
+DEADLINE_S = float(os.environ.get("WEIR_TEST_DEADLINE_S", "30"))
+
+
+def wait_for(condition, what, deadline_s=DEADLINE_S):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Daemon:
+    """One process; `ready` holds the fields of its ready line."""
+
+    def __init__(self, name, binary, options, folder):
+        self.name = name
+        self.out_path = folder / f"{name}.out"
+        self.log_path = folder / f"{name}.log"
+        with open(self.out_path, "wb") as out, open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([BUILD / binary, *options], stdin=subprocess.DEVNULL, stdout=out, stderr=log)
+        self.ready = wait_for(self._read_ready, f"{name} is ready")
+
+    def _read_ready(self):
+        for line in self.out_path.read_text(errors="replace").splitlines(keepends=True):
+            words = line.split()
+            if line.endswith("\n") and words[1:2] == ["ready"]:
+                return {key: value.split("//")[-1] for key, value in (word.split("=", 1) for word in words[2:])}
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log_tail()}")
+        return None
+
+    def log_tail(self, lines=40):
+        text = self.log_path.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(f"  {self.name}| {line}" for line in text)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, deadline_s=DEADLINE_S):
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(deadline_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"{self.name} did not leave within {deadline_s:g} s of SIGTERM")
+        return self.process.returncode
+
+
+class Cluster:
+    """A JobManager and TaskManagers; use as a context manager, or start() and close()."""
+
+    def __init__(self, taskmanagers=1, slots=2, options=()):
+        self.slots = slots
+        self.options = [word for option in options for word in ("-D", option)]
+        self.taskmanagers = []
+        self.jobmanager = None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-it-"))
+        try:
+            self.start_jobmanager()
+            for _ in range(taskmanagers):
+                self.start_taskmanager()
+            self.wait_registered(taskmanagers)
+        except BaseException:
+            self.close(failed=True)
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.close(failed=kind is not None)
+
+    def start_jobmanager(self):
+        ports = self.jobmanager.ready if self.jobmanager else {}
+        rpc_port = ports.get("rpc", ":0").rsplit(":", 1)[1]
+        rest_port = ports.get("rest", ":0").rsplit(":", 1)[1]
+        data = self.folder / "jobmanager.data"
+        data.mkdir(exist_ok=True)
+        self.jobmanager = Daemon("jobmanager", "weir-jobmanager", [
+            "-D", f"jobmanager.rpc.port={rpc_port}", "-D", f"rest.port={rest_port}", "-D", f"jobmanager.data.dir={data}",
+            *self.options], self.folder)
+
+    def start_taskmanager(self):
+        name = f"taskmanager-{len(self.taskmanagers) + 1}"
+        tmp = self.folder / f"{name}.tmp"
+        tmp.mkdir()
+        port = self.jobmanager.ready["rpc"].rsplit(":", 1)[1]
+        tm = Daemon(name, "weir-taskmanager", [
+            "-D", f"jobmanager.rpc.port={port}", "-D", f"taskmanager.numberOfTaskSlots={self.slots}",
+            "-D", f"taskmanager.tmp.dir={tmp}", *self.options], self.folder)
+        self.taskmanagers.append(tm)
+        return tm
+
+    def wait_registered(self, count):
+        wait_for(lambda: self.get("/overview")["taskmanagers"] == count, f"{count} TaskManagers are registered")
+
+    @property
+    def address(self):
+        return self.jobmanager.ready["rest"]
+
+    def http(self, method, path, body=None, content_type=None):
+        """(status, text) of a request."""
+        request = urllib.request.Request(f"http://{self.address}{path}", method=method, data=body)
+        if content_type:
+            request.add_header("Content-Type", content_type)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=DEADLINE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def get(self, path):
+        status, text = self.http("GET", path)
+        if status != 200:
+            raise AssertionError(f"GET {path}: {status} {text}")
+        return json.loads(text)
+
+    def weir(self, *arguments, timeout_s=DEADLINE_S):
+        """Runs the client; never raises for its exit code."""
+        environment = {**os.environ, "WEIR_JOBMANAGERS": self.address}
+        return subprocess.run([BUILD / "weir", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout_s)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def wait_state(self, job, *states, deadline_s=DEADLINE_S):
+        return wait_for(lambda: (lambda state: state if state in states else None)(self.get(f"/jobs/{job}/status")["status"]),
+                        f"job {job} is {' or '.join(states)}", deadline_s)
+
+    def close(self, failed=False):
+        daemons = [*self.taskmanagers, *([self.jobmanager] if self.jobmanager else [])]
+        problems = []
+        for daemon in daemons:
+            try:
+                daemon.stop()
+            except AssertionError as error:
+                problems.append(str(error))
+        if failed or problems:
+            for daemon in daemons:
+                print(daemon.log_tail(), file=sys.stderr)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if problems and not failed:
+            raise AssertionError("; ".join(problems))
+
+
+def read_rows(folder):
+    """The rows of all published part files of a filesystem sink."""
+    rows = []
+    for path in sorted(pathlib.Path(folder).iterdir()):
+        if not path.name.startswith((".", "_")):
+            rows += [json.loads(line) for line in path.read_text().splitlines()]
+    return rows

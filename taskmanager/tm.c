@@ -42,6 +42,7 @@ struct weir_tm {
     char id[128];
     char rpc_address[128];
     char data_address[128];
+    uint32_t incarnation;
     bool stopping;
     bool stop_now;
 };
@@ -336,6 +337,25 @@ static enum weir_rc check_address(const struct weir_config *config, struct weir_
     return WEIR_OK;
 }
 
+/* "127.0.0.1:41241-01e240" as Flink's, with a counter behind it once this process had to begin anew. */
+static void make_id(struct weir_tm *tm)
+{
+    const char *host = weir_config_string(tm->config, WEIR_CFG_TM_HOST);
+    int len = snprintf(tm->id, sizeof(tm->id), "%s:%u-%06x", host, weir_rpc_server_port(tm->server), (unsigned)getpid() & 0xffffff);
+    if (tm->incarnation > 0 && len > 0 && (size_t)len < sizeof(tm->id)) {
+        (void)snprintf(tm->id + len, sizeof(tm->id) - (size_t)len, ".%u", tm->incarnation);
+    }
+}
+
+static void on_expelled(void *ctx)
+{
+    struct weir_tm *tm = ctx;
+    tm->incarnation++;
+    make_id(tm);
+    weir_log(tm->log, WEIR_LOG_WARN, "expelled", "new_id", tm->id, "tasks_canceled", WEIR_LOG_INT(weir_tm_attempts_live(tm->attempts)), NULL);
+    weir_tm_attempts_cancel_all(tm->attempts);
+}
+
 static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
 {
     const struct weir_config *config = tm->config;
@@ -370,7 +390,7 @@ static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
     rc = weir_rpc_server_create(&server, &callbacks, tm, &tm->server, err);
     if (rc == WEIR_OK) {
         (void)snprintf(tm->rpc_address, sizeof(tm->rpc_address), "tcp://%s:%u", host, weir_rpc_server_port(tm->server));
-        (void)snprintf(tm->id, sizeof(tm->id), "%s:%u-%06x", host, weir_rpc_server_port(tm->server), (unsigned)getpid() & 0xffffff);
+        make_id(tm);
     }
     return rc;
 }
@@ -413,6 +433,8 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
                                    .timers = &tm->timers,
                                    .attempts = tm->attempts,
                                    .mem = tm->mem,
+                                   .on_expelled = on_expelled,
+                                   .ctx = tm,
                                },
                                &tm->jm, err);
 }

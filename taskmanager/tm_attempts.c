@@ -391,22 +391,41 @@ static void cancel_attempt(struct attempt *attempt)
     weir_links_drop(attempt->owner->options.links, attempt->job_id, attempt->number);
 }
 
+/* A2 */
+static void forget_settled(struct weir_tm_attempts *attempts, struct attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (!attempt->tasks[i].over || !attempt->tasks[i].acked) {
+            return;
+        }
+    }
+    for (size_t i = 0; attempt->canceled && i < attempts->count; i++) {
+        if (attempts->items[i] == attempt) {
+            attempts->items[i] = attempts->items[--attempts->count];
+            destroy_attempt(attempt);
+            return;
+        }
+    }
+}
+
 void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt)
 {
     if (attempt > tombstone(attempts, job_id)) {
         (void)weir_hmap_put(attempts->tombstones, weir_slice_str(job_id), (void *)(uintptr_t)attempt);
     }
-    for (size_t i = 0; i < attempts->count; i++) {
+    for (size_t i = attempts->count; i-- > 0;) {
         if (attempts->items[i]->number <= attempt && strcmp(attempts->items[i]->job_id, job_id) == 0) {
             cancel_attempt(attempts->items[i]);
+            forget_settled(attempts, attempts->items[i]);
         }
     }
 }
 
 void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
 {
-    for (size_t i = 0; i < attempts->count; i++) {
+    for (size_t i = attempts->count; i-- > 0;) {
         cancel_attempt(attempts->items[i]);
+        forget_settled(attempts, attempts->items[i]);
     }
 }
 
@@ -438,26 +457,6 @@ void weir_tm_attempts_status(struct weir_tm_attempts *attempts, struct weir_tm_s
             out_statuses[n++] = status_of(&attempts->items[i]->tasks[k]);
         }
     }
-}
-
-/* A2 */
-static void forget_settled(struct weir_tm_attempts *attempts, struct attempt *attempt)
-{
-    for (uint32_t i = 0; i < attempt->ntasks; i++) {
-        if (!attempt->tasks[i].over || !attempt->tasks[i].acked) {
-            return;
-        }
-    }
-    for (size_t i = 0; i < attempts->count; i++) {
-        if (attempts->items[i] == attempt) {
-            attempts->items[i] = attempts->items[--attempts->count];
-            break;
-        }
-    }
-    /* The same order must not start it again. */
-    weir_tm_attempts_cancel(attempts, attempt->job_id, attempt->number);
-    weir_links_drop(attempts->options.links, attempt->job_id, attempt->number);
-    destroy_attempt(attempt);
 }
 
 void weir_tm_attempts_acked(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint32_t vertex, uint32_t subtask,

@@ -2,7 +2,8 @@
  * The attempts of jobs that this TaskManager runs parts of: tasks, their wiring, their fate.
  *
  * A1  An attempt is deployed once; the same order again changes nothing. An attempt at or below a tombstone is refused as STALE.
- * A2  An attempt is forgotten when all its tasks are over and the JobManager has acknowledged each one's last state.
+ * A2  An attempt is forgotten when the JobManager has canceled it (which it does at a job's end too), all its tasks are over, and each one's
+ *     last state is acknowledged: until then every heartbeat and registration tells of it, also to a JobManager that was restarted.
  * A3  Whether it was told or not, an attempt is canceled here when a newer one of the same job arrives.
  *
  * Owner: the TaskManager's mailbox thread.

@@ -19,6 +19,7 @@ struct weir_tm_link {
     bool connected;
     bool registered;
     bool calling; /* a REGISTER or HEARTBEAT is outstanding */
+    bool expelled; /* waits for its tasks to be over before it registers under a new id */
     bool stopped;
 };
 
@@ -254,6 +255,10 @@ static void call_ended(void *payload)
         acknowledge(link, call);
     } else if (call->method == WEIR_METHOD_REGISTER) {
         weir_log(link->options.log, WEIR_LOG_WARN, "register_refused", "why", call->text, NULL);
+        if (call->rc == WEIR_STALE && !link->expelled) {
+            link->expelled = true;
+            link->options.on_expelled(link->options.ctx);
+        }
     }
     if (periodic && !link->stopped) {
         arm(link, link->registered ? link->interval_ms : REGISTER_AGAIN_MS);
@@ -269,7 +274,8 @@ static void tick(void *ctx)
     }
     if (link->registered) {
         send_heartbeat(link);
-    } else {
+    } else if (!link->expelled || weir_tm_attempts_live(link->options.attempts) == 0) {
+        link->expelled = false;
         send_register(link);
     }
     if (!link->calling) {

@@ -29,6 +29,10 @@ struct weir_tm_link_options {
     struct weir_timers *timers;
     struct weir_tm_attempts *attempts;
     const struct weir_mem *mem;
+    /* The JobManager has given this incarnation up and its tasks with it: cancel them and take a new id (what tm_id points to changes). It
+     * registers again when no task is left. */
+    void (*on_expelled)(void *ctx);
+    void *ctx;
 };
 
 /* Starts connecting. Options are copied; what they point to outlives it. INVALID (the address). */

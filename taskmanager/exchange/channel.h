@@ -7,7 +7,7 @@
  * C2  Control (watermark, barrier, idle, end) travels in band, in order with the batches, and always finds room: CONTROL_RESERVE slots are
  *     kept for it; the writer coalesces watermarks beyond that.
  * C3  A channel that connects two processes is two channels joined by the data plane (exchange/link.h); neither end notices.
- * C4  END is the last element. A channel that is closed without END was broken: the consumer gets CLOSED, never END.
+ * C4  After END only barriers come. A channel that is closed without END was broken: the consumer gets CLOSED, never END.
  *
  * The producer end belongs to one thread, the consumer end to another; each end is released by its owner, the memory goes with the second.
  */

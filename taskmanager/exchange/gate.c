@@ -9,6 +9,7 @@ struct input_channel {
     int64_t watermark_ms;
     bool idle;
     bool ended;
+    bool blocked; /* has delivered the barrier being aligned */
 };
 
 struct weir_gate {
@@ -23,6 +24,9 @@ struct weir_gate {
     bool idle_due;
     bool end_due;
     bool ended; /* handed out */
+    uint64_t aligning; /* checkpoint, 0: none */
+    uint64_t settled;  /* the newest checkpoint handed out or given up */
+    bool barrier_due;
 };
 
 struct weir_gate *weir_gate_create(uint32_t inputs)
@@ -89,6 +93,55 @@ static void recompute(struct weir_gate *gate)
     }
 }
 
+/* The end of an alignment: whatever it was, nothing of that checkpoint counts any more. */
+static void release_blocked(struct weir_gate *gate)
+{
+    gate->settled = gate->aligning;
+    gate->aligning = 0;
+    gate->barrier_due = false;
+    for (size_t i = 0; i < gate->nchannels; i++) {
+        gate->channels[i].blocked = false;
+    }
+}
+
+/* G5: whether the barrier has come on every channel. */
+static void check_aligned(struct weir_gate *gate)
+{
+    for (size_t i = 0; i < gate->nchannels; i++) {
+        const struct input_channel *channel = &gate->channels[i];
+        if (!channel->blocked && !(channel->ended && weir_channel_closed(channel->channel))) {
+            return;
+        }
+    }
+    gate->barrier_due = true;
+}
+
+static void take_barrier(struct weir_gate *gate, struct input_channel *channel, uint64_t checkpoint)
+{
+    if (checkpoint <= gate->settled || checkpoint < gate->aligning) {
+        return;
+    }
+    if (gate->aligning != 0 && checkpoint > gate->aligning) {
+        release_blocked(gate);
+    }
+    gate->aligning = checkpoint;
+    channel->blocked = true;
+    check_aligned(gate);
+}
+
+void weir_gate_abort(struct weir_gate *gate, uint64_t checkpoint)
+{
+    if (gate->aligning == checkpoint) {
+        release_blocked(gate);
+    }
+    gate->settled = checkpoint > gate->settled ? checkpoint : gate->settled;
+}
+
+uint64_t weir_gate_aligning(const struct weir_gate *gate)
+{
+    return gate->aligning;
+}
+
 /* What is due before any further element may be taken. */
 static bool take_due(struct weir_gate *gate, struct weir_gate_event *out_event)
 {
@@ -101,6 +154,12 @@ static bool take_due(struct weir_gate *gate, struct weir_gate_event *out_event)
         gate->end_due = false;
         gate->ended = true;
         *out_event = (struct weir_gate_event){.kind = WEIR_GATE_END};
+        return true;
+    }
+    if (gate->barrier_due) {
+        gate->barrier_due = false;
+        *out_event = (struct weir_gate_event){.kind = WEIR_GATE_BARRIER, .checkpoint = gate->aligning};
+        release_blocked(gate);
         return true;
     }
     if (gate->idle_due && !gate->idle) {
@@ -134,9 +193,11 @@ static bool apply_control(struct weir_gate *gate, struct input_channel *channel,
     case WEIR_ELEMENT_END:
         channel->ended = true;
         break;
+    case WEIR_ELEMENT_BARRIER:
+        take_barrier(gate, channel, (uint64_t)element->value);
+        return gate->barrier_due;
     case WEIR_ELEMENT_NONE:
     case WEIR_ELEMENT_BATCH:
-    case WEIR_ELEMENT_BARRIER:
         return false;
     }
     recompute(gate);
@@ -146,19 +207,22 @@ static bool apply_control(struct weir_gate *gate, struct input_channel *channel,
 enum weir_rc weir_gate_poll(struct weir_gate *gate, struct weir_gate_event *out_event, struct weir_error *err)
 {
     *out_event = (struct weir_gate_event){.kind = WEIR_GATE_NOTHING};
-    if (gate->ended || take_due(gate, out_event)) {
+    if (gate->aligning != 0 && !gate->barrier_due) {
+        check_aligned(gate); /* a channel may have closed after its END meanwhile */
+    }
+    if (take_due(gate, out_event)) {
         return WEIR_OK;
     }
     for (size_t quiet = 0; quiet < gate->nchannels;) {
         struct input_channel *channel = &gate->channels[gate->next];
         gate->next = (gate->next + 1) % gate->nchannels;
         quiet++;
-        if (channel->ended) {
+        if (channel->blocked) {
             continue;
         }
         struct weir_element element = weir_channel_pop(channel->channel);
         if (element.kind == WEIR_ELEMENT_NONE) {
-            if (weir_channel_closed(channel->channel)) {
+            if (!channel->ended && weir_channel_closed(channel->channel)) {
                 return broken(gate, channel, err);
             }
             continue;
@@ -176,23 +240,6 @@ enum weir_rc weir_gate_poll(struct weir_gate *gate, struct weir_gate_event *out_
         quiet = 0; /* the element gave nothing to do: look at everybody again */
     }
     return WEIR_OK;
-}
-
-bool weir_gate_has_work(struct weir_gate *gate)
-{
-    if (gate->ended) {
-        return false;
-    }
-    if (gate->end_due || gate->watermark_due_ms > gate->watermark_ms) {
-        return true;
-    }
-    for (size_t i = 0; i < gate->nchannels; i++) {
-        struct input_channel *channel = &gate->channels[i];
-        if (!channel->ended && (weir_channel_has_element(channel->channel) || weir_channel_closed(channel->channel))) {
-            return true;
-        }
-    }
-    return false;
 }
 
 int64_t weir_gate_watermark(const struct weir_gate *gate)

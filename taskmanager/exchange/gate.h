@@ -6,6 +6,9 @@
  * G2  A gate is idle when every channel that has not ended is idle.
  * G3  END of the gate comes once every channel has ended, after the maximal watermark.
  * G4  A channel that closes without END makes poll return CLOSED: the task fails, it does not finish.
+ * G5  Aligned barriers: a channel that has delivered barrier n gives nothing more until every other channel has (a channel that has ended and
+ *     closed counts as arrived); then BARRIER n comes, once. A newer barrier, or abort(n), gives up on n and lets the channels go on. Barriers
+ *     may follow END: a task that has ended goes on taking part in checkpoints.
  *
  * Pure but for the channels it pops; one thread.
  */
@@ -21,6 +24,7 @@ enum weir_gate_kind {
     WEIR_GATE_WATERMARK, /* of the whole gate */
     WEIR_GATE_IDLE,      /* the whole gate has become idle */
     WEIR_GATE_END,
+    WEIR_GATE_BARRIER,
 };
 
 struct weir_gate_event {
@@ -28,6 +32,7 @@ struct weir_gate_event {
     uint32_t input;           /* BATCH */
     struct weir_batch *batch; /* BATCH: the caller's */
     int64_t watermark_ms;     /* WATERMARK */
+    uint64_t checkpoint;      /* BARRIER */
 };
 
 struct weir_gate;
@@ -41,8 +46,11 @@ void weir_gate_add_channel_take(struct weir_gate *gate, uint32_t input, struct w
 /* The next thing to do; NOTHING when there is none now. CLOSED: a channel broke (err names the input and channel number). */
 enum weir_rc weir_gate_poll(struct weir_gate *gate, struct weir_gate_event *out_event, struct weir_error *err) WEIR_CHECKED;
 
-/* Whether poll would give something. */
-bool weir_gate_has_work(struct weir_gate *gate);
+/* Gives up on a checkpoint: channels that wait for it go on; a later barrier of it is let fall. */
+void weir_gate_abort(struct weir_gate *gate, uint64_t checkpoint);
+
+/* The checkpoint being aligned, 0: none. */
+uint64_t weir_gate_aligning(const struct weir_gate *gate);
 
 int64_t weir_gate_watermark(const struct weir_gate *gate);
 

@@ -78,7 +78,6 @@ START_TEST(all_idle_is_told_once_and_ends_come_last)
     ck_assert(event.watermark_ms == INT64_MAX);
     ck_assert_int_eq(poll(gate).kind, WEIR_GATE_END);
     ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
-    ck_assert(!weir_gate_has_work(gate));
     release(gate, channels);
 }
 END_TEST
@@ -180,6 +179,72 @@ START_TEST(random_control_agrees_with_a_model)
 }
 END_TEST
 
+START_TEST(a_barrier_comes_when_all_channels_have_it_and_holds_the_early_ones)
+{
+    struct weir_channel *channels[CHANNELS];
+    struct weir_gate *gate = gate_of(channels, 1);
+    push(channels[0], WEIR_ELEMENT_BARRIER, 7);
+    push(channels[0], WEIR_ELEMENT_WATERMARK, 99); /* behind the barrier: must wait */
+    push(channels[1], WEIR_ELEMENT_WATERMARK, 99);
+    push(channels[2], WEIR_ELEMENT_WATERMARK, 99);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
+    ck_assert_uint_eq(weir_gate_aligning(gate), 7);
+    push(channels[1], WEIR_ELEMENT_BARRIER, 7);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
+    push(channels[2], WEIR_ELEMENT_BARRIER, 7);
+    struct weir_gate_event event = poll(gate);
+    ck_assert_int_eq(event.kind, WEIR_GATE_BARRIER);
+    ck_assert_uint_eq(event.checkpoint, 7);
+    ck_assert_int_eq(poll(gate).watermark_ms, 99);
+    release(gate, channels);
+}
+END_TEST
+
+START_TEST(an_aborted_or_overtaken_barrier_lets_the_channels_go)
+{
+    struct weir_channel *channels[CHANNELS];
+    struct weir_gate *gate = gate_of(channels, 1);
+    push(channels[0], WEIR_ELEMENT_BARRIER, 7);
+    push(channels[0], WEIR_ELEMENT_WATERMARK, 5);
+    push(channels[1], WEIR_ELEMENT_WATERMARK, 5);
+    push(channels[2], WEIR_ELEMENT_WATERMARK, 5);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
+    weir_gate_abort(gate, 7);
+    ck_assert_int_eq(poll(gate).watermark_ms, 5);
+    push(channels[1], WEIR_ELEMENT_BARRIER, 7); /* late: of the aborted one */
+    push(channels[1], WEIR_ELEMENT_BARRIER, 8);
+    push(channels[0], WEIR_ELEMENT_BARRIER, 9);
+    push(channels[1], WEIR_ELEMENT_BARRIER, 9);
+    push(channels[2], WEIR_ELEMENT_BARRIER, 9);
+    struct weir_gate_event event = poll(gate);
+    ck_assert_int_eq(event.kind, WEIR_GATE_BARRIER);
+    ck_assert_uint_eq(event.checkpoint, 9);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
+    release(gate, channels);
+}
+END_TEST
+
+START_TEST(barriers_follow_the_end_and_a_finished_channel_counts_as_arrived)
+{
+    struct weir_channel *channels[CHANNELS];
+    struct weir_gate *gate = gate_of(channels, 1);
+    for (uint32_t i = 0; i < CHANNELS; i++) {
+        push(channels[i], WEIR_ELEMENT_END, 0);
+    }
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_WATERMARK);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_END);
+    push(channels[0], WEIR_ELEMENT_BARRIER, 3);
+    push(channels[1], WEIR_ELEMENT_BARRIER, 3);
+    ck_assert_int_eq(poll(gate).kind, WEIR_GATE_NOTHING);
+    weir_channel_release_producer(channels[2]);
+    channels[2] = NULL;
+    struct weir_gate_event event = poll(gate);
+    ck_assert_int_eq(event.kind, WEIR_GATE_BARRIER);
+    ck_assert_uint_eq(event.checkpoint, 3);
+    release(gate, channels);
+}
+END_TEST
+
 Suite *gate_suite(void);
 Suite *gate_suite(void)
 {
@@ -189,6 +254,9 @@ Suite *gate_suite(void)
     tcase_add_test(tc, all_idle_is_told_once_and_ends_come_last);
     tcase_add_test(tc, a_channel_closed_without_end_is_an_error);
     tcase_add_test(tc, batches_keep_their_input_and_the_order_of_their_channel);
+    tcase_add_test(tc, a_barrier_comes_when_all_channels_have_it_and_holds_the_early_ones);
+    tcase_add_test(tc, an_aborted_or_overtaken_barrier_lets_the_channels_go);
+    tcase_add_test(tc, barriers_follow_the_end_and_a_finished_channel_counts_as_arrived);
     tcase_add_loop_test(tc, random_control_agrees_with_a_model, 1, 20);
     suite_add_tcase(suite, tc);
     return suite;

@@ -146,7 +146,7 @@ static enum weir_rc batch(struct weir_in_peer *peer, struct weir_in_channel *cha
     return WEIR_OK;
 }
 
-/* A control element; NONE says that the producer left without END. */
+/* A control element; NONE says that the producer has left: fine after END, else the channel is broken (the gate tells). */
 static enum weir_rc control(struct weir_in_peer *peer, size_t at, struct weir_slice body, struct weir_error *err)
 {
     struct weir_in_channel *channel = peer->channels[at];

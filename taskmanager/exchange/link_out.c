@@ -247,7 +247,7 @@ static void pump_channel(struct weir_out_peer *peer, struct out_channel *channel
         }
         struct weir_element *element = &channel->held;
         if (element->kind == WEIR_ELEMENT_NONE) {
-            if (weir_channel_closed(channel->channel)) { /* the producer left without END: the peer must not wait for it */
+            if (weir_channel_closed(channel->channel)) { /* the producer left, after END or without it: the peer knows which */
                 put_element(peer, channel, &(struct weir_element){.kind = WEIR_ELEMENT_NONE});
                 end_channel(channel);
             }
@@ -257,12 +257,8 @@ static void pump_channel(struct weir_out_peer *peer, struct out_channel *channel
             return;
         }
         put_element(peer, channel, element);
-        bool ended = element->kind == WEIR_ELEMENT_END;
         weir_batch_unref(element->batch);
         *element = (struct weir_element){.kind = WEIR_ELEMENT_NONE};
-        if (ended) {
-            end_channel(channel);
-        }
     }
 }
 

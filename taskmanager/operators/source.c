@@ -3,7 +3,10 @@
 #include "common/base/assert.h"
 #include "common/base/vec.h"
 
+enum { STATE_VERSION = 1 };
+
 struct split_state {
+    struct weir_slice id, data; /* in the operator's arena: a checkpoint names its splits */
     int64_t max_time_ms; /* INT64_MIN: no row yet */
     int64_t last_row_ms; /* monotonic; when it last gave a row, or was added */
     bool finished;
@@ -13,6 +16,7 @@ struct split_state {
 struct weir_source_op {
     const struct weir_conn_ctx *conn;
     struct weir_source *source;
+    struct weir_arena *arena;
     struct split_state *splits;
     size_t nsplits;
     size_t splits_cap;
@@ -42,6 +46,7 @@ enum weir_rc weir_source_op_open(const struct weir_conn_ctx *conn, struct weir_s
     struct weir_source_op *op = weir_calloc(1, sizeof(*op));
     op->conn = conn;
     op->source = source;
+    op->arena = weir_arena_create(0);
     op->bounded = vtable->bounded(conn->table);
     op->watermark_ms = INT64_MIN;
     op->watermark_due_ms = INT64_MIN;
@@ -58,20 +63,79 @@ void weir_source_op_close(struct weir_source_op *op)
     }
     op->source->vtable->destroy(op->source);
     weir_free(op->splits);
+    weir_arena_destroy(op->arena);
     weir_free(op);
 }
 
-enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err)
+static enum weir_rc add_split_at(struct weir_source_op *op, struct weir_split split, struct weir_slice position, struct weir_error *err)
 {
     uint32_t number = 0;
-    enum weir_rc rc = op->source->vtable->add_split(op->source, split, weir_slice(NULL, 0), &number, err);
+    enum weir_rc rc = op->source->vtable->add_split(op->source, split, position, &number, err);
     if (rc != WEIR_OK) {
         return rc;
     }
     weir_assert(number == op->nsplits);
     op->splits = weir_vec_grow(op->splits, &op->splits_cap, sizeof(*op->splits), op->nsplits + 1);
-    op->splits[op->nsplits++] = (struct split_state){.max_time_ms = INT64_MIN, .last_row_ms = op->now_ms};
+    op->splits[op->nsplits++] = (struct split_state){
+        .id = weir_arena_slice(op->arena, split.id),
+        .data = weir_arena_slice(op->arena, split.data),
+        .max_time_ms = INT64_MIN,
+        .last_row_ms = op->now_ms,
+    };
     op->idle = false;
+    return WEIR_OK;
+}
+
+enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err)
+{
+    return add_split_at(op, split, weir_slice(NULL, 0), err);
+}
+
+/* Version 1: u8 version | i64 watermark | u32 splits | each: id, data, position (u32 length + bytes) | i64 greatest time */
+void weir_source_op_snapshot(const struct weir_source_op *op, struct weir_buf *out)
+{
+    struct weir_buf position = {0};
+    weir_buf_put_u8(out, STATE_VERSION);
+    weir_buf_put_i64(out, op->watermark_due_ms);
+    weir_buf_put_u32(out, (uint32_t)op->nsplits);
+    for (size_t i = 0; i < op->nsplits; i++) {
+        weir_buf_clear(&position);
+        op->source->vtable->split_position(op->source, (uint32_t)i, &position);
+        weir_buf_put_bytes(out, op->splits[i].id);
+        weir_buf_put_bytes(out, op->splits[i].data);
+        weir_buf_put_bytes(out, weir_buf_slice(&position));
+        weir_buf_put_i64(out, op->splits[i].max_time_ms);
+    }
+    weir_buf_fini(&position);
+}
+
+enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err)
+{
+    weir_assert(op->nsplits == 0);
+    struct weir_reader reader = weir_reader(state);
+    uint8_t version = weir_read_u8(&reader);
+    int64_t watermark_ms = weir_read_i64(&reader);
+    uint32_t count = weir_read_u32(&reader);
+    if (reader.failed || version != STATE_VERSION) {
+        return weir_error_set(err, WEIR_CORRUPT, "table %s: the source's state is of version %u, expected %d", op->conn->table->name, version,
+                              STATE_VERSION);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct weir_split split = {.id = weir_read_bytes(&reader)};
+        split.data = weir_read_bytes(&reader); /* after id: initialisers have no order */
+        struct weir_slice position = weir_read_bytes(&reader);
+        int64_t max_time_ms = weir_read_i64(&reader);
+        if (reader.failed) {
+            return weir_error_set(err, WEIR_CORRUPT, "table %s: the source's state ends within split %u", op->conn->table->name, i);
+        }
+        enum weir_rc rc = add_split_at(op, split, position, err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        op->splits[i].max_time_ms = max_time_ms;
+    }
+    /* Given out again, so that operators downstream, restored to the same point, hear of it. */
+    op->watermark_due_ms = watermark_ms;
     return WEIR_OK;
 }
 

@@ -39,6 +39,12 @@ void weir_source_op_close(struct weir_source_op *op); /* accepts NULL; nothing o
 /* Adds a split to read from the beginning. */
 enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err) WEIR_CHECKED;
 
+/* Appends splits, positions, watermarks and what is finished: state of a checkpoint. */
+void weir_source_op_snapshot(const struct weir_source_op *op, struct weir_buf *out);
+
+/* Instead of add_split: goes on with the splits of a checkpoint, each at its position. CORRUPT. */
+enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;
+
 /* The next thing. now_ms is monotonic. */
 enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, struct weir_source_event *out_event, struct weir_error *err)
     WEIR_CHECKED;

@@ -15,6 +15,8 @@ struct link {
     size_t inbox_head;
     size_t inbox_len;
     size_t inbox_cap;
+    struct weir_buf state;     /* what the last barrier's snapshot wrote */
+    struct weir_slice restore; /* what RESTORE hands over */
 };
 
 /* How far the control event in flight has come at its operator. */
@@ -27,7 +29,7 @@ struct weir_chain {
     enum weir_chain_control control; /* in flight, NONE otherwise */
     enum control_step step;
     uint32_t at; /* operator the control event is at; nlinks = the writer */
-    int64_t watermark_ms;
+    int64_t value; /* of the control event: watermark or checkpoint */
     /* An error out of a nested emit, which cannot return it: taken up by the caller of the outermost hook. */
     bool failed;
     struct weir_error failure;
@@ -117,6 +119,7 @@ void weir_chain_close(struct weir_chain *chain)
             weir_batch_unref(link->inbox[k]);
         }
         weir_free(link->inbox);
+        weir_buf_fini(&link->state);
     }
     weir_free(chain->links);
     weir_free(chain);
@@ -185,19 +188,38 @@ static enum weir_rc pump_link(struct weir_chain *chain, struct link *link, struc
     return rc;
 }
 
+static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct weir_error *err)
+{
+    const struct weir_op_vtable *vtable = link->op->vtable;
+    switch (chain->control) {
+    case WEIR_CHAIN_WATERMARK:
+        return vtable->watermark == NULL ? WEIR_OK : vtable->watermark(link->op, chain->value, err);
+    case WEIR_CHAIN_END:
+        return vtable->end_input == NULL ? WEIR_OK : vtable->end_input(link->op, err);
+    case WEIR_CHAIN_BARRIER:
+        weir_buf_clear(&link->state);
+        return vtable->snapshot == NULL ? WEIR_OK : vtable->snapshot(link->op, (uint64_t)chain->value, &link->state, err);
+    case WEIR_CHAIN_NOTIFY:
+        return vtable->notify == NULL ? WEIR_OK : vtable->notify(link->op, (uint64_t)chain->value, err);
+    case WEIR_CHAIN_RESTORE:
+        return vtable->restore == NULL ? WEIR_OK : vtable->restore(link->op, (uint64_t)chain->value, link->restore, err);
+    case WEIR_CHAIN_NONE:
+    case WEIR_CHAIN_IDLE:
+    case WEIR_CHAIN_FLUSH:
+        return WEIR_OK;
+    }
+    weir_assert(false);
+}
+
 /* Runs the hook of the control event's present step at its operator. */
 static enum weir_rc control_hook(struct weir_chain *chain, struct link *link, struct weir_error *err)
 {
     const struct weir_op_vtable *vtable = link->op->vtable;
-    enum weir_rc rc = WEIR_OK;
+    bool flushes = chain->control != WEIR_CHAIN_NOTIFY && chain->control != WEIR_CHAIN_RESTORE;
     if (chain->step == STEP_FLUSH) {
-        rc = vtable->flush == NULL ? WEIR_OK : vtable->flush(link->op, err);
-    } else if (chain->control == WEIR_CHAIN_WATERMARK && vtable->watermark != NULL) {
-        rc = vtable->watermark(link->op, chain->watermark_ms, err);
-    } else if (chain->control == WEIR_CHAIN_END && vtable->end_input != NULL) {
-        rc = vtable->end_input(link->op, err);
+        return settle(chain, link, vtable->flush == NULL || !flushes ? WEIR_OK : vtable->flush(link->op, err), err);
     }
-    return settle(chain, link, rc, err);
+    return settle(chain, link, run_hook(chain, link, err), err);
 }
 
 static void control_to_writer(struct weir_chain *chain)
@@ -207,7 +229,7 @@ static void control_to_writer(struct weir_chain *chain)
     }
     switch (chain->control) {
     case WEIR_CHAIN_WATERMARK:
-        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_WATERMARK, .value = chain->watermark_ms});
+        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_WATERMARK, .value = chain->value});
         return;
     case WEIR_CHAIN_IDLE:
         weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_IDLE});
@@ -215,8 +237,13 @@ static void control_to_writer(struct weir_chain *chain)
     case WEIR_CHAIN_END:
         weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_END});
         return;
+    case WEIR_CHAIN_BARRIER:
+        weir_writer_broadcast(chain->writer, (struct weir_element){.kind = WEIR_ELEMENT_BARRIER, .value = chain->value});
+        return;
     case WEIR_CHAIN_NONE:
     case WEIR_CHAIN_FLUSH:
+    case WEIR_CHAIN_NOTIFY:
+    case WEIR_CHAIN_RESTORE:
         return;
     }
 }
@@ -269,11 +296,11 @@ enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, str
     return deliver_take(chain, 0, input, batch, err);
 }
 
-enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t watermark_ms, struct weir_error *err)
+enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t value, struct weir_error *err)
 {
     weir_assert(weir_chain_clear(chain));
     chain->control = control;
-    chain->watermark_ms = watermark_ms;
+    chain->value = value;
     chain->step = STEP_FLUSH;
     chain->at = 0;
     return advance_control(chain, err);
@@ -290,4 +317,40 @@ bool weir_chain_clear(const struct weir_chain *chain)
         }
     }
     return true;
+}
+
+uint32_t weir_chain_states(const struct weir_chain *chain, struct weir_snap_op *out_ops)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < chain->nlinks; i++) {
+        const struct link *link = &chain->links[i];
+        if (link->op->vtable->snapshot != NULL) {
+            out_ops[count++] = (struct weir_snap_op){.uid = weir_slice_str(link->op->spec->uid), .state = weir_buf_slice(&link->state)};
+        }
+    }
+    return count;
+}
+
+enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_snap_op *ops, uint32_t nops, struct weir_error *err)
+{
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i < chain->nlinks; i++) {
+        struct link *link = &chain->links[i];
+        if (link->op->vtable->snapshot == NULL) {
+            continue;
+        }
+        wanted++;
+        uint32_t k = 0;
+        while (k < nops && !weir_slice_eq_str(ops[k].uid, link->op->spec->uid)) {
+            k++;
+        }
+        if (k == nops) {
+            return weir_error_set(err, WEIR_INVALID, "the checkpoint has no state of operator %s", link->op->spec->uid);
+        }
+        link->restore = ops[k].state;
+    }
+    if (wanted != nops) {
+        return weir_error_set(err, WEIR_INVALID, "the checkpoint has states of %u operators, this task has %u with state", nops, wanted);
+    }
+    return WEIR_OK;
 }

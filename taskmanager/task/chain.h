@@ -12,6 +12,7 @@
 
 #include "taskmanager/exchange/writer.h"
 #include "taskmanager/operators/op.h"
+#include "taskmanager/task/snap_file.h"
 
 enum weir_chain_control {
     WEIR_CHAIN_NONE,
@@ -19,6 +20,9 @@ enum weir_chain_control {
     WEIR_CHAIN_IDLE,  /* the input has become idle: passed on */
     WEIR_CHAIN_FLUSH, /* no more input now: give out what is held back; ends at the writer */
     WEIR_CHAIN_END,
+    WEIR_CHAIN_BARRIER, /* every operator's state is taken, then the barrier is passed on */
+    WEIR_CHAIN_NOTIFY,  /* a checkpoint was committed; ends at the writer */
+    WEIR_CHAIN_RESTORE, /* before all else: the operators take over the state of a checkpoint; ends at the writer */
 };
 
 struct weir_chain;
@@ -29,11 +33,19 @@ enum weir_rc weir_chain_open(const struct weir_opspec *const *ops, uint32_t nops
                              struct weir_chain **out_chain, struct weir_error *err) WEIR_CHECKED;
 void weir_chain_close(struct weir_chain *chain); /* accepts NULL; none of its work is in flight */
 
-/* Pushes an event; only when clear. The batch's reference is taken. Any error fails the task. */
+/* Pushes an event; only when clear. The batch's reference is taken. Any error fails the task. value: a WATERMARK's milliseconds, a BARRIER's,
+ * NOTIFY's or RESTORE's checkpoint. */
 enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, struct weir_batch *batch, int64_t now_wall_ms,
                                    struct weir_error *err) WEIR_CHECKED;
-enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t watermark_ms, struct weir_error *err)
-    WEIR_CHECKED;
+enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t value, struct weir_error *err) WEIR_CHECKED;
+
+/* The states that the last BARRIER took, once it has gone through (chain clear): one per operator that has any, borrowed until the next
+ * BARRIER. Returns how many of out_ops (room for every operator) were filled. */
+uint32_t weir_chain_states(const struct weir_chain *chain, struct weir_snap_op *out_ops);
+
+/* What RESTORE will hand out, by operator uid; borrowed until RESTORE has gone through. INVALID: a state of an operator that the chain has
+ * not, or the other way round (named). */
+enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_snap_op *ops, uint32_t nops, struct weir_error *err) WEIR_CHECKED;
 
 /* Resumes what is unfinished as far as it goes. */
 enum weir_rc weir_chain_pump(struct weir_chain *chain, struct weir_error *err) WEIR_CHECKED;

@@ -227,6 +227,39 @@ static void handle_cancel(struct weir_tm *tm, struct weir_rpc_request *request)
     weir_pb_free(order);
 }
 
+static void handle_trigger(struct weir_tm *tm, struct weir_rpc_request *request)
+{
+    Weir__Control__TriggerRequest *order = NULL;
+    struct weir_error err;
+    if (weir_pb_decode(&weir__control__trigger_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
+        reply_error(request, &err);
+        return;
+    }
+    if (!stale_epoch(tm, order->leader_epoch, request)) {
+        if (weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, &err) != WEIR_OK) {
+            reply_error(request, &err);
+        } else {
+            reply_ack(request);
+        }
+    }
+    weir_pb_free(order);
+}
+
+static void handle_notify(struct weir_tm *tm, struct weir_rpc_request *request)
+{
+    Weir__Control__NotifyRequest *order = NULL;
+    struct weir_error err;
+    if (weir_pb_decode(&weir__control__notify_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
+        reply_error(request, &err);
+        return;
+    }
+    if (!stale_epoch(tm, order->leader_epoch, request)) {
+        weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, order->completed);
+        reply_ack(request);
+    }
+    weir_pb_free(order);
+}
+
 static void handle_logs(struct weir_tm *tm, struct weir_rpc_request *request)
 {
     Weir__Control__LogsRequest *question = NULL;
@@ -279,6 +312,12 @@ static void handle_request(void *payload)
     case WEIR_METHOD_CANCEL:
         handle_cancel(tm, request);
         return;
+    case WEIR_METHOD_TRIGGER:
+        handle_trigger(tm, request);
+        return;
+    case WEIR_METHOD_NOTIFY:
+        handle_notify(tm, request);
+        return;
     case WEIR_METHOD_LOGS:
         handle_logs(tm, request);
         return;
@@ -318,6 +357,12 @@ static void on_change(void *ctx, const struct weir_tm_status *status)
     if (!tm->stopping) { /* a TaskManager that leaves cancels its tasks: that is its loss, not the job's cancellation */
         weir_tm_link_report(tm->jm, status);
     }
+}
+
+static void on_snapshot(void *ctx, const struct weir_tm_status *status, const struct weir_task_snapshot *snapshot)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_link_snapshot(tm->jm, status, snapshot);
 }
 
 static enum weir_rc check_address(const struct weir_config *config, struct weir_error *err)
@@ -419,7 +464,9 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .log = tm->log,
         .links = tm->links,
         .channel_bytes = CHANNEL_BYTES,
+        .checkpoints_dir = weir_config_string(tm->config, WEIR_CFG_CHECKPOINTS_DIR),
         .on_change = on_change,
+        .on_snapshot = on_snapshot,
         .ctx = tm,
     });
     return weir_tm_link_create(&(struct weir_tm_link_options){

@@ -47,6 +47,12 @@ struct phase_mail {
     struct weir_error failure;
 };
 
+/* A task's part of a checkpoint on its way from its thread. */
+struct snapshot_mail {
+    struct held_task *task;
+    struct weir_task_snapshot snapshot; /* handle.path is a copy */
+};
+
 struct weir_tm_attempts *weir_tm_attempts_create(const struct weir_tm_attempts_options *options)
 {
     struct weir_tm_attempts *attempts = weir_calloc(1, sizeof(*attempts));
@@ -136,17 +142,56 @@ static void phase_changed(void *payload)
     attempts->options.on_change(attempts->options.ctx, &status);
 }
 
+static struct held_task *task_of(struct attempt *attempt, const struct weir_task_thread *thread)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (attempt->tasks[i].thread == thread) {
+            return &attempt->tasks[i];
+        }
+    }
+    weir_assert(false);
+}
+
+static void free_snapshot_mail(void *payload)
+{
+    struct snapshot_mail *mail = payload;
+    weir_free(mail->snapshot.handle.path);
+    weir_free(mail);
+}
+
+static void snapshot_ready(void *payload)
+{
+    struct snapshot_mail *mail = payload;
+    struct weir_tm_attempts *attempts = mail->task->attempt->owner;
+    struct weir_tm_status status = status_of(mail->task);
+    if (!mail->snapshot.taken) {
+        weir_log(mail->task->log, WEIR_LOG_WARN, "checkpoint_declined", "checkpoint", WEIR_LOG_INT(mail->snapshot.checkpoint), "why",
+                 mail->snapshot.err.text, NULL);
+    }
+    attempts->options.on_snapshot(attempts->options.ctx, &status, &mail->snapshot);
+    free_snapshot_mail(mail);
+}
+
+/* On the task's thread. */
+static void on_snapshot(void *ctx, struct weir_task_thread *thread, const struct weir_task_snapshot *snapshot)
+{
+    struct attempt *attempt = ctx;
+    struct snapshot_mail *mail = weir_calloc(1, sizeof(*mail));
+    mail->task = task_of(attempt, thread);
+    mail->snapshot = *snapshot;
+    mail->snapshot.handle.path = snapshot->handle.path == NULL ? NULL : weir_strdup(snapshot->handle.path);
+    struct weir_mail posted = {.run = snapshot_ready, .drop = free_snapshot_mail, .payload = mail};
+    if (weir_mailbox_post(attempt->owner->options.mailbox, WEIR_MAIL_CONTROL, posted) != WEIR_OK) {
+        weir_mail_drop(&posted); /* not acknowledged: the checkpoint runs out of time */
+    }
+}
+
 /* On the task's thread. */
 static void on_phase(void *ctx, struct weir_task_thread *thread, enum weir_task_phase phase, const struct weir_error *failure)
 {
     struct attempt *attempt = ctx;
     struct phase_mail *mail = weir_calloc(1, sizeof(*mail));
-    for (uint32_t i = 0; i < attempt->ntasks; i++) {
-        if (attempt->tasks[i].thread == thread) {
-            mail->task = &attempt->tasks[i];
-        }
-    }
-    weir_assert(mail->task != NULL);
+    mail->task = task_of(attempt, thread);
     mail->phase = phase;
     if (failure != NULL) {
         mail->failure = *failure;
@@ -212,7 +257,7 @@ static enum weir_rc check_order(const struct weir_tm_attempts *attempts, const W
     return WEIR_OK;
 }
 
-static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__TaskDeployment *order, struct held_task *task,
+static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__TaskDeployment *order, uint64_t restored, struct held_task *task,
                               struct weir_error *err)
 {
     const struct weir_vertex *vertex = &attempt->graph->vertices[order->vertex];
@@ -238,7 +283,12 @@ static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__Task
         .job_id = attempt->job_id,
         .splits = splits,
         .nsplits = (uint32_t)order->n_splits,
+        .checkpoints_dir = attempt->owner->options.checkpoints_dir,
+        .restore_checkpoint = restored,
     };
+    if (order->restore != NULL) {
+        spec.restore = (struct weir_snap_handle){.path = order->restore->path, .bytes = order->restore->bytes, .hash = order->restore->hash};
+    }
     enum weir_rc rc = weir_task_thread_create(&spec, task->log, &attempt->host, &task->thread, err);
     weir_free(splits);
     return rc;
@@ -314,6 +364,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
         .on_phase = on_phase,
+        .on_snapshot = on_snapshot,
         .ctx = attempt,
     };
     struct weir_log *of_job = weir_log_bind(attempts->options.log, "job", order->job_id);
@@ -332,7 +383,7 @@ static enum weir_rc start_attempt(struct weir_tm_attempts *attempts, const Weir_
     struct attempt *attempt = make_attempt(attempts, order, graph);
     enum weir_rc rc = WEIR_OK;
     for (size_t i = 0; rc == WEIR_OK && i < order->n_tasks; i++) {
-        rc = make_task(attempt, order->tasks[i], &attempt->tasks[i], err);
+        rc = make_task(attempt, order->tasks[i], order->restored_checkpoint_id, &attempt->tasks[i], err);
         attempt->ntasks += rc == WEIR_OK;
     }
     if (rc != WEIR_OK) {
@@ -426,6 +477,31 @@ void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
     for (size_t i = attempts->count; i-- > 0;) {
         cancel_attempt(attempts->items[i]);
         forget_settled(attempts, attempts->items[i]);
+    }
+}
+
+enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
+                                      struct weir_error *err)
+{
+    struct attempt *of = find_attempt(attempts, job_id, attempt);
+    if (of == NULL || of->canceled) {
+        return weir_error_set(err, WEIR_NOT_FOUND, "attempt %u of job %s does not run here", attempt, job_id);
+    }
+    for (uint32_t i = 0; i < of->ntasks; i++) {
+        if (!of->tasks[i].over) {
+            weir_task_thread_trigger(of->tasks[i].thread, checkpoint);
+        }
+    }
+    return WEIR_OK;
+}
+
+void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, bool completed)
+{
+    struct attempt *of = find_attempt(attempts, job_id, attempt);
+    for (uint32_t i = 0; of != NULL && i < of->ntasks; i++) {
+        if (!of->tasks[i].over) {
+            weir_task_thread_notify(of->tasks[i].thread, checkpoint, completed);
+        }
     }
 }
 

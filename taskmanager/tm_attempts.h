@@ -36,8 +36,11 @@ struct weir_tm_attempts_options {
     const struct weir_log *log;
     struct weir_links *links;
     uint64_t channel_bytes; /* credit of one channel */
+    const char *checkpoints_dir;
     /* A task has changed its state: report it. On the owner's thread. */
     void (*on_change)(void *ctx, const struct weir_tm_status *status);
+    /* A task's part of a checkpoint is durable, or was declined. On the owner's thread. */
+    void (*on_snapshot)(void *ctx, const struct weir_tm_status *status, const struct weir_task_snapshot *snapshot);
     void *ctx;
 };
 
@@ -52,6 +55,12 @@ enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const We
 /* Cancels the job's attempts up to and including `attempt`, and leaves a tombstone. */
 void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt);
 void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts);
+
+/* Begins checkpoint `checkpoint` at the attempt's sources here. NOT_FOUND: the attempt is not here. */
+enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
+                                      struct weir_error *err) WEIR_CHECKED;
+/* Tells the attempt's tasks how the checkpoint ended; nothing when the attempt is not here. */
+void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, bool completed);
 
 /* Tasks not over yet, and all tasks held. */
 uint32_t weir_tm_attempts_live(const struct weir_tm_attempts *attempts);

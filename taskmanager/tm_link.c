@@ -1,6 +1,7 @@
 #include "taskmanager/tm_link.h"
 
 #include "common/base/assert.h"
+#include "common/base/vec.h"
 #include "common/base/version.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
@@ -21,6 +22,10 @@ struct weir_tm_link {
     bool calling; /* a REGISTER or HEARTBEAT is outstanding */
     bool expelled; /* waits for its tasks to be over before it registers under a new id */
     bool stopped;
+    struct unanswered *unanswered;
+    size_t nunanswered;
+    size_t unanswered_cap;
+    uint64_t next_number;
 };
 
 /* A final state that a message carries: acknowledged when the call succeeds. */
@@ -30,10 +35,21 @@ struct told {
     Weir__Control__TaskState state;
 };
 
+/* A checkpoint report that the JobManager has not answered yet. */
+struct unanswered {
+    uint64_t number;
+    uint16_t method;
+    struct weir_buf body;
+    bool sent; /* a call with it is outstanding */
+};
+
+enum { UNANSWERED_MAX = 4096 };
+
 /* A call on its way, and its answer on the way back. */
 struct call {
     struct weir_tm_link *link;
     uint16_t method;
+    uint64_t unanswered; /* which report it carries; 0: none */
     struct told *told;
     uint32_t ntold;
     enum weir_rc rc;
@@ -56,6 +72,15 @@ static void arm(struct weir_tm_link *link, int64_t after_ms)
 
 /* --- messages -------------------------------------------------------------------------------------------------------- */
 
+static void ref_of(const struct weir_tm_status *status, struct weir_arena *arena, Weir__Control__TaskRef *ref)
+{
+    weir__control__task_ref__init(ref);
+    ref->job_id = weir_arena_strdup(arena, status->job_id);
+    ref->attempt = status->attempt;
+    ref->vertex = status->vertex;
+    ref->subtask = status->subtask;
+}
+
 /* One status as a message, with everything it points to, in the arena. */
 static Weir__Control__TaskStatus *status_message(const struct weir_tm_status *status, struct weir_arena *arena)
 {
@@ -66,13 +91,10 @@ static Weir__Control__TaskStatus *status_message(const struct weir_tm_status *st
         Weir__Control__Failure failure;
     } *m = weir_arena_alloc(arena, sizeof(*m));
     weir__control__task_status__init(&m->status);
-    weir__control__task_ref__init(&m->ref);
     weir__control__task_metrics__init(&m->metrics);
     weir__control__failure__init(&m->failure);
-    m->ref.job_id = weir_arena_strdup(arena, status->job_id);
-    m->ref.attempt = status->attempt;
-    m->ref.vertex = status->vertex;
-    m->ref.subtask = status->subtask;
+    ref_of(status, arena, &m->ref);
+    m->status.ended = atomic_load_explicit(&status->counts->ended, memory_order_relaxed);
     const struct weir_task_counts *counts = status->counts;
     m->metrics.records_in = atomic_load_explicit(&counts->records_in, memory_order_relaxed);
     m->metrics.records_out = atomic_load_explicit(&counts->records_out, memory_order_relaxed);
@@ -140,16 +162,14 @@ static void on_done(void *ctx, enum weir_rc rc, struct weir_slice body, const ch
 }
 
 /* Sends a message; the call is taken. False when it could not be sent now. */
-static bool send_take(struct weir_tm_link *link, struct call *call, uint16_t method, const ProtobufCMessage *message)
+static bool send_bytes_take(struct weir_tm_link *link, struct call *call, uint16_t method, struct weir_slice body)
 {
-    struct weir_buf body = {0};
     struct weir_error err;
-    weir_pb_encode(message, &body);
     call->link = link;
     call->method = method;
     bool sent = false;
     if (weir_mailbox_reserve(link->options.mailbox) == WEIR_OK) {
-        sent = weir_rpc_call(link->client, method, weir_buf_slice(&body), CALL_DEADLINE_MS, on_done, call, &err) == WEIR_OK;
+        sent = weir_rpc_call(link->client, method, body, CALL_DEADLINE_MS, on_done, call, &err) == WEIR_OK;
         if (!sent) {
             weir_mailbox_unreserve(link->options.mailbox);
         }
@@ -157,8 +177,97 @@ static bool send_take(struct weir_tm_link *link, struct call *call, uint16_t met
     if (!sent) {
         free_call(call);
     }
+    return sent;
+}
+
+static bool send_take(struct weir_tm_link *link, struct call *call, uint16_t method, const ProtobufCMessage *message)
+{
+    struct weir_buf body = {0};
+    weir_pb_encode(message, &body);
+    bool sent = send_bytes_take(link, call, method, weir_buf_slice(&body));
     weir_buf_fini(&body);
     return sent;
+}
+
+/* Sends the reports that have no answer and no call outstanding. */
+static void send_unanswered(struct weir_tm_link *link)
+{
+    for (size_t i = 0; i < link->nunanswered && link->registered && !link->stopped; i++) {
+        struct unanswered *report = &link->unanswered[i];
+        if (!report->sent) {
+            struct call *call = weir_calloc(1, sizeof(*call));
+            call->unanswered = report->number;
+            report->sent = send_bytes_take(link, call, report->method, weir_buf_slice(&report->body));
+        }
+    }
+}
+
+/* Whatever the JobManager says to a report is final; only silence is not. */
+static void report_answered(struct weir_tm_link *link, uint64_t number, enum weir_rc rc)
+{
+    for (size_t i = 0; i < link->nunanswered; i++) {
+        struct unanswered *report = &link->unanswered[i];
+        if (report->number != number) {
+            continue;
+        }
+        report->sent = false;
+        if (rc != WEIR_TIMEOUT && rc != WEIR_CLOSED && rc != WEIR_CANCELED && rc != WEIR_AGAIN) {
+            weir_buf_fini(&report->body);
+            *report = link->unanswered[--link->nunanswered];
+        }
+        return;
+    }
+}
+
+static void report_take(struct weir_tm_link *link, uint16_t method, const ProtobufCMessage *message)
+{
+    if (link->nunanswered == UNANSWERED_MAX) { /* the oldest checkpoints have long run out of time */
+        weir_buf_fini(&link->unanswered[0].body);
+        link->unanswered[0] = link->unanswered[--link->nunanswered];
+    }
+    link->unanswered = weir_vec_grow(link->unanswered, &link->unanswered_cap, sizeof(*link->unanswered), link->nunanswered + 1);
+    struct unanswered *report = &link->unanswered[link->nunanswered++];
+    *report = (struct unanswered){.number = ++link->next_number, .method = method};
+    weir_pb_encode(message, &report->body);
+    send_unanswered(link);
+}
+
+void weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_status *status, const struct weir_task_snapshot *snapshot)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    Weir__Control__TaskRef ref;
+    ref_of(status, arena, &ref);
+    if (snapshot->taken) {
+        Weir__Control__StateHandle handle = WEIR__CONTROL__STATE_HANDLE__INIT;
+        Weir__Control__CheckpointAckRequest ack = WEIR__CONTROL__CHECKPOINT_ACK_REQUEST__INIT;
+        handle.vertex = status->vertex;
+        handle.subtask = status->subtask;
+        handle.path = weir_arena_strdup(arena, snapshot->handle.path);
+        handle.bytes = snapshot->handle.bytes;
+        handle.hash = snapshot->handle.hash;
+        ack.tm_id = weir_arena_strdup(arena, link->options.tm_id);
+        ack.leader_epoch = link->leader_epoch;
+        ack.task = &ref;
+        ack.checkpoint_id = snapshot->checkpoint;
+        ack.state = &handle;
+        ack.sync_ms = snapshot->sync_ms;
+        ack.async_ms = snapshot->async_ms;
+        ack.alignment_ms = snapshot->alignment_ms;
+        ack.ended = snapshot->ended;
+        report_take(link, WEIR_METHOD_CHECKPOINT_ACK, &ack.base);
+    } else {
+        Weir__Control__Failure failure = WEIR__CONTROL__FAILURE__INIT;
+        Weir__Control__CheckpointDeclineRequest decline = WEIR__CONTROL__CHECKPOINT_DECLINE_REQUEST__INIT;
+        failure.rc = (uint32_t)snapshot->err.rc;
+        failure.text = weir_arena_strdup(arena, snapshot->err.text);
+        decline.tm_id = weir_arena_strdup(arena, link->options.tm_id);
+        decline.leader_epoch = link->leader_epoch;
+        decline.task = &ref;
+        decline.checkpoint_id = snapshot->checkpoint;
+        decline.failure = &failure;
+        report_take(link, WEIR_METHOD_CHECKPOINT_DECLINE, &decline.base);
+    }
+    weir_arena_destroy(arena);
 }
 
 static void send_register(struct weir_tm_link *link)
@@ -243,7 +352,10 @@ static void call_ended(void *payload)
 {
     struct call *call = payload;
     struct weir_tm_link *link = call->link;
-    bool periodic = call->method != WEIR_METHOD_TASK_STATE;
+    bool periodic = call->method == WEIR_METHOD_REGISTER || call->method == WEIR_METHOD_HEARTBEAT;
+    if (call->unanswered != 0) {
+        report_answered(link, call->unanswered, call->rc);
+    }
     link->calling = link->calling && !periodic;
     if (call->rc != WEIR_OK && periodic && link->registered && call->rc != WEIR_TIMEOUT && call->rc != WEIR_CANCELED) {
         weir_log(link->options.log, WEIR_LOG_INFO, "jobmanager_lost", "why", call->text, NULL);
@@ -273,6 +385,7 @@ static void tick(void *ctx)
         return; /* the answer, or the next connection, arms the timer again */
     }
     if (link->registered) {
+        send_unanswered(link);
         send_heartbeat(link);
     } else if (!link->expelled || weir_tm_attempts_live(link->options.attempts) == 0) {
         link->expelled = false;
@@ -361,6 +474,10 @@ void weir_tm_link_destroy(struct weir_tm_link *link)
     weir_tm_link_stop(link);
     weir_rpc_client_destroy(link->client);
     weir_mailbox_close(link->options.mailbox); /* answers still in it point here */
+    for (size_t i = 0; i < link->nunanswered; i++) {
+        weir_buf_fini(&link->unanswered[i].body);
+    }
+    weir_free(link->unanswered);
     weir_free(link);
 }
 

@@ -44,6 +44,9 @@ void weir_tm_link_destroy(struct weir_tm_link *link); /* blocks; accepts NULL */
 /* Reports a task's state now; heartbeats repeat it. */
 void weir_tm_link_report(struct weir_tm_link *link, const struct weir_tm_status *status);
 
+/* Reports a task's part of a checkpoint, again until the JobManager has answered. */
+void weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_status *status, const struct weir_task_snapshot *snapshot);
+
 /* Whether an order of that leader epoch may be obeyed; remembers the highest. */
 bool weir_tm_link_accept_epoch(struct weir_tm_link *link, uint64_t epoch);
 

@@ -7,7 +7,12 @@
 #include "taskmanager/operators/source.h"
 #include "taskmanager/task/chain.h"
 
+#include <stddef.h>
+
 enum { EVENTS_PER_STEP = 16 };
+
+/* Where the one snapshot that may be under way stands. */
+enum snapping { SNAP_NONE, SNAP_CHAIN, SNAP_WRITING };
 
 struct weir_task {
     struct weir_task_spec spec;
@@ -21,6 +26,18 @@ struct weir_task {
     bool end_seen; /* END has been pushed into the chain */
     bool flushed;  /* FLUSH has been pushed since the last batch */
     uint32_t in_flight;
+    /* Checkpoints. */
+    uint64_t triggered;      /* a source's: to begin; 0 = none */
+    uint64_t to_notify;      /* committed, the chain not told yet; 0 = none */
+    uint64_t notifying;      /* NOTIFY is in the chain */
+    enum snapping snapping;
+    struct weir_task_snapshot snapshot; /* the one under way */
+    struct weir_buf source_state;       /* SNAP_CHAIN: taken when the barrier began */
+    struct weir_snap_io io;             /* writing a snapshot, or reading the one to restore */
+    int64_t snap_began_ms, snap_wrote_ms;
+    uint64_t last_snapshot;  /* the newest taken after END was seen; 0 = none */
+    bool last_committed;     /* and it was committed, the chain has been told */
+    bool restore_read;       /* INITIALIZING: the file is in io.buf */
     struct weir_op_ctx ctx;
     struct weir_gate *gate;          /* NULL for a source task */
     struct weir_source_op *source;   /* NULL otherwise */
@@ -48,6 +65,9 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
     for (uint32_t i = 0; i < spec->nsplits; i++) {
         task->splits[i].id = weir_arena_slice(task->arena, spec->splits[i].id);
         task->splits[i].data = weir_arena_slice(task->arena, spec->splits[i].data);
+    }
+    if (spec->restore.path != NULL) {
+        task->spec.restore.path = weir_arena_strdup(task->arena, spec->restore.path);
     }
     if (!is_source(task)) {
         uint32_t inputs = 1;
@@ -85,6 +105,9 @@ void weir_task_destroy(struct weir_task *task)
     weir_source_op_close(task->source);
     weir_gate_destroy(task->gate);
     weir_writer_destroy(task->writer);
+    weir_buf_fini(&task->source_state);
+    weir_buf_fini(&task->io.buf);
+    weir_free(task->io.handle.path);
     weir_arena_destroy(task->arena);
     weir_free(task->name);
     weir_free(task);
@@ -100,25 +123,227 @@ void weir_task_add_output_take(struct weir_task *task, uint32_t edge, struct wei
     weir_writer_add_edge_take(task->writer, &task->spec.graph->edges[edge], channels, count);
 }
 
-static enum weir_rc open_source(struct weir_task *task, struct weir_error *err)
+static bool takes_checkpoints(const struct weir_task *task)
+{
+    return task->spec.graph->settings.checkpoint_interval_ms > 0;
+}
+
+static enum weir_rc open_source(struct weir_task *task, const struct weir_snap *restore, struct weir_error *err)
 {
     task->ctx.conn.table = task->vertex->ops[0]->u.io.table;
     enum weir_rc rc = weir_source_op_open(&task->ctx.conn, &task->source, err);
+    if (rc == WEIR_OK && restore != NULL) {
+        return weir_source_op_restore(task->source, restore->source, err);
+    }
     for (uint32_t i = 0; rc == WEIR_OK && i < task->spec.nsplits; i++) {
         rc = weir_source_op_add_split(task->source, task->splits[i], err);
     }
     return rc;
 }
 
-static enum weir_rc open_all(struct weir_task *task, struct weir_error *err)
+static enum weir_rc open_all(struct weir_task *task, const struct weir_snap *restore, struct weir_error *err)
 {
     uint32_t first = is_source(task) ? 1 : 0;
     enum weir_rc rc = weir_chain_open(task->vertex->ops + first, task->vertex->nops - first, &task->ctx, task->writer, &task->chain, err);
     if (rc == WEIR_OK && is_source(task)) {
-        rc = open_source(task, err);
+        rc = open_source(task, restore, err);
+    }
+    if (rc == WEIR_OK && restore != NULL) {
+        task->late_dropped = restore->late_dropped;
+        task->errors_skipped = restore->errors_skipped;
+        rc = weir_chain_set_restore(task->chain, restore->ops, restore->nops, err);
+    }
+    if (rc == WEIR_OK && restore != NULL) {
+        rc = weir_chain_control(task->chain, WEIR_CHAIN_RESTORE, (int64_t)task->spec.restore_checkpoint, err);
     }
     return rc;
 }
+
+/* --- restoring --------------------------------------------------------------------------------------------------------- */
+
+static void restore_was_read(struct weir_work *work)
+{
+    struct weir_task *task = (struct weir_task *)((uint8_t *)work - offsetof(struct weir_task, io));
+    task->restore_read = true;
+}
+
+static enum weir_rc open_from_snapshot(struct weir_task *task, struct weir_error *err)
+{
+    struct weir_snap snap = {0};
+    if (task->io.rc != WEIR_OK) {
+        *err = task->io.err;
+        return task->io.rc;
+    }
+    enum weir_rc rc = weir_snap_decode(weir_buf_slice(&task->io.buf), task->arena, &snap, err);
+    if (rc == WEIR_OK && (snap.vertex != task->spec.vertex || snap.subtask != task->spec.subtask)) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "it is the state of task (%u, %u)", snap.vertex, snap.subtask);
+    }
+    if (rc == WEIR_OK) {
+        rc = open_all(task, &snap, err);
+    }
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", task->io.handle.path);
+}
+
+/* INITIALIZING: reads what is to be restored, opens everything, waits until the operators have taken their state over. AGAIN: not yet. */
+static enum weir_rc initialize(struct weir_task *task, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    if (task->chain == NULL && task->spec.restore.path != NULL && !task->restore_read) {
+        if (!task->io.work.in_flight) {
+            task->io.work.done = restore_was_read;
+            task->io.fs = task->spec.env.fs;
+            task->io.handle = task->spec.restore;
+            task->io.handle.path = weir_strdup(task->spec.restore.path);
+            weir_snap_io_submit(&task->io, task->spec.env.executor);
+        }
+        return WEIR_AGAIN;
+    }
+    if (task->chain == NULL) {
+        rc = task->restore_read ? open_from_snapshot(task, err) : open_all(task, NULL, err);
+    } else {
+        rc = weir_chain_pump(task->chain, err);
+    }
+    if (rc != WEIR_OK || !weir_chain_clear(task->chain)) {
+        return rc == WEIR_OK ? WEIR_AGAIN : rc;
+    }
+    weir_buf_clear(&task->io.buf); /* the operators have copied what they keep */
+    weir_free(task->io.handle.path);
+    task->io.handle.path = NULL;
+    return WEIR_OK;
+}
+
+/* --- checkpoints ------------------------------------------------------------------------------------------------------- */
+
+static int64_t now_ms(const struct weir_task *task)
+{
+    return weir_clock_mono_ms(task->spec.env.clock);
+}
+
+static void decline(struct weir_task *task, uint64_t checkpoint, const char *why)
+{
+    struct weir_task_snapshot snapshot = {.checkpoint = checkpoint};
+    (void)weir_error_set(&snapshot.err, WEIR_AGAIN, "%s: %s", task->name, why);
+    task->spec.on_snapshot(task->spec.on_snapshot_ctx, &snapshot);
+}
+
+/* The barrier is here: the source's state is taken now, the operators' as the barrier goes down the chain. */
+static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, struct weir_error *err)
+{
+    if (task->snapping != SNAP_NONE) {
+        decline(task, checkpoint, "the snapshot of an earlier checkpoint is still being written");
+        return WEIR_OK;
+    }
+    task->snapping = SNAP_CHAIN;
+    task->snapshot = (struct weir_task_snapshot){.checkpoint = checkpoint, .ended = task->end_seen};
+    task->snap_began_ms = now_ms(task);
+    weir_buf_clear(&task->source_state);
+    if (task->source != NULL) {
+        weir_source_op_snapshot(task->source, &task->source_state);
+    }
+    return weir_chain_control(task->chain, WEIR_CHAIN_BARRIER, (int64_t)checkpoint, err);
+}
+
+static void snapshot_written(struct weir_work *work)
+{
+    struct weir_task *task = (struct weir_task *)((uint8_t *)work - offsetof(struct weir_task, io));
+    task->snapping = SNAP_NONE;
+    task->snapshot.taken = task->io.rc == WEIR_OK;
+    task->snapshot.handle = task->io.handle;
+    task->snapshot.async_ms = (uint64_t)(now_ms(task) - task->snap_wrote_ms);
+    if (!task->snapshot.taken) {
+        task->snapshot.err = task->io.err;
+    } else if (task->snapshot.ended) {
+        task->last_snapshot = task->snapshot.checkpoint;
+    }
+    task->spec.on_snapshot(task->spec.on_snapshot_ctx, &task->snapshot);
+    weir_free(task->io.handle.path);
+    task->io.handle.path = NULL;
+}
+
+/* The barrier has gone through the chain: everything into one file, off this thread. */
+static void write_snapshot(struct weir_task *task)
+{
+    uint32_t nops = task->vertex->nops;
+    struct weir_snap_op *ops = weir_calloc(nops, sizeof(*ops));
+    struct weir_snap snap = {
+        .ended = task->snapshot.ended,
+        .checkpoint = task->snapshot.checkpoint,
+        .vertex = task->spec.vertex,
+        .subtask = task->spec.subtask,
+        .late_dropped = task->late_dropped,
+        .errors_skipped = task->errors_skipped,
+        .source = weir_buf_slice(&task->source_state),
+        .ops = ops,
+        .nops = weir_chain_states(task->chain, ops),
+    };
+    task->io.writing = true;
+    task->io.fs = task->spec.env.fs;
+    task->io.work.done = snapshot_written;
+    weir_buf_clear(&task->io.buf);
+    weir_snap_encode(&snap, &task->io.buf);
+    weir_free(ops);
+    /* No attempt writes another's file: the name has the attempt in it. */
+    task->io.handle = (struct weir_snap_handle){
+        .path = weir_strfmt("%s/%s/chk-%llu/%u-%u-%u", task->spec.checkpoints_dir, task->spec.job_id, (unsigned long long)snap.checkpoint,
+                            snap.vertex, snap.subtask, task->spec.attempt),
+    };
+    task->snapping = SNAP_WRITING;
+    task->snap_wrote_ms = now_ms(task);
+    task->snapshot.sync_ms = (uint64_t)(task->snap_wrote_ms - task->snap_began_ms);
+    weir_snap_io_submit(&task->io, task->spec.env.executor);
+}
+
+void weir_task_trigger(struct weir_task *task, uint64_t checkpoint)
+{
+    if (task->phase != WEIR_TASK_PHASE_RUNNING || task->failing) {
+        decline(task, checkpoint, "the task is not running");
+        return;
+    }
+    if (task->gate == NULL) {
+        task->triggered = checkpoint > task->triggered ? checkpoint : task->triggered;
+    }
+}
+
+void weir_task_notify(struct weir_task *task, uint64_t checkpoint, bool completed)
+{
+    if (completed) {
+        task->to_notify = checkpoint > task->to_notify ? checkpoint : task->to_notify;
+        return;
+    }
+    if (task->gate != NULL) {
+        weir_gate_abort(task->gate, checkpoint);
+    }
+    if (task->triggered == checkpoint) {
+        task->triggered = 0;
+    }
+}
+
+/* What checkpoints have the chain do next, when it is clear. *out_any: something was begun. */
+static enum weir_rc checkpoint_work(struct weir_task *task, bool *out_any, struct weir_error *err)
+{
+    if (task->snapping == SNAP_CHAIN) {
+        write_snapshot(task);
+    }
+    if (task->notifying != 0) { /* the chain has dealt with it */
+        task->last_committed = task->last_committed || (task->last_snapshot != 0 && task->notifying >= task->last_snapshot);
+        task->notifying = 0;
+    }
+    if (task->to_notify != 0) {
+        *out_any = true;
+        task->notifying = task->to_notify;
+        task->to_notify = 0;
+        return weir_chain_control(task->chain, WEIR_CHAIN_NOTIFY, (int64_t)task->notifying, err);
+    }
+    if (task->triggered != 0 && (task->writer == NULL || weir_writer_ready(task->writer))) {
+        uint64_t checkpoint = task->triggered;
+        *out_any = true;
+        task->triggered = 0;
+        return begin_snapshot(task, checkpoint, err);
+    }
+    return WEIR_OK;
+}
+
+/* --- input ------------------------------------------------------------------------------------------------------------- */
 
 static void add(_Atomic uint64_t *counter, uint64_t value)
 {
@@ -138,7 +363,10 @@ static enum weir_rc push_control(struct weir_task *task, enum weir_chain_control
     if (control == WEIR_CHAIN_WATERMARK) {
         atomic_store_explicit(&task->counts.watermark_ms, watermark_ms, memory_order_relaxed);
     }
-    task->end_seen = task->end_seen || control == WEIR_CHAIN_END;
+    if (control == WEIR_CHAIN_END) {
+        task->end_seen = true;
+        atomic_store_explicit(&task->counts.ended, true, memory_order_relaxed);
+    }
     return weir_chain_control(task->chain, control, watermark_ms, err);
 }
 
@@ -162,6 +390,8 @@ static enum weir_rc take_from_gate(struct weir_task *task, bool *out_any, struct
         return push_control(task, WEIR_CHAIN_IDLE, 0, err);
     case WEIR_GATE_END:
         return push_control(task, WEIR_CHAIN_END, 0, err);
+    case WEIR_GATE_BARRIER:
+        return begin_snapshot(task, event.checkpoint, err);
     }
     weir_assert(false);
 }
@@ -201,26 +431,39 @@ static enum weir_rc flush_when_idle(struct weir_task *task, bool *out_any, struc
     return push_control(task, WEIR_CHAIN_FLUSH, 0, err);
 }
 
+/* Whether the task has done all it is for. */
+static bool finished(struct weir_task *task)
+{
+    bool committed = !takes_checkpoints(task) || task->last_committed;
+    return task->end_seen && committed && task->in_flight == 0 && (task->writer == NULL || weir_writer_drained(task->writer));
+}
+
 /* One event carried through, or what was unfinished carried on. */
 static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wait, int64_t *out_wait_ms, struct weir_error *err)
 {
+    bool any = false;
     enum weir_rc rc = weir_chain_pump(task->chain, err);
+    if (rc == WEIR_OK && weir_chain_clear(task->chain)) {
+        rc = checkpoint_work(task, &any, err);
+    }
     if (rc != WEIR_OK) {
         return rc;
     }
+    *out_wait_ms = -1;
+    if (any) {
+        *out_wait = WEIR_TASK_RAN;
+        return WEIR_OK;
+    }
     bool clear = weir_chain_clear(task->chain);
-    if (clear && task->end_seen && task->in_flight == 0 && (task->writer == NULL || weir_writer_drained(task->writer))) {
+    if (clear && finished(task)) {
         task->phase = WEIR_TASK_PHASE_FINISHED;
         *out_wait = WEIR_TASK_OVER;
         return WEIR_OK;
     }
-    if (!clear || task->end_seen || (task->writer != NULL && !weir_writer_ready(task->writer))) {
+    if (!clear || (task->end_seen && !takes_checkpoints(task)) || (task->writer != NULL && !weir_writer_ready(task->writer))) {
         *out_wait = WEIR_TASK_BLOCKED;
-        *out_wait_ms = -1;
         return WEIR_OK;
     }
-    bool any = false;
-    *out_wait_ms = -1;
     rc = task->source != NULL ? take_from_source(task, &any, out_wait_ms, err) : take_from_gate(task, &any, err);
     if (rc == WEIR_OK && !any) {
         rc = flush_when_idle(task, &any, err);
@@ -249,7 +492,11 @@ static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
 {
     struct weir_error err;
     if (task->phase == WEIR_TASK_PHASE_INITIALIZING) {
-        if (open_all(task, &err) != WEIR_OK) {
+        enum weir_rc rc = initialize(task, &err);
+        if (rc == WEIR_AGAIN) {
+            return WEIR_TASK_BLOCKED;
+        }
+        if (rc != WEIR_OK) {
             fail(task, &err);
             return wind_up(task);
         }

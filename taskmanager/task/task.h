@@ -6,6 +6,9 @@
  *                        └──── error ─────────┴──> FAILED
  *        cancel, from INITIALIZING or RUNNING ───> CANCELING ──step──> CANCELED
  *
+ * With checkpoints (settings.checkpoint_interval_ms > 0) a task that has seen the end of its input goes on taking part in them, and is
+ * FINISHED when a checkpoint taken after that was committed. At most one snapshot is under way: a barrier that comes meanwhile is declined.
+ *
  * weir_task_step needs no thread: clock, executor, file system and channels are injected, so that a test or simulator can drive whole
  * clusters step by step. task_thread.h is the shell that gives a task its thread. FINISHED, FAILED and CANCELED are reached only when
  * nothing submitted to the executor is in flight.
@@ -16,6 +19,7 @@
 #include "common/plan/jobgraph.h"
 #include "taskmanager/exchange/channel.h"
 #include "taskmanager/operators/op.h"
+#include "taskmanager/task/snap_file.h"
 
 enum weir_task_phase {
     WEIR_TASK_PHASE_INITIALIZING,
@@ -26,6 +30,16 @@ enum weir_task_phase {
     WEIR_TASK_PHASE_FAILED,
 };
 
+/* How a task's part of a checkpoint went. */
+struct weir_task_snapshot {
+    uint64_t checkpoint;
+    bool taken;                    /* else declined: err */
+    bool ended;                    /* taken after all its input had ended */
+    struct weir_snap_handle handle; /* path borrowed for the call */
+    uint64_t sync_ms, async_ms, alignment_ms;
+    struct weir_error err;
+};
+
 /* What a task is made from. Everything pointed to outlives the task, but for splits, whose bytes are copied. */
 struct weir_task_spec {
     const struct weir_jobgraph *graph;
@@ -33,8 +47,14 @@ struct weir_task_spec {
     uint32_t subtask;
     uint32_t attempt;
     const char *job_id;
+    const char *checkpoints_dir; /* state.checkpoints.dir: parts go to <dir>/<job-id>/chk-<n>/, which exists when a barrier comes */
     const struct weir_split *splits; /* of the source at the head */
     uint32_t nsplits;
+    struct weir_snap_handle restore; /* path NULL: from the beginning; copied */
+    uint64_t restore_checkpoint;
+    /* Its part of a checkpoint is durable, or was declined. On the task's thread. */
+    void (*on_snapshot)(void *ctx, const struct weir_task_snapshot *snapshot);
+    void *on_snapshot_ctx;
     /* Where it runs: executor, fs, clock, log, mem, wake. The rest of conn is filled in by the task. The executor is the task's own:
      * weir_task_work_done is called by it for each piece of work. */
     struct weir_conn_ctx env;
@@ -46,6 +66,7 @@ struct weir_task_counts {
     _Atomic uint64_t busy_us, idle_us, backpressured_us;
     _Atomic int64_t watermark_ms;
     _Atomic uint64_t late_dropped, errors_skipped, state_bytes;
+    _Atomic bool ended; /* all input has ended; only the last checkpoint is waited for */
 };
 
 enum weir_task_wait {
@@ -74,6 +95,11 @@ enum weir_task_wait weir_task_step(struct weir_task *task, int64_t *out_wait_ms)
 
 /* Asks the task to stop without finishing; it is over after further steps. Idempotent. The task's thread. */
 void weir_task_cancel(struct weir_task *task);
+
+/* The task's thread. trigger: begins a checkpoint at a source task; the others wait for its barrier. notify: the checkpoint was committed, or
+ * aborted. */
+void weir_task_trigger(struct weir_task *task, uint64_t checkpoint);
+void weir_task_notify(struct weir_task *task, uint64_t checkpoint, bool completed);
 
 enum weir_task_phase weir_task_phase(const struct weir_task *task);
 /* Why it is FAILED; borrowed. */

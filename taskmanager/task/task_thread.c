@@ -68,6 +68,12 @@ static void submit(struct weir_executor *executor, struct weir_work *work)
     weir_assert(rc == WEIR_OK); /* a task has a handful of works, each in flight once: the queues are sized for all tasks */
 }
 
+static void on_snapshot(void *ctx, const struct weir_task_snapshot *snapshot)
+{
+    struct weir_task_thread *thread = ctx;
+    thread->host->on_snapshot(thread->host->ctx, thread, snapshot);
+}
+
 enum weir_rc weir_task_thread_create(const struct weir_task_spec *spec, const struct weir_log *log, const struct weir_task_host *host,
                                      struct weir_task_thread **out_thread, struct weir_error *err)
 {
@@ -84,6 +90,8 @@ enum weir_rc weir_task_thread_create(const struct weir_task_spec *spec, const st
     atomic_init(&thread->handle->refs, 1);
     thread->mailbox = weir_mailbox_create(MAILS_MAX, waker);
     struct weir_task_spec full = *spec;
+    full.on_snapshot = on_snapshot;
+    full.on_snapshot_ctx = thread;
     full.env = (struct weir_conn_ctx){
         .mem = host->mem,
         .executor = &thread->executor,
@@ -165,6 +173,46 @@ void weir_task_thread_cancel(struct weir_task_thread *thread)
     struct weir_mail mail = {.run = cancel_mail, .payload = thread};
     enum weir_rc rc = weir_mailbox_post(thread->mailbox, WEIR_MAIL_CONTROL, mail);
     weir_assert(rc == WEIR_OK); /* the task posts no control mail to itself but reserved ones; the TaskManager posts this one only */
+}
+
+struct checkpoint_mail {
+    struct weir_task_thread *thread;
+    uint64_t checkpoint;
+    bool completed;
+};
+
+static void trigger_mail(void *payload)
+{
+    struct checkpoint_mail *mail = payload;
+    weir_task_trigger(mail->thread->task, mail->checkpoint);
+    weir_free(mail);
+}
+
+static void notify_mail(void *payload)
+{
+    struct checkpoint_mail *mail = payload;
+    weir_task_notify(mail->thread->task, mail->checkpoint, mail->completed);
+    weir_free(mail);
+}
+
+static void post_checkpoint(struct weir_task_thread *thread, void (*run)(void *), uint64_t checkpoint, bool completed)
+{
+    struct checkpoint_mail *mail = weir_calloc(1, sizeof(*mail));
+    *mail = (struct checkpoint_mail){.thread = thread, .checkpoint = checkpoint, .completed = completed};
+    struct weir_mail posted = {.run = run, .drop = weir_free, .payload = mail};
+    if (weir_mailbox_post(thread->mailbox, WEIR_MAIL_CONTROL, posted) != WEIR_OK) {
+        weir_mail_drop(&posted); /* a task that does not read its mails: the checkpoint runs out of time */
+    }
+}
+
+void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint)
+{
+    post_checkpoint(thread, trigger_mail, checkpoint, false);
+}
+
+void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, bool completed)
+{
+    post_checkpoint(thread, notify_mail, checkpoint, completed);
 }
 
 void weir_task_thread_destroy(struct weir_task_thread *thread)

@@ -20,6 +20,8 @@ struct weir_task_host {
     /* The task's phase has changed; on the task's thread: copy and post. failure is set for FAILED, else NULL. After a phase that is over
      * the thread touches nothing of the host any more. */
     void (*on_phase)(void *ctx, struct weir_task_thread *thread, enum weir_task_phase phase, const struct weir_error *failure);
+    /* A task's part of a checkpoint is durable, or was declined; on the task's thread: copy and post. */
+    void (*on_snapshot)(void *ctx, struct weir_task_thread *thread, const struct weir_task_snapshot *snapshot);
     void *ctx;
 };
 
@@ -37,6 +39,10 @@ enum weir_rc weir_task_thread_start(struct weir_task_thread *thread, struct weir
 
 /* Asks the task to stop; returns at once. Idempotent. */
 void weir_task_thread_cancel(struct weir_task_thread *thread);
+
+/* Checkpoints: see weir_task_trigger and weir_task_notify. Return at once. */
+void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint);
+void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, bool completed);
 
 /* Waits for the thread, which is over or never started, then frees all. Accepts NULL. */
 void weir_task_thread_destroy(struct weir_task_thread *thread);

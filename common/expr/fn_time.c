@@ -112,7 +112,7 @@ enum weir_rc weir__fn_dayofweek(struct weir_fn_call *call)
 }
 
 /* (micros / unit) mod count, towards minus infinity. */
-static enum weir_rc put_clock(struct weir_fn_call *call, int64_t unit, int64_t count)
+__attribute__((always_inline)) static inline enum weir_rc put_clock(struct weir_fn_call *call, int64_t unit, int64_t count)
 {
     WEIR_LOOP_UNARY(call, int64_t, int64_t, weir__floor_mod(x, unit * count) / unit);
     return WEIR_OK;
@@ -192,6 +192,17 @@ enum weir_rc weir__fn_now_date(struct weir_fn_call *call)
 
 /* --- text ------------------------------------------------------------------------------------------------------------- */
 
+static void put_digits(struct weir_buf *out, int32_t value, uint32_t width)
+{
+    char digits[WEIR_NUMBER_TEXT_MAX];
+    uint32_t len = weir_i64_write(value < 0 ? -(int64_t)value : value, digits);
+    weir_buf_put(out, "-", value < 0);
+    for (; len < width; width--) {
+        weir_buf_put_u8(out, '0');
+    }
+    weir_buf_put(out, digits, len);
+}
+
 /* One run of a pattern letter; false when the letter or its count is none we write. */
 static bool put_pattern(struct weir_buf *out, const struct weir_civil *civil, uint8_t letter, uint32_t count)
 {
@@ -234,7 +245,7 @@ static bool put_pattern(struct weir_buf *out, const struct weir_civil *civil, ui
     default:
         return false;
     }
-    weir_buf_put_fmt(out, "%0*d", (int)count, value);
+    put_digits(out, value, count);
     return count <= (letter == 'y' || letter == 'u' ? 9U : 2U);
 }
 

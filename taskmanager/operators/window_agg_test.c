@@ -292,70 +292,80 @@ START_TEST(full_budget_is_an_error)
 }
 END_TEST
 
+enum { VEHICLE_BATCHES = 64 };
+
+struct spent {
+    int64_t direct_ns, local_ns, global_ns;
+};
+
+/* All batches through the window, directly or behind a local aggregation; the sum of all counts. */
+static uint64_t drive_vehicles(struct kit *kit, struct weir_batch *const *batches, bool local, struct spent *spent)
+{
+    static struct kit_op op;
+    static struct kit_op pre;
+    const struct weir_clock *clock = weir_clock_real();
+    kit_open(kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, local);
+    kit_open(kit, &pre, &weir_local_agg_op, WEIR_OP_LOCAL_AGG, false);
+    op.ready_at_random = pre.ready_at_random = false;
+    for (uint32_t b = 0; b < VEHICLE_BATCHES; b++) {
+        int64_t begin = weir_clock_mono_ns(clock);
+        kit_process_take(local ? &pre : &op, weir_batch_ref(batches[b]));
+        if (local && b % 16 == 15) {
+            kit_flush(&pre);
+        }
+        int64_t middle = weir_clock_mono_ns(clock);
+        kit_pass_on(&pre, &op);
+        if (b % 16 == 15) {
+            kit_watermark(&op, (int64_t)b * 1000);
+        }
+        int64_t end = weir_clock_mono_ns(clock);
+        spent->direct_ns += local ? 0 : end - begin;
+        spent->local_ns += local ? middle - begin : 0;
+        spent->global_ns += local ? end - middle : 0;
+    }
+    kit_watermark(&op, WEIR_WATERMARK_MAX);
+    uint64_t total = 0;
+    for (uint32_t b = 0; b < op.nout; b++) {
+        for (uint32_t row = 0; row < op.out[b]->nrows; row++) {
+            total += (uint64_t)WEIR_COLUMN_VALUES(&op.out[b]->cols[3], const int64_t)[row];
+        }
+    }
+    kit_close(&op);
+    kit_close(&pre);
+    return total;
+}
+
 /* The vehicles query: 5 types, tumbling 20 s, COUNT and AVG. Prints ns/row when WEIR_BENCH is set. */
 START_TEST(vehicles)
 {
-    enum { BATCHES = 64, ROWS = 4096 };
-    static struct kit_op op;
-    static struct kit_op pre;
-    static struct weir_batch *batches[BATCHES];
+    static struct weir_batch *batches[VEHICLE_BATCHES];
     static const uint32_t calls[] = {0, 3};
     struct kit kit;
     struct weir_window_spec window = {.kind = WEIR_WINDOW_TUMBLE, .size_ms = 20000, .slide_ms = 20000};
     kit_init(&kit, 1, calls, 2, 1, window);
-    uint32_t rounds = getenv("WEIR_BENCH") != NULL ? 100 : 1;
-    int64_t spent_ns[3] = {0};
-    const struct weir_clock *clock = weir_clock_real();
-    static struct kit_row rows[ROWS];
-    uint64_t total = 0;
-    for (uint32_t round = 0; round < rounds; round++) {
-        for (uint32_t b = 0; b < BATCHES && round == 0; b++) {
-            for (uint32_t i = 0; i < ROWS; i++) {
-                rows[i] = kit_random_row(&kit.rand, (int64_t)b * 1000 + (int64_t)i / 5);
-                rows[i].key = 2 + (int)weir_rand_below(&kit.rand, 5) * 2;
-                rows[i].has_v = true;
-            }
-            batches[b] = kit_batch(&kit, rows, ROWS);
+    for (uint32_t b = 0; b < VEHICLE_BATCHES; b++) {
+        static struct kit_row rows[WEIR_BATCH_ROWS_MAX];
+        for (uint32_t i = 0; i < WEIR_BATCH_ROWS_MAX; i++) {
+            rows[i] = kit_random_row(&kit.rand, (int64_t)b * 1000 + (int64_t)i / 5);
+            rows[i].key = 2 + (int)weir_rand_below(&kit.rand, 5) * 2;
+            rows[i].has_v = true;
         }
-        for (int way = 0; way < 2; way++) { /* directly, then local and global */
-            kit_open(&kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, way == 1);
-            kit_open(&kit, &pre, &weir_local_agg_op, WEIR_OP_LOCAL_AGG, false);
-            op.ready_at_random = pre.ready_at_random = false;
-            for (uint32_t b = 0; b < BATCHES; b++) {
-                int64_t begin = weir_clock_mono_ns(clock);
-                kit_process_take(way == 0 ? &op : &pre, weir_batch_ref(batches[b]));
-                if (way == 1 && b % 16 == 15) {
-                    kit_flush(&pre);
-                }
-                int64_t middle = weir_clock_mono_ns(clock);
-                if (way == 1) {
-                    kit_pass_on(&pre, &op);
-                }
-                if (b % 16 == 15) {
-                    kit_watermark(&op, (int64_t)b * 1000);
-                }
-                int64_t end = weir_clock_mono_ns(clock);
-                spent_ns[way == 0 ? 0 : 1] += way == 0 ? end - begin : middle - begin;
-                spent_ns[2] += way == 0 ? 0 : end - middle;
-            }
-            kit_watermark(&op, WEIR_WATERMARK_MAX);
-            for (uint32_t b = 0; b < op.nout; b++) {
-                for (uint32_t row = 0; row < op.out[b]->nrows; row++) {
-                    total += (uint64_t)WEIR_COLUMN_VALUES(&op.out[b]->cols[3], const int64_t)[row];
-                }
-            }
-            kit_close(&op);
-            kit_close(&pre);
-        }
+        batches[b] = kit_batch(&kit, rows, WEIR_BATCH_ROWS_MAX);
     }
-    ck_assert_uint_eq(total + kit.late, (uint64_t)rounds * BATCHES * ROWS * 2);
+    uint64_t rounds = getenv("WEIR_BENCH") != NULL ? 100 : 1;
+    uint64_t rows = (uint64_t)VEHICLE_BATCHES * WEIR_BATCH_ROWS_MAX;
+    struct spent spent = {0};
+    for (uint64_t round = 0; round < rounds; round++) {
+        ck_assert_uint_eq(drive_vehicles(&kit, batches, false, &spent), rows);
+        ck_assert_uint_eq(drive_vehicles(&kit, batches, true, &spent), rows);
+    }
     ck_assert_uint_eq(kit.late, 0);
     if (rounds > 1) {
-        double n = (double)rounds * BATCHES * ROWS;
+        double n = (double)(rounds * rows);
         (void)printf("vehicles: window_agg on raw rows %.1f ns/row; local_agg %.1f, window_agg on its partial rows %.2f ns per raw row\n",
-                     (double)spent_ns[0] / n, (double)spent_ns[1] / n, (double)spent_ns[2] / n);
+                     (double)spent.direct_ns / n, (double)spent.local_ns / n, (double)spent.global_ns / n);
     }
-    for (uint32_t b = 0; b < BATCHES; b++) {
+    for (uint32_t b = 0; b < VEHICLE_BATCHES; b++) {
         weir_batch_unref(batches[b]);
     }
     kit_fini(&kit);

@@ -199,11 +199,11 @@ START_TEST(an_end_sent_before_the_receiver_was_deployed_arrives)
     world_init(&world, "c", 1 << 20, 5000);
     struct stream_state first = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     run_until(&world, &first, 1, 1000, ended); /* the connection stands: what is sent now goes out at once */
-    struct stream_state late = {.producer = open_producer(&world, 1, 1, 100000), .end_sent = true};
-    (void)weir_channel_push(late.producer, (struct weir_element){.kind = WEIR_ELEMENT_END});
     struct weir_links_stats before;
     struct weir_links_stats after;
     weir_links_stats(world.receiver, &before);
+    struct stream_state late = {.producer = open_producer(&world, 1, 1, 100000), .end_sent = true};
+    (void)weir_channel_push(late.producer, (struct weir_element){.kind = WEIR_ELEMENT_END});
     do { /* until the opening has come, to a receiver that does not expect it */
         weir_links_stats(world.receiver, &after);
     } while (after.frames_received == before.frames_received);

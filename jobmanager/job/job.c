@@ -548,8 +548,9 @@ void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc r
         return;
     }
     struct weir_error err;
-    (void)weir_error_set(&err, rc, "%s", text);
-    if (rc == WEIR_OK) {
+    if (rc != WEIR_OK) {
+        (void)weir_error_set(&err, rc, "%s", text);
+    } else {
         rc = weir_job_ckpt_check(job->exec, job->id, job->newest_ckpt_id, manifest, &err);
     }
     if (rc == WEIR_OK) {

@@ -1,0 +1,142 @@
+"""Checkpoints and what they are for: daemons are killed and the output is exact."""
+
+import collections
+import json
+import random
+import unittest
+
+from cluster import Cluster, read_rows, wait_for
+
+PASS_THROUGH = """
+job: {job}
+settings:
+  parallelism.default: 2
+  execution.checkpointing.interval: 100 ms
+  restart-strategy.type: fixed-delay
+  restart-strategy.fixed-delay.attempts: 1000
+  restart-strategy.fixed-delay.delay: 20 ms
+tables:
+  numbers:
+    columns: {{n: BIGINT, kind: STRING, ts: "TIMESTAMP(3)"}}
+    watermark: {{column: ts, delay: 1 s}}
+    with: {{connector: datagen, rows-per-second: {rate}, number-of-rows: {rows}, seed: {seed}, fields.n.kind: sequence, fields.n.start: 0,
+           fields.n.end: {last}, fields.kind.values: ["a", "b", "c"], fields.ts.kind: time, fields.ts.step: 1 ms}}
+  copies:
+    columns: {{n: BIGINT, kind: STRING}}
+    with: {{connector: filesystem, path: {copies}, format: json}}
+  counts:
+    columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), kind: STRING, rows: BIGINT, total: BIGINT}}
+    with: {{connector: filesystem, path: {counts}, format: json}}
+pipeline:
+  - {{id: read, source: numbers}}
+  - {{id: copy, input: read, project: {{n: n, kind: kind}}}}
+  - {{id: keep, input: copy, sink: copies}}
+  - {{id: count, input: read, key_by: [kind], window: {{tumble: 10 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
+  - {{id: write, input: count, sink: counts}}
+"""
+
+ROWS = 400_000
+
+
+class Checkpoints(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(self.id())
+
+    def start(self, taskmanagers=2):
+        # The directory is shared by all daemons; it goes with the cluster's folder.
+        cluster = Cluster(taskmanagers=0, slots=2)
+        self.addCleanup(cluster.close)
+        cluster.options += ["-D", f"state.checkpoints.dir={cluster.folder}/checkpoints"]
+        cluster.jobmanager.stop()
+        cluster.start_jobmanager()
+        for _ in range(taskmanagers):
+            cluster.start_taskmanager()
+        cluster.wait_registered(taskmanagers)
+        return cluster
+
+    def submit(self, cluster, rows=ROWS, rate=80_000):
+        self.copies, self.counts, self.rows = cluster.folder / "copies", cluster.folder / "counts", rows
+        text = PASS_THROUGH.format(job="exact", rate=rate, rows=rows, last=rows - 1, seed=7, copies=self.copies, counts=self.counts)
+        result = cluster.weir("run", "-d", str(cluster.write("exact.yaml", text)))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return cluster.get("/jobs/overview")["jobs"][0]["jid"]
+
+    def completed(self, cluster, job):
+        latest = cluster.get(f"/jobs/{job}/checkpoints")["latest"]["completed"]
+        return latest["id"] if latest else 0
+
+    def check_exact(self):
+        """Every number once among the copies, and the windows' counts and sums follow from the copies."""
+        copies = read_rows(self.copies)
+        seen = collections.Counter(row["n"] for row in copies)
+        self.assertEqual(len(copies), self.rows)
+        self.assertEqual(len(seen), self.rows, "a number was doubled and another lost")
+        expected = collections.defaultdict(lambda: [0, 0])
+        for row in copies:  # event time = number of the row in milliseconds
+            window = expected[(row["n"] // 10_000, row["kind"])]
+            window[0] += 1
+            window[1] += row["n"]
+        counts = read_rows(self.counts)
+        self.assertEqual(sum(row["rows"] for row in counts), self.rows)
+        actual = sorted((row["rows"], row["total"], row["kind"]) for row in counts)
+        self.assertEqual(actual, sorted((rows, total, kind) for (_, kind), (rows, total) in expected.items()))
+        for folder in (self.copies, self.counts):
+            hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+            self.assertEqual(hidden, [], "leaked files")
+
+    def test_checkpoints_complete_and_go_with_the_job(self):
+        cluster = self.start()
+        job = self.submit(cluster, rate=200_000)
+        wait_for(lambda: self.completed(cluster, job) >= 3, "three checkpoints")
+        cluster.wait_state(job, "FINISHED")
+        body = cluster.get(f"/jobs/{job}/checkpoints")
+        self.assertGreaterEqual(body["counts"]["completed"], 4)
+        self.check_exact()
+        wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "the job's checkpoints are gone")
+
+    def test_taskmanagers_are_killed(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        for kill in range(5):
+            before = self.completed(cluster, job)
+            wait_for(lambda: self.completed(cluster, job) > before, f"a checkpoint after kill {kill}")
+            victim = self.random.choice([tm for tm in cluster.taskmanagers if tm.process.poll() is None])
+            victim.kill()
+            cluster.start_taskmanager()
+        cluster.wait_state(job, "FINISHED", "FAILED", deadline_s=60)
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FINISHED")
+        self.check_exact()
+
+    def test_jobmanager_is_killed_and_the_tasks_never_notice(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        for _ in range(3):
+            before = self.completed(cluster, job)
+            wait_for(lambda: self.completed(cluster, job) > before, "a checkpoint")
+            cluster.jobmanager.kill()
+            cluster.start_jobmanager()
+            cluster.wait_registered(2)
+        cluster.wait_state(job, "FINISHED", "FAILED", deadline_s=60)
+        self.check_exact()
+        log = cluster.taskmanagers[0].log_path.read_text()
+        self.assertEqual(log.count("event=attempt_deployed"), 1, "the tasks were restarted")
+
+    def test_everything_is_killed_at_once(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        for _ in range(2):
+            before = self.completed(cluster, job)
+            wait_for(lambda: self.completed(cluster, job) > before, "a checkpoint")
+            for daemon in [*cluster.taskmanagers, cluster.jobmanager]:
+                if daemon.process.poll() is None:
+                    daemon.kill()
+            cluster.start_jobmanager()
+            cluster.start_taskmanager()
+            cluster.start_taskmanager()
+        cluster.wait_state(job, "FINISHED", "FAILED", deadline_s=60)
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FINISHED")
+        self.check_exact()
+
+
+if __name__ == "__main__":
+    unittest.main()

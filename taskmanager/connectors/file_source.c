@@ -421,7 +421,7 @@ static enum weir_rc advance(struct file_source *source, struct weir_error *err)
 {
     bool stuck = false;
     while (!stuck && !source->splits[source->current].finished) {
-        if (source->read_rc != WEIR_OK) {
+        if (!source->work.in_flight && source->read_rc != WEIR_OK) { /* while it is, the pool's thread writes read_rc */
             *err = source->read_err;
             return weir_error_prefix(err, "table %s", source->ctx->table->name);
         }

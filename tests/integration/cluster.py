@@ -34,6 +34,7 @@ class Daemon:
 
     def __init__(self, name, binary, options, folder):
         self.name = name
+        self.killed = False
         self.out_path = folder / f"{name}.out"
         self.log_path = folder / f"{name}.log"
         with open(self.out_path, "wb") as out, open(self.log_path, "ab") as log:
@@ -54,8 +55,20 @@ class Daemon:
         return "\n".join(f"  {self.name}| {line}" for line in text)
 
     def kill(self):
+        self.killed = True
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def complaints(self):
+        """What the daemon says of itself that no test may overlook: a bad exit, an assertion, a sanitizer's report."""
+        code = self.process.returncode
+        if code != 0 and not (self.killed and code == -signal.SIGKILL):
+            yield f"{self.name} ended with {code}"
+        text = self.log_path.read_text(errors="replace")
+        for sign in ("Sanitizer", "runtime error:", "assertion failed"):
+            if sign in text:
+                at = text.index(sign)
+                yield f"{self.name}: {text[max(0, at - 200):at + 3000]}"
 
     def stop(self, deadline_s=DEADLINE_S):
         """SIGTERM; returns the exit code."""
@@ -140,10 +153,25 @@ class Cluster:
         return json.loads(text)
 
     def weir(self, *arguments, timeout_s=DEADLINE_S):
-        """Runs the client; never raises for its exit code."""
+        """Runs the client; never raises for its exit code. One that hangs fails the test and tells what the cluster was at."""
         environment = {**os.environ, "WEIR_JOBMANAGERS": self.address}
-        return subprocess.run([BUILD / "weir", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=timeout_s)
+        command = [BUILD / "weir", *arguments]
+        try:
+            return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"`weir {' '.join(arguments)}` still runs after {timeout_s:g} s\n{self.unfinished()}") from None
+
+    def unfinished(self):
+        """The jobs that have not ended: their tasks, and the newest log lines of all daemons."""
+        lines = []
+        for job in self.get("/jobs")["jobs"]:
+            detail = self.get(f"/jobs/{job['id']}")
+            if detail["end-time"] < 0:
+                lines.append(f"job {detail['name']}: {detail['state']} {detail['waiting-for'] or ''}")
+                for vertex in detail["vertices"]:
+                    for task in self.get(f"/jobs/{job['id']}/vertices/{vertex['id']}")["subtasks"]:
+                        lines.append(f"  {vertex['name']} {task['subtask']} {task['status']} on {task['taskmanager-id']} {task['metrics']}")
+        return "\n".join([*lines, *(daemon.log_tail() for daemon in [self.jobmanager, *self.taskmanagers])])
 
     def write(self, name, text):
         path = self.folder / name
@@ -163,6 +191,7 @@ class Cluster:
                 daemon.stop()
             except AssertionError as error:
                 problems.append(str(error))
+            problems += daemon.complaints()
         if failed or problems:
             for daemon in daemons:
                 print(daemon.log_tail(), file=sys.stderr)

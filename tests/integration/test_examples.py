@@ -1,8 +1,8 @@
 """Every examples/*.yaml runs: its paths below /tmp are moved into the test's folder, its input is written where it reads."""
 
 import json
-import pathlib
 import random
+import re
 import unittest
 
 from cluster import ROOT, Cluster, read_rows, wait_for
@@ -59,9 +59,9 @@ class Examples(unittest.TestCase):
     def sink_records(self, job):
         return sum(vertex["metrics"]["read-records"] for vertex in self.cluster.get(f"/jobs/{job}")["vertices"])
 
-    def printed(self, identifier):
+    def printed(self, word):
         lines = [line for tm in self.cluster.taskmanagers for line in tm.out_path.read_text().splitlines()]
-        return [line for line in lines if line.startswith(identifier)]
+        return [line for line in lines if word in line]
 
     def test_on_error(self):
         folder = self.run_example("on-error")
@@ -95,6 +95,18 @@ class Examples(unittest.TestCase):
     def test_hop(self):
         rows = read_rows(self.run_example("hop") / "weir/hop/by-page")
         self.assertEqual(sum(row["clicks"] for row in rows), 4 * 100000)  # each click is in 20 s / 5 s windows
+
+    def test_project(self):
+        self.run_example("project")
+        printed = self.printed("reading>")
+        self.assertEqual(len(printed), 1000)
+        self.assertTrue(all(any(word in line for word in ("frost", "heat", "fine")) for line in printed))
+
+    def test_group_aggregate(self):
+        self.run_example("group-aggregate")
+        changes = [re.search(r"\+[IU]\[(north|south|east|west), (\d+), ", line) for line in self.printed("")]
+        newest = {change[1]: int(change[2]) for change in changes if change}
+        self.assertEqual((len(newest), sum(newest.values())), (4, 1000))
 
     def test_vehicles_datagen(self):
         rows = read_rows(self.run_example("vehicles-datagen") / "weir/vehicles-datagen")

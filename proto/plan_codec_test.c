@@ -27,6 +27,29 @@ static struct weir_expr *bound(struct weir_jobgraph *graph, const char *text, co
     return expr;
 }
 
+static void finish(struct weir_jobgraph *graph)
+{
+    graph->name = "codec";
+    graph->bounded = true;
+    graph->settings = (struct weir_job_settings){.parallelism = 3, .max_parallelism = 128, .watermark_interval_ms = 200,
+                                                 .record_bytes_max = 1 << 20, .restart_enabled = true, .restart_attempts = 4};
+    struct weir_error err = {0};
+    ck_assert_msg(weir_jobgraph_check(graph, &err) == WEIR_OK, "%s", err.text);
+}
+
+static const struct weir_table_spec *make_input(struct weir_jobgraph *graph, const struct weir_schema *raw)
+{
+    struct weir_field bad_fields[] = {{"reason", weir_type_of(WEIR_TYPE_VARCHAR)}};
+    static const struct weir_option options[] = {{"path", "/tmp/in", {3, 4}}, {"json.ignore-parse-errors", "false", {5, 6}}};
+    struct weir_table_spec *bad = weir_arena_zalloc(graph->arena, sizeof(*bad));
+    *bad = (struct weir_table_spec){.name = "bad", .schema = own(graph, bad_fields, 1, WEIR_NO_COLUMN), .connector = "print"};
+    struct weir_table_spec *in = weir_arena_zalloc(graph->arena, sizeof(*in));
+    *in = (struct weir_table_spec){.name = "in", .schema = raw, .connector = "filesystem", .format = "json", .options = options,
+                                   .noptions = 2, .has_watermark = true, .watermark_delay_ms = 2000,
+                                   .on_error = WEIR_ON_ERROR_TABLE, .error_table = bad};
+    return in;
+}
+
 /* read -> calc -> local | hash | window -> cast -> sink, with expressions of every kind and a table of bad records. */
 static struct weir_jobgraph *make_graph(void)
 {
@@ -37,14 +60,7 @@ static struct weir_jobgraph *make_graph(void)
                                   {"d", weir_type_of(WEIR_TYPE_DECIMAL)},
                                   {"t", weir_type_of(WEIR_TYPE_TIMESTAMP_LTZ)}};
     const struct weir_schema *raw = own(graph, fields, 4, 3);
-    struct weir_field bad_fields[] = {{"reason", weir_type_of(WEIR_TYPE_VARCHAR)}};
-    static const struct weir_option options[] = {{"path", "/tmp/in", {3, 4}}, {"json.ignore-parse-errors", "false", {5, 6}}};
-    struct weir_table_spec *bad = weir_arena_zalloc(arena, sizeof(*bad));
-    *bad = (struct weir_table_spec){.name = "bad", .schema = own(graph, bad_fields, 1, WEIR_NO_COLUMN), .connector = "print"};
-    struct weir_table_spec *in = weir_arena_zalloc(arena, sizeof(*in));
-    *in = (struct weir_table_spec){.name = "in", .schema = raw, .connector = "filesystem", .format = "json", .options = options,
-                                   .noptions = 2, .has_watermark = true, .watermark_delay_ms = 2000,
-                                   .on_error = WEIR_ON_ERROR_TABLE, .error_table = bad};
+    const struct weir_table_spec *in = make_input(graph, raw);
 
     struct weir_agg_call *calls = weir_arena_zalloc(arena, 2 * sizeof(*calls));
     calls[0] = (struct weir_agg_call){.name = "n", .expr = bound(graph, "COUNT(*) FILTER (WHERE v < 3)", raw, true)};
@@ -100,17 +116,12 @@ static struct weir_jobgraph *make_graph(void)
     struct weir_edge *edges = weir_arena_zalloc(arena, sizeof(*edges));
     static const uint32_t edge_keys[] = {1};
     edges[0] = (struct weir_edge){.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH, .keys = edge_keys, .nkeys = 1, .schema = partial};
-    graph->name = "codec";
-    graph->bounded = true;
-    graph->settings = (struct weir_job_settings){.parallelism = 3, .max_parallelism = 128, .watermark_interval_ms = 200,
-                                                 .record_bytes_max = 1 << 20, .restart_enabled = true, .restart_attempts = 4};
     graph->vertices = vertices;
     graph->nvertices = 2;
     graph->edges = edges;
     graph->nedges = 1;
     weir_jobgraph_link(graph, vertices);
-    struct weir_error check = {0};
-    ck_assert_msg(weir_jobgraph_check(graph, &check) == WEIR_OK, "%s", check.text);
+    finish(graph);
     return graph;
 }
 

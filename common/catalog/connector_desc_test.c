@@ -1,7 +1,5 @@
 #include "common/catalog/connector_desc.h"
 
-#include "common/catalog/error_table.h"
-
 #include <check.h>
 
 static struct weir_schema *make_schema(void)
@@ -142,22 +140,6 @@ START_TEST(field_options_fall_back_to_the_default)
 }
 END_TEST
 
-START_TEST(error_tables_have_three_columns_at_most)
-{
-    struct weir_field fields[] = {{"reason", weir_type_of(WEIR_TYPE_VARCHAR)}, {"raw", weir_type_of(WEIR_TYPE_VARBINARY)}};
-    struct weir_schema *schema = NULL;
-    struct weir_error err = {0};
-    ck_assert_int_eq(weir_schema_create(fields, 2, WEIR_NO_COLUMN, &schema, &err), WEIR_OK);
-    ck_assert_int_eq(weir_error_table_check(schema, &err), WEIR_OK);
-    weir_schema_unref(schema);
-    fields[1].type = weir_type_of(WEIR_TYPE_VARCHAR);
-    ck_assert_int_eq(weir_schema_create(fields, 2, WEIR_NO_COLUMN, &schema, &err), WEIR_OK);
-    ck_assert_int_eq(weir_error_table_check(schema, &err), WEIR_INVALID);
-    ck_assert_ptr_nonnull(strstr(err.text, "\"raw\" STRING"));
-    weir_schema_unref(schema);
-}
-END_TEST
-
 Suite *connector_desc_suite(void);
 Suite *connector_desc_suite(void)
 {
@@ -167,7 +149,6 @@ Suite *connector_desc_suite(void)
     tcase_add_loop_test(tc, options_are_checked_one_by_one, 0, sizeof(options) / sizeof(options[0]));
     tcase_add_loop_test(tc, tables_are_checked_as_a_whole, 0, sizeof(tables) / sizeof(tables[0]));
     tcase_add_test(tc, field_options_fall_back_to_the_default);
-    tcase_add_test(tc, error_tables_have_three_columns_at_most);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -543,22 +543,8 @@ static void check_tables(struct weir_jobfile *jf)
     }
 }
 
-/* Tables of bad records are written, whatever else they are. */
-static void mark_error_tables(struct weir_jobfile *jf)
-{
-    for (uint32_t i = 0; i < jf->ntables; i++) {
-        const struct weir_table_spec *target = jf->tables[i].spec.error_table;
-        for (uint32_t k = 0; target != NULL && k < jf->ntables; k++) {
-            if (strcmp(jf->tables[k].spec.name, target->name) == 0) {
-                jf->tables[k].roles |= WEIR_ROLE_SINK;
-            }
-        }
-    }
-}
-
 void weir__jobfile_bind(struct weir_jobfile *jf)
 {
-    mark_error_tables(jf);
     check_tables(jf);
     for (uint32_t i = 0; i < jf->norder; i++) {
         struct weir_jobfile_step *step = &jf->steps[jf->order[i]];

@@ -1,4 +1,3 @@
-#include "common/catalog/error_table.h"
 #include "jobmanager/jobfile/jobfile_read.h"
 
 enum { LIST_TEXT_MAX = 1 << 20 };
@@ -220,52 +219,16 @@ static void read_options(struct weir_jobfile *jf, struct weir_jobfile_table *tab
 
 static void read_on_error(struct weir_jobfile *jf, struct weir_jobfile_table *table, const struct weir_yaml *node)
 {
-    const struct weir_yaml *target = weir_yaml_get(node, "table");
-    struct weir_slice name;
     if (node->kind == WEIR_YAML_SCALAR && weir_slice_eq_str(node->text, "fail")) {
         table->spec.on_error = WEIR_ON_ERROR_FAIL;
     } else if (node->kind == WEIR_YAML_SCALAR && weir_slice_eq_str(node->text, "skip")) {
         table->spec.on_error = WEIR_ON_ERROR_SKIP;
-    } else if (target != NULL && node->count == 1 && weir__jobfile_text(jf, target, "the table of bad records", &name)) {
-        table->spec.on_error = WEIR_ON_ERROR_TABLE;
-        table->error_table_node = target;
-    } else {
-        if (target == NULL || node->count != 1) {
-            weir__jobfile_problem(jf, node, "on-error is not understood; expected fail, skip or {table: NAME}");
-        }
-        table->broken = true;
-    }
-}
-
-/* The table of bad records gets a spec of its own, without an on-error, so that no table can lead back to itself. */
-static void link_error_table(struct weir_jobfile *jf, struct weir_jobfile_table *table, const char *const *names)
-{
-    struct weir_slice name = table->error_table_node->text;
-    struct weir_jobfile_table *target = NULL;
-    for (uint32_t i = 0; i < jf->ntables; i++) {
-        target = weir_slice_eq_str(name, jf->tables[i].spec.name) ? &jf->tables[i] : target;
-    }
-    struct weir_error err;
-    if (target == NULL) {
-        weir__jobfile_problem(jf, table->error_table_node, "there is no table \"%.*s\"%s", WEIR_SLICE_ARG(name),
-                              weir__jobfile_suggest(jf, name, names, jf->ntables));
-        table->broken = true;
-    } else if (target->broken) {
-        table->broken = true;
-    } else if (target == table || (target->connector->roles & WEIR_ROLE_SINK) == 0) {
-        weir__jobfile_problem(jf, table->error_table_node,
-                              "table \"%s\" cannot take bad records; expected another table that can be written",
-                              target->spec.name);
-        table->broken = true;
-    } else if (weir_error_table_check(target->spec.schema, &err) != WEIR_OK) {
-        weir__jobfile_problem(jf, table->error_table_node, "table \"%s\": %s", target->spec.name, err.text);
+    } else if (weir_yaml_get(node, "table") != NULL) {
+        weir__jobfile_problem(jf, node, "on-error: {table: ...} is not available yet; use fail or skip");
         table->broken = true;
     } else {
-        struct weir_table_spec *spec = weir_arena_alloc(jf->arena, sizeof(*spec));
-        *spec = target->spec;
-        spec->on_error = WEIR_ON_ERROR_FAIL;
-        spec->error_table = NULL;
-        table->spec.error_table = spec;
+        weir__jobfile_problem(jf, node, "on-error is not understood; expected fail or skip");
+        table->broken = true;
     }
 }
 
@@ -317,14 +280,5 @@ void weir__jobfile_read_tables(struct weir_jobfile *jf, const struct weir_yaml *
     jf->tables = weir_arena_zalloc(jf->arena, node->count * sizeof(*jf->tables));
     for (size_t i = 0; i < node->count; i++) {
         read_table(jf, node->keys[i], node->items[i]);
-    }
-    const char **names = weir_arena_alloc(jf->arena, jf->ntables * sizeof(*names));
-    for (uint32_t i = 0; i < jf->ntables; i++) {
-        names[i] = jf->tables[i].spec.name;
-    }
-    for (uint32_t i = 0; i < jf->ntables; i++) {
-        if (jf->tables[i].error_table_node != NULL) {
-            link_error_table(jf, &jf->tables[i], names);
-        }
     }
 }

@@ -1,7 +1,8 @@
 #include "taskmanager/operators/group_agg.h"
 
 #include "common/base/clock.h"
-#include "taskmanager/operators/agg_snapkit.h"
+#include "taskmanager/operators/agg_snap_test_kit.h"
+#include "taskmanager/operators/agg_test_kit.h"
 #include "taskmanager/operators/local_agg.h"
 
 enum { LIVE_MAX = 4096 };
@@ -20,21 +21,25 @@ struct oracle {
 
 static void expected_line(const struct kit *kit, const struct kit_acc *acc, int key, char *to)
 {
-    *to = '\0';
+    struct weir_buf line = {0};
     if (acc->rows > 0) {
-        to += kit_put_key(to, key, kit->nkeys);
+        kit_put_key(&line, key, kit->nkeys);
         for (uint32_t i = 0; i < kit->ncalls; i++) {
-            to += kit_put_call(acc, kit->call_numbers[i], to);
+            kit_put_call(&line, acc, kit->call_numbers[i]);
         }
     }
+    kit_line_end(&line, to);
 }
 
 static int key_of_line(const struct kit *kit, const char *line)
 {
     char key[KIT_LINE_MAX];
     for (int k = 0; k < KIT_KEYS; k++) {
-        int len = kit_put_key(key, k, kit->nkeys);
-        if (strncmp(line, key, (size_t)len) == 0 && (line[len] == '|' || kit->nkeys == 0)) {
+        struct weir_buf buf = {0};
+        kit_put_key(&buf, k, kit->nkeys);
+        size_t len = buf.len;
+        kit_line_end(&buf, key);
+        if (strncmp(line, key, len) == 0 && (line[len] == '|' || kit->nkeys == 0)) {
             return k;
         }
     }
@@ -45,19 +50,21 @@ static int key_of_line(const struct kit *kit, const char *line)
 static void apply_changes(const struct kit *kit, struct oracle *oracle, const struct weir_batch *batch)
 {
     bool changed[KIT_KEYS] = {false};
-    char line[KIT_LINE_MAX];
+    char line[KIT_LINE_MAX] = "";
     const uint16_t *sel = weir_batch_sel(batch);
     const uint8_t *kinds = weir_batch_kinds(batch);
     int before = -1; /* the key whose -U came last */
     for (uint32_t i = 0; i < weir_batch_rows(batch); i++) {
         uint32_t row = sel == NULL ? i : sel[i];
-        kit_batch_line(batch, row, 0, line);
+        struct weir_buf buf = {0};
+        kit_put_row_of(&buf, batch, row, 0);
+        kit_line_end(&buf, line);
         int key = key_of_line(kit, line);
         enum weir_row_kind kind = kinds == NULL ? WEIR_INSERT : (enum weir_row_kind)kinds[row];
         if (kind == WEIR_UPDATE_AFTER) {
             ck_assert_int_eq(before, key);
             ck_assert_str_ne(oracle->view[key], line);
-            strcpy(oracle->view[key], line);
+            memcpy(oracle->view[key], line, sizeof(line));
             before = -1;
             continue;
         }
@@ -66,7 +73,7 @@ static void apply_changes(const struct kit *kit, struct oracle *oracle, const st
         changed[key] = true;
         if (kind == WEIR_INSERT) {
             ck_assert_str_eq(oracle->view[key], "");
-            strcpy(oracle->view[key], line);
+            memcpy(oracle->view[key], line, sizeof(line));
         } else {
             ck_assert_str_eq(oracle->view[key], line);
             before = kind == WEIR_UPDATE_BEFORE ? key : -1;

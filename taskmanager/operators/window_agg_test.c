@@ -1,7 +1,8 @@
 #include "taskmanager/operators/window_agg.h"
 
 #include "common/base/clock.h"
-#include "taskmanager/operators/agg_snapkit.h"
+#include "taskmanager/operators/agg_snap_test_kit.h"
+#include "taskmanager/operators/agg_test_kit.h"
 #include "taskmanager/operators/local_agg.h"
 
 enum { ENDS_MAX = 4096, BASE_MS = 2000 };
@@ -54,12 +55,13 @@ static uint32_t oracle_fire(struct oracle *oracle, const struct kit *kit, int64_
             if (acc->rows == 0) {
                 continue;
             }
-            char *to = lines[count++];
-            to += sprintf(to, "%08ld", (long)at);
-            to += kit_put_key(to, key, kit->nkeys);
+            struct weir_buf line = {0};
+            weir_buf_put_fmt(&line, "%08ld", (long)at);
+            kit_put_key(&line, key, kit->nkeys);
             for (uint32_t i = 0; i < kit->ncalls; i++) {
-                to += kit_put_call(acc, kit->call_numbers[i], to);
+                kit_put_call(&line, acc, kit->call_numbers[i]);
             }
+            kit_line_end(&line, lines[count++]);
             *acc = (struct kit_acc){0};
         }
     }
@@ -83,8 +85,10 @@ static uint32_t emitted(struct kit_op *op, int64_t size_ms, char (*lines)[KIT_LI
             ck_assert_int_ge(end, last_end);
             last_end = end;
             ck_assert_uint_lt(count, lines_max);
-            int len = sprintf(lines[count], "%08ld", (long)(end / 1000 + BASE_MS));
-            kit_batch_line(batch, row, 2, lines[count++] + len);
+            struct weir_buf line = {0};
+            weir_buf_put_fmt(&line, "%08ld", (long)(end / 1000 + BASE_MS));
+            kit_put_row_of(&line, batch, row, 2);
+            kit_line_end(&line, lines[count++]);
         }
         weir_batch_unref(op->out[b]);
     }

@@ -1,9 +1,10 @@
 /*
  * For the tests of the aggregating operators: random rows and a naive model of every aggregate, row at a time.
  */
-#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_TESTMODEL_H
-#define WEIR_TASKMANAGER_OPERATORS_AGG_TESTMODEL_H
+#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_MODEL_TEST_KIT_H
+#define WEIR_TASKMANAGER_OPERATORS_AGG_MODEL_TEST_KIT_H
 
+#include "common/base/buf.h"
 #include "common/base/rand.h"
 #include "common/data/number.h"
 #include "common/data/value.h"
@@ -93,78 +94,99 @@ static inline void kit_acc_add(struct kit_acc *acc, const struct kit_row *row)
     acc->sum_d += row->d * sign;
 }
 
-static inline int kit_put_i64(char *to, bool null, int64_t value)
+static inline void kit_put_i64(struct weir_buf *line, bool null, int64_t value)
 {
-    return null ? sprintf(to, "|NULL") : sprintf(to, "|%ld", (long)value);
+    if (null) {
+        weir_buf_put_str(line, "|NULL");
+    } else {
+        weir_buf_put_fmt(line, "|%ld", (long)value);
+    }
 }
 
-static inline int kit_put_f64(char *to, bool null, double value)
+static inline void kit_put_f64(struct weir_buf *line, bool null, double value)
 {
     char text[WEIR_NUMBER_TEXT_MAX];
-    return null ? sprintf(to, "|NULL") : sprintf(to, "|%.*s", (int)weir_f64_write(value, text), text);
+    weir_buf_put_fmt(line, "|%.*s", null ? 4 : (int)weir_f64_write(value, text), null ? "NULL" : text);
 }
 
-static inline int kit_put_call(const struct kit_acc *acc, uint32_t call, char *to)
+static inline void kit_put_text(struct weir_buf *line, bool null, const char *what, int i)
 {
     char text[64];
+    weir_buf_put_str(line, "|");
+    weir_buf_put_slice(line, null ? weir_slice_str("NULL") : kit_text(what, i, text));
+}
+
+static inline void kit_put_call(struct weir_buf *line, const struct kit_acc *acc, uint32_t call)
+{
+    char text[WEIR_NUMBER_TEXT_MAX];
     switch (call) {
     case 0:
-        return kit_put_i64(to, false, acc->rows);
+        kit_put_i64(line, false, acc->rows);
+        break;
     case 1:
-        return kit_put_i64(to, false, acc->count_v);
+        kit_put_i64(line, false, acc->count_v);
+        break;
     case 2:
-        return kit_put_i64(to, acc->count_n == 0, acc->sum_n);
+        kit_put_i64(line, acc->count_n == 0, acc->sum_n);
+        break;
     case 3:
-        return kit_put_f64(to, acc->count_v == 0, acc->count_v == 0 ? 0 : acc->sum_v / (double)acc->count_v);
+        kit_put_f64(line, acc->count_v == 0, acc->count_v == 0 ? 0 : acc->sum_v / (double)acc->count_v);
+        break;
     case 4:
-    case 5: {
-        if (!acc->has_s) {
-            return sprintf(to, "|NULL");
-        }
-        struct weir_slice s = kit_text("s", call == 4 ? acc->min_s : acc->max_s, text);
-        return sprintf(to, "|%.*s", WEIR_SLICE_ARG(s));
-    }
+    case 5:
+        kit_put_text(line, !acc->has_s, "s", call == 4 ? acc->min_s : acc->max_s);
+        break;
     case 6:
-        return kit_put_i64(to, acc->count_n == 0, acc->sum_n * 2 + acc->count_n);
+        kit_put_i64(line, acc->count_n == 0, acc->sum_n * 2 + acc->count_n);
+        break;
     case 7:
-        return kit_put_i64(to, acc->count_div == 0, acc->sum_div);
+        kit_put_i64(line, acc->count_div == 0, acc->sum_div);
+        break;
     case 8:
-        return kit_put_i64(to, acc->count_b == 0, acc->min_nb);
+        kit_put_i64(line, acc->count_b == 0, acc->min_nb);
+        break;
     case 9:
-        return kit_put_i64(to, acc->count_n == 0, acc->count_n == 0 ? 0 : acc->sum_n / acc->count_n);
+        kit_put_i64(line, acc->count_n == 0, acc->count_n == 0 ? 0 : acc->sum_n / acc->count_n);
+        break;
     case 10:
-        return sprintf(to, "|%.*s", (int)weir_decimal_write(acc->sum_d, 2, text), text);
+        weir_buf_put_fmt(line, "|%.*s", (int)weir_decimal_write(acc->sum_d, 2, text), text);
+        break;
     case 11:
-        return kit_put_f64(to, acc->count_v == 0, acc->max_v);
+        kit_put_f64(line, acc->count_v == 0, acc->max_v);
+        break;
     default:
-        return kit_put_i64(to, false, acc->over10);
+        kit_put_i64(line, false, acc->over10);
+        break;
     }
 }
 
-/* "k|kid|results" as kit_batch_line gives it. */
-static inline int kit_put_key(char *to, int key, uint32_t nkeys)
+/* "|k|kid", of which the results follow, as kit_put_row_of gives them. */
+static inline void kit_put_key(struct weir_buf *line, int key, uint32_t nkeys)
 {
-    char text[64];
-    int len = 0;
     if (nkeys >= 1) {
-        struct weir_slice k = kit_text("key", key, text);
-        len += key == 0 ? sprintf(to, "|NULL") : sprintf(to, "|%.*s", WEIR_SLICE_ARG(k));
+        kit_put_text(line, key == 0, "key", key);
     }
-    return nkeys >= 2 ? len + sprintf(to + len, "|%d", key) : len;
+    if (nkeys >= 2) {
+        weir_buf_put_fmt(line, "|%d", key);
+    }
 }
 
-static inline void kit_batch_line(const struct weir_batch *batch, uint32_t row, uint32_t first_column, char *to)
+/* Ends the line and copies it out. */
+static inline void kit_line_end(struct weir_buf *line, char to[KIT_LINE_MAX])
 {
-    struct weir_buf buf = {0};
+    ck_assert_uint_lt(line->len, KIT_LINE_MAX);
+    weir_buf_put_u8(line, 0);
+    memcpy(to, line->data, line->len);
+    weir_buf_fini(line);
+}
+
+static inline void kit_put_row_of(struct weir_buf *line, const struct weir_batch *batch, uint32_t row, uint32_t first_column)
+{
     for (uint32_t c = first_column; c < batch->ncols; c++) {
         struct weir_value value = weir_value_get(&batch->cols[c], row);
-        weir_buf_put_str(&buf, "|");
-        weir_value_format(&value, &buf);
+        weir_buf_put_str(line, "|");
+        weir_value_format(&value, line);
     }
-    ck_assert_uint_lt(buf.len, KIT_LINE_MAX);
-    memcpy(to, buf.data, buf.len);
-    to[buf.len] = '\0';
-    weir_buf_fini(&buf);
 }
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * For the tests of the aggregating operators: an operator driven by hand, and batches of random rows.
  */
-#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_TESTKIT_H
-#define WEIR_TASKMANAGER_OPERATORS_AGG_TESTKIT_H
+#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_TEST_KIT_H
+#define WEIR_TASKMANAGER_OPERATORS_AGG_TEST_KIT_H
 
 #include "common/data/batch_wire.h"
 #include "common/plan/agg_partial.h"
-#include "taskmanager/operators/agg_testmodel.h"
+#include "taskmanager/operators/agg_model_test_kit.h"
 #include "taskmanager/operators/op.h"
 
 /* --- operators -------------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,10 @@
 /*
  * For the tests of the aggregating operators: snapshots taken, restored, cut and damaged.
  */
-#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_SNAPKIT_H
-#define WEIR_TASKMANAGER_OPERATORS_AGG_SNAPKIT_H
+#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_SNAP_TEST_KIT_H
+#define WEIR_TASKMANAGER_OPERATORS_AGG_SNAP_TEST_KIT_H
 
-#include "taskmanager/operators/agg_testkit.h"
+#include "taskmanager/operators/agg_test_kit.h"
 
 /* Closes the operator and opens it again, empty, as a subtask of so many. */
 static inline void kit_reopen(struct kit_op *kit_op, uint32_t subtask, uint32_t parallelism)

@@ -1,0 +1,127 @@
+"""Every examples/*.yaml runs: its paths below /tmp are moved into the test's folder, its input is written where it reads."""
+
+import json
+import random
+import re
+import unittest
+
+from cluster import ROOT, Cluster, read_rows, wait_for
+
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
+
+
+def vehicles(folder):
+    rng = random.Random(3)
+    rows = [{"vehicleId": f"v{i}", "vehicleType": rng.choice(["car", "bus", None]), "speed": rng.uniform(-5, 130),
+             "ts": 1767225600000 + 10 * i - rng.randrange(2000)} for i in range(20000)]
+    write(folder / "weir-demo/vehicles", [json.dumps(row) for row in rows])
+
+
+def orders_with_bad_lines(folder):
+    write(folder / "weir/on-error/in", ['{"id": 1, "amount": 2.5}', "no json", '{"amount": 1}', '{"id": 2, "amount": null}', '{"id": "x"'])
+
+
+def write(folder, lines):
+    folder.mkdir(parents=True)
+    (folder / "rows.jsonl").write_text("".join(line + "\n" for line in lines))
+
+
+INPUTS = {"on-error": orders_with_bad_lines, "vehicles-local": vehicles}
+
+
+class Examples(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(taskmanagers=2, slots=2)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def run_example(self, name):
+        """Runs it to its end, or until its sinks got rows when it has none; returns the folder that stands for /tmp."""
+        folder = self.cluster.folder / name
+        folder.mkdir()
+        INPUTS.get(name, lambda folder: None)(folder)
+        text = (ROOT / "examples" / f"{name}.yaml").read_text()
+        result = self.cluster.weir("run", str(self.cluster.write(f"{name}.yaml", text.replace("/tmp/", f"{folder}/"))), timeout_s=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        job = max(self.cluster.get("/jobs/overview")["jobs"], key=lambda entry: entry["start-time"])["jid"]
+        if "goes on running" in result.stdout:
+            wait_for(lambda: self.sink_records(job) > 0, f"{name} writes rows")
+            self.assertEqual(self.cluster.weir("cancel", job).returncode, 0)
+            self.cluster.wait_state(job, "CANCELED")
+        else:
+            self.assertEqual(self.cluster.wait_state(job, "FINISHED", "FAILED"), "FINISHED")
+            self.assertGreater(self.sink_records(job), 0)
+        return folder
+
+    def sink_records(self, job):
+        return sum(vertex["metrics"]["read-records"] for vertex in self.cluster.get(f"/jobs/{job}")["vertices"])
+
+    def printed(self, word):
+        lines = [line for tm in self.cluster.taskmanagers for line in tm.out_path.read_text().splitlines()]
+        return [line for line in lines if word in line]
+
+    def test_on_error(self):
+        folder = self.run_example("on-error")
+        rows = sorted(read_rows(folder / "weir/on-error/good"), key=lambda row: row["id"])
+        self.assertEqual(rows, [{"id": 1, "amount": 2.5}, {"id": 2, "amount": None}])
+
+    def test_vehicles_local(self):
+        folder = self.run_example("vehicles-local")
+        given = [json.loads(line) for line in (folder / "weir-demo/vehicles/rows.jsonl").read_text().splitlines()]
+        valid = [row for row in given if row["vehicleType"] is not None and row["speed"] >= 0]
+        counted = read_rows(folder / "weir-demo/statistics")
+        self.assertEqual({row["vehicleType"] for row in counted}, {"car", "bus"})
+        self.assertEqual(sum(row["vehicles"] for row in counted), len(valid))
+
+    def test_filter_files(self):
+        rows = read_rows(self.run_example("filter-files") / "weir/filter-files")
+        self.assertTrue(rows)
+        for row in rows:
+            self.assertGreaterEqual(float(row["amount"]), 400)
+            self.assertIn(row["who"], ["ADA", "GRACE", "EDSGER", "BARBARA"])
+
+    def test_union(self):
+        folder = self.run_example("union")
+        ledger = read_rows(folder / "weir/union/ledger")
+        self.assertEqual(len(ledger), 10500)
+        self.assertEqual(sum(row["amount"] < 0 for row in ledger), 500)
+        large = read_rows(folder / "weir/union/large")
+        key = lambda row: (row["id"], row["amount"])
+        self.assertEqual(sorted(map(key, large)), sorted(key(row) for row in ledger if abs(row["amount"]) > 90))
+
+    def test_hop(self):
+        rows = read_rows(self.run_example("hop") / "weir/hop/by-page")
+        self.assertEqual(sum(row["clicks"] for row in rows), 4 * 100000)  # each click is in 20 s / 5 s windows
+
+    def test_project(self):
+        self.run_example("project")
+        printed = self.printed("reading>")
+        self.assertEqual(len(printed), 1000)
+        self.assertTrue(all(any(word in line for word in ("frost", "heat", "fine")) for line in printed))
+
+    def test_group_aggregate(self):
+        self.run_example("group-aggregate")
+        changes = [re.search(r"\+[IU]\[(north|south|east|west), (\d+), ", line) for line in self.printed("")]
+        newest = {change[1]: int(change[2]) for change in changes if change}
+        self.assertEqual((len(newest), sum(newest.values())), (4, 1000))
+
+    def test_vehicles_datagen(self):
+        rows = read_rows(self.run_example("vehicles-datagen") / "weir/vehicles-datagen")
+        self.assertEqual({row["vehicleType"] for row in rows}, {"car", "truck", "bus", "bicycle"})
+
+
+def run_only(name):
+    return lambda self: self.run_example(name)
+
+
+for example in EXAMPLES:
+    method = "test_" + example.replace("-", "_")
+    if not hasattr(Examples, method):
+        setattr(Examples, method, run_only(example))
+
+
+if __name__ == "__main__":
+    unittest.main()

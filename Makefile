@@ -180,6 +180,10 @@ ROUNDS ?= 20
 soak: all test-asan test-tsan
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 
+# Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
+bench: all
+	WEIR_BIN_DIR=$(CURDIR)/$(BUILD) python3 tests/bench/run.py $(T)
+
 demo:
 	deploy/deps.sh
 	$(MAKE) all

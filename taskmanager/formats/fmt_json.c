@@ -373,7 +373,7 @@ static enum outcome read_timestamp(struct json_decoder *decoder, struct weir_jso
         if (type.precision <= 3 && __builtin_mul_overflow(value, 1000, &value)) {
             return unfit(json, expected);
         }
-        *out_micros = cut_micros(value, type.precision);
+        *out_micros = type.precision == 3 ? value : cut_micros(value, type.precision); /* milliseconds have nothing to cut */
         return FINE;
     }
     if (!next_is(json, '"')) {

@@ -5,6 +5,7 @@
 #include "common/data/value.h"
 #include "common/expr/decimal.h"
 #include "common/expr/fn_loop.h"
+#include "common/expr/moment.h"
 
 #include <math.h>
 
@@ -68,13 +69,6 @@ static int64_t add_months(int64_t micros, int64_t months)
     return weir_civil_to_micros(&civil);
 }
 
-static const int64_t DAY_MICROS = 86400000000;
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
-
 /* moment +- interval; the moment is argument `m`. */
 static enum weir_rc move_moment(struct weir_fn_call *call, uint32_t m, int64_t sign)
 {
@@ -84,8 +78,8 @@ static enum weir_rc move_moment(struct weir_fn_call *call, uint32_t m, int64_t s
         if (!is_valid(call, i)) {
             continue;
         }
-        int64_t micros = date ? WEIR_VEC(moment, int32_t, i) * DAY_MICROS : WEIR_VEC(moment, int64_t, i);
-        int64_t by = sign * (months ? WEIR_VEC(interval, int32_t, i) : WEIR_VEC(interval, int64_t, i));
+        int64_t micros = date ? weir__days_to_micros(WEIR_VEC(moment, int32_t, i)) : WEIR_VEC(moment, int64_t, i);
+        int64_t by = (int64_t)((uint64_t)sign * (uint64_t)(months ? WEIR_VEC(interval, int32_t, i) : WEIR_VEC(interval, int64_t, i)));
         enum { YEAR_MICROS_LOG2 = 45, YEARS_MAX = 200000 };
         if (months && (by > 12 * YEARS_MAX || by < -12 * YEARS_MAX || micros >> YEAR_MICROS_LOG2 > YEARS_MAX ||
                        micros >> YEAR_MICROS_LOG2 < -YEARS_MAX)) {
@@ -93,9 +87,9 @@ static enum weir_rc move_moment(struct weir_fn_call *call, uint32_t m, int64_t s
         }
         micros = months ? add_months(micros, by) : (int64_t)((uint64_t)micros + (uint64_t)by);
         if (date) {
-            WEIR_OUT(call, int32_t)[i] = (int32_t)floor_div(micros, DAY_MICROS);
+            WEIR_OUT(call, int32_t)[i] = (int32_t)weir__floor_div(micros, WEIR_DAY_MICROS);
         } else if (moment->type.id == WEIR_TYPE_TIME) {
-            WEIR_OUT(call, int64_t)[i] = micros - floor_div(micros, DAY_MICROS) * DAY_MICROS;
+            WEIR_OUT(call, int64_t)[i] = weir__floor_mod(micros, WEIR_DAY_MICROS);
         } else {
             WEIR_OUT(call, int64_t)[i] = micros;
         }
@@ -203,7 +197,7 @@ static enum weir_rc zero(struct weir_fn_call *call, uint32_t row)
             if (y == 0 && is_valid(call, i)) {                                     \
                 return zero(call, i);                                              \
             }                                                                      \
-            out[i] = y == -1 ? (c_type)(BY_MINUS_ONE(u_type)x) : y == 0 ? 0 : (c_type)(x OP y); \
+            out[i] = (c_type)(y == -1 ? (c_type)(BY_MINUS_ONE(u_type)x) : y == 0 ? 0 : x OP y); \
         }                                                                          \
         return WEIR_OK;                                                            \
     } while (0)

@@ -7,25 +7,18 @@
 #include "common/data/value.h"
 #include "common/expr/decimal.h"
 #include "common/expr/fn_loop.h"
+#include "common/expr/moment.h"
 
 #include <math.h>
 #include <strings.h>
 
 enum outcome { CAST_OK, CAST_FAILED };
 
-static const int64_t DAY_MICROS = 86400000000;
-
-static int64_t floor_to(int64_t value, int64_t unit)
-{
-    int64_t rest = value % unit;
-    return value - rest - (rest < 0 ? unit : 0);
-}
-
 /* Microseconds cut to `precision` fraction digits. */
 static int64_t cut_micros(int64_t micros, uint8_t precision)
 {
     static const int64_t units[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
-    return floor_to(micros, units[precision > WEIR_TIMESTAMP_PRECISION_MAX ? WEIR_TIMESTAMP_PRECISION_MAX : precision]);
+    return weir__floor_to(micros, units[precision > WEIR_TIMESTAMP_PRECISION_MAX ? WEIR_TIMESTAMP_PRECISION_MAX : precision]);
 }
 
 static bool integer_fits(enum weir_phys phys, __int128 value)
@@ -163,9 +156,9 @@ static enum outcome text_to_moment(struct weir_slice text, struct weir_value *ou
         if (weir_date_read(text, &days) != WEIR_OK) {
             return CAST_FAILED;
         }
-        micros = days * DAY_MICROS;
+        micros = weir__days_to_micros(days);
     }
-    out->u.i64 = out->type.id == WEIR_TYPE_DATE ? floor_to(micros, DAY_MICROS) / DAY_MICROS : cut_micros(micros, out->type.precision);
+    out->u.i64 = out->type.id == WEIR_TYPE_DATE ? weir__floor_div(micros, WEIR_DAY_MICROS) : cut_micros(micros, out->type.precision);
     return CAST_OK;
 }
 
@@ -237,11 +230,11 @@ static void to_text(const struct weir_value *in, struct weir_arena *arena, struc
 
 static enum outcome moment_to_moment(const struct weir_value *in, struct weir_value *out)
 {
-    int64_t micros = in->type.id == WEIR_TYPE_DATE ? in->u.i64 * DAY_MICROS : in->u.i64;
+    int64_t micros = in->type.id == WEIR_TYPE_DATE ? weir__days_to_micros(in->u.i64) : in->u.i64;
     if (out->type.id == WEIR_TYPE_DATE) {
-        out->u.i64 = floor_to(micros, DAY_MICROS) / DAY_MICROS;
+        out->u.i64 = weir__floor_div(micros, WEIR_DAY_MICROS);
     } else if (out->type.id == WEIR_TYPE_TIME) {
-        out->u.i64 = cut_micros(micros - floor_to(micros, DAY_MICROS), out->type.precision);
+        out->u.i64 = cut_micros(weir__floor_mod(micros, WEIR_DAY_MICROS), out->type.precision);
     } else {
         out->u.i64 = cut_micros(micros, out->type.precision);
     }

@@ -91,6 +91,18 @@ static void compare_scaled(struct weir_fn_call *call, enum comparison cmp)
 {
     const struct weir_vec *a = &call->args[0], *b = &call->args[1];
     uint8_t *out = call->out.values;
+    struct weir_type ta = a->type, tb = b->type;
+    int whole = ta.precision - ta.scale > tb.precision - tb.scale ? ta.precision - ta.scale : tb.precision - tb.scale;
+    int scale = ta.scale > tb.scale ? ta.scale : tb.scale;
+    if (whole + scale <= WEIR_DECIMAL_PRECISION_MAX) { /* both fit at the larger scale */
+        __int128 up_a = (__int128)weir__decimal_pow10((uint32_t)(scale - ta.scale)), up_b = (__int128)weir__decimal_pow10((uint32_t)(scale - tb.scale));
+        WEIR_EACH_ROW(call, i) {
+            __int128 x = (__int128)((unsigned __int128)WEIR_VEC(a, __int128, i) * (unsigned __int128)up_a);
+            __int128 y = (__int128)((unsigned __int128)WEIR_VEC(b, __int128, i) * (unsigned __int128)up_b);
+            out[i] = holds(cmp, (x > y) - (x < y));
+        }
+        return;
+    }
     WEIR_EACH_ROW(call, i) {
         out[i] = holds(cmp, weir__decimal_compare(WEIR_VEC(a, __int128, i), a->type.scale, WEIR_VEC(b, __int128, i), b->type.scale));
     }

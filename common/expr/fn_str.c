@@ -74,12 +74,28 @@ static uint32_t lower_char(uint32_t c)
     return latin ? c + 0x20 : c >= 0x400 && c <= 0x40f ? c + 0x50 : c;
 }
 
+/* Changes the case of ASCII text; false when it met anything else. */
+static bool change_ascii(const uint8_t *restrict from, uint8_t *restrict to, uint32_t len, uint8_t first_letter)
+{
+    uint8_t all = 0;
+    for (uint32_t n = 0; n < len; n++) {
+        uint8_t letter = (uint8_t)(from[n] - first_letter) < 26;
+        to[n] = (uint8_t)(from[n] ^ letter << 5);
+        all |= from[n];
+    }
+    return all < 0x80;
+}
+
 static enum weir_rc change_case(struct weir_fn_call *call, bool upper)
 {
     struct weir_str *out = call->out.values;
     EACH_STRING(call, i, s) {
         uint8_t *made = weir_arena_alloc(call->arena, s.len + 1U);
         const uint8_t *end = s.data + s.len;
+        if (change_ascii(s.data, made, s.len, upper ? 'a' : 'A')) {
+            out[i] = weir__str(made, s.len);
+            continue;
+        }
         for (uint32_t n = 0; n < s.len;) {
             uint8_t c = s.data[n];
             uint32_t len = char_bytes(s.data + n, end);

@@ -4,16 +4,10 @@
 #include "common/data/datetime.h"
 #include "common/data/number.h"
 #include "common/expr/fn_loop.h"
+#include "common/expr/moment.h"
 
 #include <stdio.h>
 #include <strings.h>
-
-static const int64_t DAY_MICROS = 86400000000;
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
 
 static bool is_valid(const struct weir_fn_call *call, uint32_t row)
 {
@@ -23,7 +17,7 @@ static bool is_valid(const struct weir_fn_call *call, uint32_t row)
 /* A moment in microseconds, whatever its type. */
 static int64_t micros_at(const struct weir_vec *vec, uint32_t row)
 {
-    return vec->phys == WEIR_PHYS_I32 ? WEIR_VEC(vec, int32_t, row) * DAY_MICROS : WEIR_VEC(vec, int64_t, row);
+    return vec->phys == WEIR_PHYS_I32 ? weir__days_to_micros(WEIR_VEC(vec, int32_t, row)) : WEIR_VEC(vec, int64_t, row);
 }
 
 /* --- fields ----------------------------------------------------------------------------------------------------------- */
@@ -38,15 +32,15 @@ static int64_t day_of_year(int64_t day, int32_t year)
 /* ISO 8601: weeks begin on Monday, the first has the year's first Thursday. */
 static int64_t iso_week(int64_t day)
 {
-    int64_t weekday = (day + 3) - floor_div(day + 3, 7) * 7; /* 0 = Monday; 1970-01-01 was a Thursday */
+    int64_t weekday = weir__floor_mod(day + 3, 7); /* 0 = Monday; 1970-01-01 was a Thursday */
     int64_t thursday = day - weekday + 3;
-    struct weir_civil civil = weir_civil_from_micros(thursday * DAY_MICROS);
+    struct weir_civil civil = weir_civil_from_micros(weir__days_to_micros(thursday));
     return (thursday - weir_days_from_civil(civil.year, 1, 1)) / 7 + 1;
 }
 
 static int64_t field_of(int64_t day, enum field field)
 {
-    struct weir_civil civil = weir_civil_from_micros(day * DAY_MICROS);
+    struct weir_civil civil = weir_civil_from_micros(weir__days_to_micros(day));
     switch (field) {
     case FIELD_YEAR:
         return civil.year;
@@ -61,7 +55,7 @@ static int64_t field_of(int64_t day, enum field field)
     case FIELD_DOY:
         return day_of_year(day, civil.year);
     case FIELD_DOW:
-        return (day + 4) - floor_div(day + 4, 7) * 7 + 1; /* 1 = Sunday */
+        return weir__floor_mod(day + 4, 7) + 1; /* 1 = Sunday */
     }
     weir_assert(false);
     return 0;
@@ -72,7 +66,7 @@ static enum weir_rc put_field(struct weir_fn_call *call, enum field field)
 {
     int64_t *out = call->out.values, known_day = INT64_MIN, known = 0;
     WEIR_EACH_ROW(call, i) {
-        int64_t day = is_valid(call, i) ? floor_div(micros_at(&call->args[0], i), DAY_MICROS) : 0;
+        int64_t day = is_valid(call, i) ? weir__floor_div(micros_at(&call->args[0], i), WEIR_DAY_MICROS) : 0;
         if (day != known_day) {
             known = field_of(day, field);
             known_day = day;
@@ -118,9 +112,9 @@ enum weir_rc weir__fn_dayofweek(struct weir_fn_call *call)
 }
 
 /* (micros / unit) mod count, towards minus infinity. */
-static enum weir_rc put_clock(struct weir_fn_call *call, int64_t unit, int64_t count)
+__attribute__((always_inline)) static inline enum weir_rc put_clock(struct weir_fn_call *call, int64_t unit, int64_t count)
 {
-    WEIR_LOOP_UNARY(call, int64_t, int64_t, (x - floor_div(x, unit * count) * (unit * count)) / unit);
+    WEIR_LOOP_UNARY(call, int64_t, int64_t, weir__floor_mod(x, unit * count) / unit);
     return WEIR_OK;
 }
 
@@ -153,7 +147,7 @@ enum weir_rc weir__fn_epoch(struct weir_fn_call *call)
 {
     int64_t *out = call->out.values;
     WEIR_EACH_ROW(call, i) {
-        out[i] = is_valid(call, i) ? floor_div(micros_at(&call->args[0], i), 1000000) : 0;
+        out[i] = is_valid(call, i) ? weir__floor_div(micros_at(&call->args[0], i), 1000000) : 0;
     }
     return WEIR_OK;
 }
@@ -176,14 +170,14 @@ enum weir_rc weir__fn_now(struct weir_fn_call *call)
 
 enum weir_rc weir__fn_now_seconds(struct weir_fn_call *call)
 {
-    fill_i64(call, floor_div(call->now_ms, 1000));
+    fill_i64(call, weir__floor_div(call->now_ms, 1000));
     return WEIR_OK;
 }
 
 enum weir_rc weir__fn_now_time(struct weir_fn_call *call)
 {
-    int64_t seconds = floor_div(call->now_ms, 1000);
-    fill_i64(call, (seconds - floor_div(seconds, 86400) * 86400) * 1000000);
+    int64_t seconds = weir__floor_div(call->now_ms, 1000);
+    fill_i64(call, weir__floor_mod(seconds, 86400) * 1000000);
     return WEIR_OK;
 }
 
@@ -191,12 +185,23 @@ enum weir_rc weir__fn_now_date(struct weir_fn_call *call)
 {
     int32_t *out = call->out.values;
     WEIR_EACH_ROW(call, i) {
-        out[i] = (int32_t)floor_div(call->now_ms, 86400000);
+        out[i] = (int32_t)weir__floor_div(call->now_ms, 86400000);
     }
     return WEIR_OK;
 }
 
 /* --- text ------------------------------------------------------------------------------------------------------------- */
+
+static void put_digits(struct weir_buf *out, int32_t value, uint32_t width)
+{
+    char digits[WEIR_NUMBER_TEXT_MAX];
+    uint32_t len = weir_i64_write(value < 0 ? -(int64_t)value : value, digits);
+    weir_buf_put(out, "-", value < 0);
+    for (; len < width; width--) {
+        weir_buf_put_u8(out, '0');
+    }
+    weir_buf_put(out, digits, len);
+}
 
 /* One run of a pattern letter; false when the letter or its count is none we write. */
 static bool put_pattern(struct weir_buf *out, const struct weir_civil *civil, uint8_t letter, uint32_t count)
@@ -240,7 +245,7 @@ static bool put_pattern(struct weir_buf *out, const struct weir_civil *civil, ui
     default:
         return false;
     }
-    weir_buf_put_fmt(out, "%0*d", (int)count, value);
+    put_digits(out, value, count);
     return count <= (letter == 'y' || letter == 'u' ? 9U : 2U);
 }
 
@@ -333,10 +338,10 @@ enum weir_rc weir__fn_to_timestamp(struct weir_fn_call *call)
             struct weir_slice text = weir_slice(s.data, s.len);
             bool read = weir_timestamp_read(text, &micros) == WEIR_OK;
             bool day = !read && weir_date_read(text, &days) == WEIR_OK;
-            micros = day ? days * DAY_MICROS : micros;
+            micros = day ? weir__days_to_micros(days) : micros;
             call->out.valid[i] = read || day;
         }
-        out[i] = floor_div(micros, 1000) * 1000;
+        out[i] = weir__floor_to(micros, 1000);
     }
     return WEIR_OK;
 }
@@ -388,8 +393,8 @@ static int64_t months_between(int64_t a, int64_t b)
 {
     struct weir_civil x = weir_civil_from_micros(a), y = weir_civil_from_micros(b);
     int64_t months = ((int64_t)y.year - x.year) * 12 + y.month - x.month;
-    int64_t rest_x = x.day * DAY_MICROS + (a - floor_div(a, DAY_MICROS) * DAY_MICROS);
-    int64_t rest_y = y.day * DAY_MICROS + (b - floor_div(b, DAY_MICROS) * DAY_MICROS);
+    int64_t rest_x = x.day * WEIR_DAY_MICROS + weir__floor_mod(a, WEIR_DAY_MICROS);
+    int64_t rest_y = y.day * WEIR_DAY_MICROS + weir__floor_mod(b, WEIR_DAY_MICROS);
     if (months > 0 && rest_y < rest_x) {
         return months - 1;
     }
@@ -441,14 +446,14 @@ enum weir_rc weir__fn_floor_to(struct weir_fn_call *call)
             return weir__fn_fail(call, "there is no such unit to cut to");
         }
         if (unit->micros == 604800000000) { /* weeks begin on Sunday, as in Flink; 1970-01-04 was one */
-            const int64_t sunday = 3 * DAY_MICROS;
-            out[i] = floor_div(micros - sunday, unit->micros) * unit->micros + sunday;
+            int64_t beyond = weir__floor_mod(weir__floor_mod(micros, unit->micros) - 3 * WEIR_DAY_MICROS, unit->micros);
+            out[i] = __builtin_sub_overflow(micros, beyond, &out[i]) ? INT64_MIN : out[i];
         } else if (unit->micros != 0) {
-            out[i] = floor_div(micros, unit->micros) * unit->micros;
+            out[i] = weir__floor_to(micros, unit->micros);
         } else {
             struct weir_civil civil = weir_civil_from_micros(micros);
             int32_t month = (civil.month - 1) / unit->months * unit->months + 1;
-            out[i] = weir_days_from_civil(civil.year, unit->months == 12 ? 1 : month, 1) * DAY_MICROS;
+            out[i] = weir__days_to_micros(weir_days_from_civil(civil.year, unit->months == 12 ? 1 : month, 1));
         }
     }
     return WEIR_OK;

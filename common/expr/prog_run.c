@@ -191,15 +191,27 @@ struct run {
     struct weir_error *err;
 };
 
+/* Without branches on the length: short and long strings come mixed. */
 static void load_strings(const struct weir_column *col, struct weir_str *restrict out, const struct weir_level *level)
 {
-    const struct weir_strview *views = WEIR_COLUMN_VALUES(col, const struct weir_strview);
+    static const uint32_t prefix_masks[] = {0, 0xff, 0xffff, 0xffffff}; /* little endian; see batch_wire.h */
+    const struct weir_strview *restrict views = WEIR_COLUMN_VALUES(col, const struct weir_strview);
     for (uint32_t k = 0; k < level->count; k++) {
         uint32_t i = level->rows != NULL ? level->rows[k] : k;
         const struct weir_strview *view = &views[i];
-        const uint8_t *data = view->len <= sizeof(view->u.inlined) ? view->u.inlined
-                                                                   : col->data[view->u.ref.buffer]->data + view->u.ref.offset;
-        out[i] = weir__str(data, view->len);
+        bool short_one = view->len <= sizeof(view->u.inlined);
+        const uint8_t *data = view->u.inlined;
+        if (col->ndata != 0) {
+            uint32_t buffer = short_one ? 0 : view->u.ref.buffer, offset = short_one ? 0 : view->u.ref.offset;
+            const uint8_t *far = col->data[buffer]->data + offset;
+            data = short_one ? data : far;
+        }
+        uint32_t prefix;
+        memcpy(&prefix, view->u.inlined, sizeof(prefix));
+        prefix &= view->len < 4 ? prefix_masks[view->len] : UINT32_MAX;
+        out[i].len = view->len;
+        memcpy(out[i].prefix, &prefix, sizeof(prefix));
+        out[i].data = data;
     }
 }
 

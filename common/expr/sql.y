@@ -180,6 +180,7 @@ call: CAST OPEN expr AS type CLOSE { $$ = weir__sql_cast(state, @CAST, $expr, $t
     | SUBSTRING OPEN expr[s] FROM expr[a] FOR expr[b] CLOSE
         { $$ = weir__sql_call(state, @1, "SUBSTRING", ADD(ADD(ADD(NONE, $s), $a), $b)); CHECK($$); }
     | POSITION OPEN value[a] IN expr[b] CLOSE { $$ = CALL2(@1, "POSITION", $a, $b); CHECK($$); }
+    | POSITION OPEN value[a] COMMA expr[b] CLOSE { $$ = CALL2(@1, "POSITION", $a, $b); CHECK($$); }
     | TRIM OPEN expr CLOSE { $$ = CALL1(@1, "TRIM", $expr); CHECK($$); }
     | TRIM OPEN expr[set] FROM expr[s] CLOSE { $$ = CALL2(@1, "TRIM", $s, $set); CHECK($$); }
     | TRIM OPEN trim_side FROM expr[s] CLOSE { $$ = CALL1(@1, $trim_side, $s); CHECK($$); }
@@ -233,7 +234,7 @@ static void describe_expected(const yypcontext_t *context, struct weir_buf *out)
     bool operand = false, operator = false;
     for (int i = 0; i < count; i++) {
         operand = operand || tokens[i] == YYSYMBOL_NUMBER;
-        operator = operator || tokens[i] == YYSYMBOL_PLUS || tokens[i] == YYSYMBOL_SLASH;
+        operator = operator || tokens[i] == YYSYMBOL_SLASH;
     }
     bool any_name = false;
     const char *shown[SHOWN_MAX];
@@ -255,7 +256,8 @@ static void describe_expected(const yypcontext_t *context, struct weir_buf *out)
     }
     for (int i = 0; i < nshown; i++) {
         weir_buf_put_str(out, kinds == NULL && i == 0 ? "" : i == nshown - 1 ? " or " : ", ");
-        weir_buf_put_str(out, shown[i]);
+        bool word = (shown[i][0] >= 'a' && shown[i][0] <= 'z') || (shown[i][0] >= 'A' && shown[i][0] <= 'Z');
+        weir_buf_put_fmt(out, word ? "%s" : "'%s'", shown[i]);
     }
 }
 

@@ -112,7 +112,8 @@ static void read_file(struct weir_jobfile *jf, const struct weir_yaml *root, uin
     const struct weir_yaml *tables = weir_yaml_get(root, "tables");
     const struct weir_yaml *pipeline = weir_yaml_get(root, "pipeline");
     if (tables == NULL || pipeline == NULL) {
-        weir__jobfile_problem(jf, root, "the job has no %s; expected job, tables and pipeline", tables == NULL ? "tables" : "pipeline");
+        weir__jobfile_problem(jf, root,
+                              "the job has no %s; expected job, tables and pipeline", tables == NULL ? "tables" : "pipeline");
         return;
     }
     weir__jobfile_read_tables(jf, tables);

@@ -79,7 +79,8 @@ static int32_t find_column(struct weir_jobfile *jf, const struct weir_yaml *node
 }
 
 /* A bound reference to a column of the input. */
-static struct weir_expr *column_expr(struct weir_jobfile *jf, const struct weir_yaml *node, const struct weir_schema *input, uint32_t column)
+static struct weir_expr *column_expr(struct weir_jobfile *jf, const struct weir_yaml *node, const struct weir_schema *input,
+                                     uint32_t column)
 {
     struct weir_expr parsed = {
         .kind = WEIR_EXPR_COLUMN,
@@ -115,7 +116,8 @@ static const struct weir_schema *union_schema(struct weir_jobfile *jf, struct we
     for (uint32_t k = 1; k < step->ninputs; k++) {
         const struct weir_schema *other = jf->steps[step->inputs[k]].output;
         if (!weir_schema_same(first, other)) {
-            weir__jobfile_problem(jf, step->input_nodes[k], "the inputs of a union have different columns: \"%s\" gives %s, \"%s\" gives %s",
+            weir__jobfile_problem(jf, step->input_nodes[k],
+                                  "the inputs of a union have different columns: \"%s\" gives %s, \"%s\" gives %s",
                                   jf->steps[step->inputs[0]].id, schema_text(jf, first), jf->steps[step->inputs[k]].id,
                                   schema_text(jf, other));
             return NULL;
@@ -152,7 +154,8 @@ static bool bind_filter(struct weir_jobfile *jf, struct weir_jobfile_step *step)
         return false;
     }
     if (bound->type.id != WEIR_TYPE_BOOLEAN) {
-        weir__jobfile_problem(jf, step->filter, "the filter is %s; expected BOOLEAN, as in \"speed >= 0\"", weir_type_text(bound->type).text);
+        weir__jobfile_problem(jf, step->filter,
+                              "the filter is %s; expected BOOLEAN, as in \"speed >= 0\"", weir_type_text(bound->type).text);
         return false;
     }
     step->filter_parsed = parsed;
@@ -202,7 +205,8 @@ static bool bind_project(struct weir_jobfile *jf, struct weir_jobfile_step *step
 {
     const struct weir_yaml *project = step->project;
     if (project->kind == WEIR_YAML_SCALAR || project->count == 0 || project->count > WEIR_COLUMNS_MAX) {
-        weir__jobfile_problem(jf, project, "project has no or more than %d columns; expected {NAME: \"EXPRESSION\", ...} or [COLUMN, ...]",
+        weir__jobfile_problem(jf, project,
+                              "project has no or more than %d columns; expected {NAME: \"EXPRESSION\", ...} or [COLUMN, ...]",
                               WEIR_COLUMNS_MAX);
         return false;
     }
@@ -277,7 +281,8 @@ static bool read_hop(struct weir_jobfile *jf, struct weir_jobfile_step *step, co
         return false;
     }
     if (size == NULL || slide == NULL) {
-        weir__jobfile_problem(jf, node, "the hop window has no %s; expected {size: 20 s, slide: 5 s}", size == NULL ? "size" : "slide");
+        weir__jobfile_problem(jf, node,
+                              "the hop window has no %s; expected {size: 20 s, slide: 5 s}", size == NULL ? "size" : "slide");
         return false;
     }
     if (!weir__jobfile_duration(jf, size, "the window's size", 1, &window->size_ms) ||
@@ -285,12 +290,14 @@ static bool read_hop(struct weir_jobfile *jf, struct weir_jobfile_step *step, co
         return false;
     }
     if (window->slide_ms > window->size_ms) {
-        weir__jobfile_problem(jf, slide, "the window's slide is longer than its size, so that rows between windows would be lost; expected at "
+        weir__jobfile_problem(jf, slide,
+                              "the window's slide is longer than its size, so that rows between windows would be lost; expected at "
                               "most %lld ms", (long long)window->size_ms);
         return false;
     }
     if (window->size_ms / weir_window_slice_ms(window) > WEIR_WINDOW_SLICES_MAX) {
-        weir__jobfile_problem(jf, slide, "the window consists of more than %d slices; expected a slide that divides the size more coarsely",
+        weir__jobfile_problem(jf, slide,
+                              "the window consists of more than %d slices; expected a slide that divides the size more coarsely",
                               WEIR_WINDOW_SLICES_MAX);
         return false;
     }
@@ -307,7 +314,8 @@ static bool bind_window(struct weir_jobfile *jf, struct weir_jobfile_step *step)
         return false;
     }
     if (node->count != 1) {
-        weir__jobfile_problem(jf, node, "the window has %zu kinds; expected {tumble: 20 s} or {hop: {size: 20 s, slide: 5 s}}", node->count);
+        weir__jobfile_problem(jf, node,
+                              "the window has %zu kinds; expected {tumble: 20 s} or {hop: {size: 20 s, slide: 5 s}}", node->count);
         return false;
     }
     if (weir_slice_eq_str(node->keys[0]->text, "cumulate")) {
@@ -327,7 +335,8 @@ static bool bind_window(struct weir_jobfile *jf, struct weir_jobfile_step *step)
     }
     int32_t time_column = weir_schema_time_column(step->input);
     if (time_column == WEIR_NO_COLUMN) {
-        weir__jobfile_problem(jf, node, "the input has no event time; expected a source table with a watermark, whose column is passed on "
+        weir__jobfile_problem(jf, node,
+                              "the input has no event time; expected a source table with a watermark, whose column is passed on "
                               "unchanged (the result of a window has none)");
         return false;
     }
@@ -384,7 +393,8 @@ static bool bind_calls(struct weir_jobfile *jf, struct weir_jobfile_step *step)
 static bool bind_agg(struct weir_jobfile *jf, struct weir_jobfile_step *step)
 {
     if (step->updating) {
-        weir__jobfile_problem(jf, step->aggregate, "step \"%s\" aggregates rows that are updated later (the result of an aggregate without "
+        weir__jobfile_problem(jf, step->aggregate,
+                              "step \"%s\" aggregates rows that are updated later (the result of an aggregate without "
                               "window); expected an input that only adds rows", step->id);
         return false;
     }
@@ -427,7 +437,8 @@ static bool check_names(struct weir_jobfile *jf, const struct weir_jobfile_step 
     bool ok = missing.len == 0 && extra.len == 0;
     if (!ok) {
         const char *input = jf->steps[step->inputs[0]].id;
-        weir__jobfile_problem(jf, step->sink, "the columns of \"%s\" and of table \"%s\" differ: %s%.*s%s%s%.*s; expected the same names (use project)",
+        weir__jobfile_problem(jf, step->sink,
+                              "the columns of \"%s\" and of table \"%s\" differ: %s%.*s%s%s%.*s; expected the same names (use project)",
                               input, step->table->spec.name, missing.len > 0 ? "not given: " : "", WEIR_SLICE_ARG(weir_buf_slice(&missing)),
                               missing.len > 0 && extra.len > 0 ? "; " : "", extra.len > 0 ? "not in the table: " : "",
                               WEIR_SLICE_ARG(weir_buf_slice(&extra)));
@@ -443,7 +454,8 @@ static struct weir_expr *assign(struct weir_jobfile *jf, const struct weir_jobfi
     uint32_t column = (uint32_t)weir_schema_find(step->input, weir_slice_str(to->name));
     struct weir_type from = weir_schema_field(step->input, column)->type;
     if (to->type.not_null && !from.not_null) {
-        weir__jobfile_problem(jf, step->sink, "column \"%s\" of table \"%s\" is NOT NULL, but the input's can be NULL; expected COALESCE in a "
+        weir__jobfile_problem(jf, step->sink,
+                              "column \"%s\" of table \"%s\" is NOT NULL, but the input's can be NULL; expected COALESCE in a "
                               "project, or a column without NOT NULL", to->name, step->table->spec.name);
         return NULL;
     }
@@ -456,7 +468,8 @@ static struct weir_expr *assign(struct weir_jobfile *jf, const struct weir_jobfi
     struct weir_type target = to->type;
     target.not_null = from.not_null;
     if (weir_expr_coerce(expr, target, jf->arena, &cast, &err) != WEIR_OK) {
-        weir__jobfile_problem(jf, step->sink, "column \"%s\" of table \"%s\" is %s, the input's is %s; expected a CAST in a project", to->name,
+        weir__jobfile_problem(jf, step->sink,
+                              "column \"%s\" of table \"%s\" is %s, the input's is %s; expected a CAST in a project", to->name,
                               step->table->spec.name, weir_type_text(to->type).text, weir_type_text(from).text);
         return NULL;
     }
@@ -467,7 +480,8 @@ static bool bind_sink(struct weir_jobfile *jf, struct weir_jobfile_step *step)
 {
     const struct weir_schema *table = step->table->spec.schema;
     if (step->updating && !step->table->connector->changelog) {
-        weir__jobfile_problem(jf, step->sink, "step \"%s\" writes rows that are updated later (the result of an aggregate without window) into "
+        weir__jobfile_problem(jf, step->sink,
+                              "step \"%s\" writes rows that are updated later (the result of an aggregate without window) into "
                               "connector \"%s\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole)",
                               step->id, step->table->connector->name);
         return false;

@@ -133,7 +133,8 @@ bool weir__jobfile_map(struct weir_jobfile *jf, const struct weir_yaml *node, co
         }
         if (!known) {
             const char *near = weir_nearest_name(key, keys, count);
-            weir__jobfile_problem(jf, node->keys[i], "unknown key \"%.*s\" in %s; %s%s%s", (int)(key.len > SHOWN_MAX ? SHOWN_MAX : key.len),
+            weir__jobfile_problem(jf, node->keys[i],
+                                  "unknown key \"%.*s\" in %s; %s%s%s", (int)(key.len > SHOWN_MAX ? SHOWN_MAX : key.len),
                                   (const char *)key.data, what, near == NULL ? "expected " : "did you mean ",
                                   near == NULL ? (const char *)list.data : near, near == NULL ? "" : "?");
             ok = false;

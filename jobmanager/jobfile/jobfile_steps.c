@@ -212,7 +212,8 @@ static void link_steps(struct weir_jobfile *jf)
         }
         const struct weir_jobfile_step *first = weir_hmap_get(ids, weir_slice_str(step->id));
         if (first != NULL) {
-            weir__jobfile_problem(jf, step->id_node, "there are two steps \"%s\"; the first is at line %u", step->id, first->id_node->line);
+            weir__jobfile_problem(jf, step->id_node,
+                                  "there are two steps \"%s\"; the first is at line %u", step->id, first->id_node->line);
             step->broken = true;
             step->consumers = 1; /* not unused: it has no name to be used by */
         } else {

@@ -41,7 +41,8 @@ static int32_t read_watermark(struct weir_jobfile *jf, struct weir_jobfile_table
         return WEIR_NO_COLUMN;
     }
     if (column == NULL || delay == NULL) {
-        weir__jobfile_problem(jf, node, "the watermark has no %s; expected {column: NAME, delay: 2 s}", column == NULL ? "column" : "delay");
+        weir__jobfile_problem(jf, node,
+                              "the watermark has no %s; expected {column: NAME, delay: 2 s}", column == NULL ? "column" : "delay");
         return WEIR_NO_COLUMN;
     }
     if (!weir__jobfile_duration(jf, delay, "the watermark's delay", 0, &table->spec.watermark_delay_ms) ||
@@ -167,7 +168,8 @@ static void read_format(struct weir_jobfile *jf, struct weir_jobfile_table *tabl
         weir__jobfile_problem(jf, node, "connector \"%s\" takes no format", table->connector->name);
         table->broken = true;
     } else if (node == NULL && table->connector->takes_format) {
-        weir__jobfile_problem(jf, table->with, "connector \"%s\" needs a format; expected format: one of %.*s", table->connector->name,
+        weir__jobfile_problem(jf, table->with,
+                              "connector \"%s\" needs a format; expected format: one of %.*s", table->connector->name,
                               WEIR_SLICE_ARG(weir_buf_slice(&list)));
         table->broken = true;
     } else if (node != NULL) {
@@ -251,7 +253,8 @@ static void link_error_table(struct weir_jobfile *jf, struct weir_jobfile_table 
     } else if (target->broken) {
         table->broken = true;
     } else if (target == table || (target->connector->roles & WEIR_ROLE_SINK) == 0) {
-        weir__jobfile_problem(jf, table->error_table_node, "table \"%s\" cannot take bad records; expected another table that can be written",
+        weir__jobfile_problem(jf, table->error_table_node,
+                              "table \"%s\" cannot take bad records; expected another table that can be written",
                               target->spec.name);
         table->broken = true;
     } else if (weir_error_table_check(target->spec.schema, &err) != WEIR_OK) {
@@ -273,7 +276,8 @@ static void read_table(struct weir_jobfile *jf, const struct weir_yaml *name, co
     table->node = name;
     table->spec.name = weir_arena_strndup(jf->arena, name->text.data, name->text.len);
     if (name->text.len == 0 || name->text.len > WEIR_NAME_MAX || strlen(table->spec.name) != name->text.len) {
-        weir__jobfile_problem(jf, name, "a table's name has %zu bytes or a NUL; expected 1 to %d bytes", name->text.len, WEIR_NAME_MAX);
+        weir__jobfile_problem(jf, name,
+                              "a table's name has %zu bytes or a NUL; expected 1 to %d bytes", name->text.len, WEIR_NAME_MAX);
         table->broken = true;
     }
     if (!weir__jobfile_map(jf, node, "a table", keys)) {
@@ -285,7 +289,8 @@ static void read_table(struct weir_jobfile *jf, const struct weir_yaml *name, co
     read_schema(jf, table, node);
     table->with = weir_yaml_get(node, "with");
     if (table->with == NULL || table->with->kind != WEIR_YAML_MAP) {
-        weir__jobfile_problem(jf, table->with == NULL ? name : table->with, "table \"%s\" has no `with`; expected with: {connector: ...}",
+        weir__jobfile_problem(jf, table->with == NULL ? name : table->with,
+                              "table \"%s\" has no `with`; expected with: {connector: ...}",
                               table->spec.name);
         table->broken = true;
     } else {

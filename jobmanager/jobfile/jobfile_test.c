@@ -226,7 +226,7 @@ static const struct {
      "job.yaml:14:24: step \"write\" is a sink and gives no rows; expected the step before it"},
     {"filter: \"v > 1\"",
      "filter: \"v >\"",
-     "job.yaml:13:40: expected an operator, found the end of the text"},
+     "job.yaml:13:41: expected an expression, found the end of the text"},
     {"filter: \"v > 1\"",
      "filter: \"v > 1 AND vv < 3\"",
      "job.yaml:13:48: there is no column vv; did you mean v?; the columns are (id BIGINT, name STRING, v DOUBLE, at TIMESTAMP(3))"},

@@ -1,4 +1,4 @@
-/* The sink "blackhole": takes every row and keeps none. */
+/* The sink "blackhole": takes every row and keeps none, so checkpoints mean nothing to it. */
 #include "taskmanager/connectors/conn_registry.h"
 
 static enum weir_rc create(const struct weir_conn_ctx *ctx, struct weir_sink **out_sink, struct weir_error *err)

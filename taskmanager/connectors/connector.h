@@ -108,7 +108,8 @@ struct weir_sink_vtable {
     enum weir_rc (*finish)(struct weir_sink *sink, struct weir_error *err);
 
     /*
-     * Jobs that take checkpoints (settings->checkpoint_interval_ms > 0); NULL: the sink has no state and is at most as exact as its writes.
+     * Jobs that take checkpoints (settings->checkpoint_interval_ms > 0). Each may be NULL: without prepare a sink holds no rows back (finish
+     * is called at the end of input as well), without commit and restore it has no state and is at most as exact as its writes.
      * prepare: what was written so far belongs to `checkpoint`: makes it durable, appends what commit will need to out. AGAIN: still at it,
      *   call again with the same arguments after a wake.
      * commit: makes everything up to `checkpoint` visible, exactly once however often it is repeated, also by a later attempt. AGAIN.

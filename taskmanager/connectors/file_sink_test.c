@@ -187,6 +187,8 @@ START_TEST(leftovers_of_earlier_attempts_are_removed)
     kit.ctx.attempt = 3;
     kit.ctx.parallelism = 2;
     struct weir_sink *sink = create(&kit);
+    struct weir_error err;
+    ck_assert_int_eq(finish_all(&kit, sink, &err), WEIR_OK);
     sink->vtable->destroy(sink);
     struct names names = list(&kit);
     ck_assert_uint_eq(names.count, sizeof(kept) / sizeof(kept[0]));

@@ -2,13 +2,18 @@
 
 #include "common/base/assert.h"
 
-enum doing { DOING_NOTHING, DOING_WRITE, DOING_FINISH };
+#include <inttypes.h>
+
+enum doing { DOING_NOTHING, DOING_WRITE, DOING_FINISH, DOING_PREPARE, DOING_COMMIT, DOING_RESTORE };
 
 struct sink {
     struct weir_op op;
     struct weir_sink *sink;
-    struct weir_batch *unwritten; /* DOING_WRITE: offered again by resume */
-    enum doing doing;
+    enum doing doing; /* what said AGAIN; resume calls it again with: */
+    struct weir_batch *unwritten; /* WRITE */
+    uint64_t checkpoint;          /* PREPARE, COMMIT, RESTORE */
+    struct weir_buf *out;         /* PREPARE; the chain's */
+    struct weir_buf state;        /* RESTORE; a copy, since the caller's lasts for the call */
 };
 
 static enum weir_rc sink_open(struct weir_op *op, const struct weir_opspec *spec, struct weir_error *err)
@@ -27,55 +32,95 @@ static void sink_close(struct weir_op *op)
 {
     struct sink *sink = (struct sink *)op;
     weir_batch_unref(sink->unwritten);
+    weir_buf_fini(&sink->state);
     if (sink->sink != NULL) {
         sink->sink->vtable->destroy(sink->sink);
     }
 }
 
-static enum weir_rc write_batch(struct sink *sink, struct weir_batch *batch, struct weir_error *err)
+/* Calls the connector for what is being done; afterwards nothing is, unless it said AGAIN. */
+static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
 {
-    enum weir_rc rc = sink->sink->vtable->write(sink->sink, batch, err);
-    sink->doing = rc == WEIR_AGAIN ? DOING_WRITE : DOING_NOTHING;
+    struct weir_sink *conn = sink->sink;
+    enum weir_rc rc = WEIR_OK;
+    switch (sink->doing) {
+    case DOING_NOTHING: break;
+    case DOING_WRITE: rc = conn->vtable->write(conn, sink->unwritten, err); break;
+    case DOING_FINISH: rc = conn->vtable->finish(conn, err); break;
+    case DOING_PREPARE: rc = conn->vtable->prepare(conn, sink->checkpoint, sink->out, err); break;
+    case DOING_COMMIT: rc = conn->vtable->commit(conn, sink->checkpoint, err); break;
+    case DOING_RESTORE: rc = conn->vtable->restore(conn, sink->checkpoint, weir_buf_slice(&sink->state), err); break;
+    }
+    if (rc != WEIR_AGAIN) {
+        sink->doing = DOING_NOTHING;
+        weir_batch_unref(sink->unwritten);
+        sink->unwritten = NULL;
+        sink->out = NULL;
+        weir_buf_fini(&sink->state);
+    }
     return rc;
+}
+
+static enum weir_rc begin(struct sink *sink, enum doing doing, uint64_t checkpoint, struct weir_error *err)
+{
+    weir_assert(sink->doing == DOING_NOTHING);
+    sink->doing = doing;
+    sink->checkpoint = checkpoint;
+    return go_on(sink, err);
 }
 
 static enum weir_rc sink_process(struct weir_op *op, uint32_t input, struct weir_batch *batch, struct weir_error *err)
 {
     weir_assert(input == 0);
     struct sink *sink = (struct sink *)op;
-    enum weir_rc rc = write_batch(sink, batch, err);
-    if (rc == WEIR_AGAIN) {
-        sink->unwritten = weir_batch_ref(batch);
-    }
-    return rc;
+    sink->unwritten = weir_batch_ref(batch);
+    return begin(sink, DOING_WRITE, 0, err);
 }
 
 static enum weir_rc sink_end_input(struct weir_op *op, struct weir_error *err)
 {
     struct sink *sink = (struct sink *)op;
-    enum weir_rc rc = sink->sink->vtable->finish(sink->sink, err);
-    sink->doing = rc == WEIR_AGAIN ? DOING_FINISH : DOING_NOTHING;
-    return rc;
+    bool checkpoint_follows = op->ctx->conn.settings->checkpoint_interval_ms > 0;
+    if (checkpoint_follows && sink->sink->vtable->prepare != NULL) {
+        return WEIR_OK; /* it commits */
+    }
+    return begin(sink, DOING_FINISH, 0, err);
+}
+
+static enum weir_rc sink_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
+{
+    struct sink *sink = (struct sink *)op;
+    if (sink->sink->vtable->prepare == NULL) {
+        return WEIR_OK;
+    }
+    sink->out = out;
+    return begin(sink, DOING_PREPARE, checkpoint, err);
+}
+
+static enum weir_rc sink_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
+{
+    struct sink *sink = (struct sink *)op;
+    const struct weir_sink_vtable *vtable = sink->sink->vtable;
+    if (vtable->restore == NULL) {
+        return state.len == 0 ? WEIR_OK
+                              : weir_error_set(err, WEIR_CORRUPT,
+                                               "table %s: checkpoint %" PRIu64 " holds %zu bytes of a sink's state, but the connector \"%s\" "
+                                               "has none: was the table's connector changed?",
+                                               op->spec->u.io.table->name, checkpoint, state.len, vtable->connector);
+    }
+    weir_buf_put_slice(&sink->state, state);
+    return begin(sink, DOING_RESTORE, checkpoint, err);
+}
+
+static enum weir_rc sink_notify(struct weir_op *op, uint64_t checkpoint, struct weir_error *err)
+{
+    struct sink *sink = (struct sink *)op;
+    return sink->sink->vtable->commit == NULL ? WEIR_OK : begin(sink, DOING_COMMIT, checkpoint, err);
 }
 
 static enum weir_rc sink_resume(struct weir_op *op, struct weir_error *err)
 {
-    struct sink *sink = (struct sink *)op;
-    switch (sink->doing) {
-    case DOING_NOTHING:
-        return WEIR_OK;
-    case DOING_FINISH:
-        return sink_end_input(op, err);
-    case DOING_WRITE: {
-        enum weir_rc rc = write_batch(sink, sink->unwritten, err);
-        if (rc != WEIR_AGAIN) {
-            weir_batch_unref(sink->unwritten);
-            sink->unwritten = NULL;
-        }
-        return rc;
-    }
-    }
-    weir_assert(false);
+    return go_on((struct sink *)op, err);
 }
 
 const struct weir_op_vtable weir_sink_op = {
@@ -85,5 +130,8 @@ const struct weir_op_vtable weir_sink_op = {
     .close = sink_close,
     .process = sink_process,
     .end_input = sink_end_input,
+    .snapshot = sink_snapshot,
+    .restore = sink_restore,
+    .notify = sink_notify,
     .resume = sink_resume,
 };

@@ -94,6 +94,30 @@ static bool add_covered(struct layers *layers, const struct line *line)
     return true;
 }
 
+static bool add_allowance(struct layers *layers, const struct line *line)
+{
+    if (line->colon != 3 || line->nwords < 4) {
+        return false;
+    }
+    layers->allowances =
+        weir_vec_grow(layers->allowances, &layers->allowances_cap, sizeof(*layers->allowances), layers->nallowances + 1);
+    layers->allowances[layers->nallowances++] =
+        (struct allowance){.file = line->words[1], .name = line->words[2], .line = line->number};
+    return true;
+}
+
+static bool add_module(struct layers *layers, const struct line *line)
+{
+    if (line->colon != 2 || line->nwords < 3) {
+        return false;
+    }
+    for (size_t i = 2; i < line->nwords; i++) {
+        layers->parts = weir_vec_grow(layers->parts, &layers->parts_cap, sizeof(*layers->parts), layers->nparts + 1);
+        layers->parts[layers->nparts++] = (struct part){.part = line->words[i], .whole = line->words[1]};
+    }
+    return true;
+}
+
 static bool add_libc(struct layers *layers, const struct line *line)
 {
     for (size_t i = 1; i < line->nwords; i++) {
@@ -110,6 +134,7 @@ static bool add(struct layers *layers, const struct line *line)
         bool (*add)(struct layers *layers, const struct line *line);
     } directives[] = {
         {"layer", add_layer}, {"third", add_third}, {"libc", add_libc}, {"function", add_function}, {"covered", add_covered},
+        {"allow", add_allowance}, {"module", add_module},
     };
     for (size_t i = 0; i < sizeof(directives) / sizeof(directives[0]); i++) {
         if (strcmp(line->words[0], directives[i].name) == 0) {
@@ -152,6 +177,8 @@ void layers_fini(struct layers *layers)
     weir_free(layers->libc);
     weir_free(layers->functions);
     weir_free(layers->covered);
+    weir_free(layers->allowances);
+    weir_free(layers->parts);
     weir_arena_destroy(layers->arena);
     *layers = (struct layers){0};
 }
@@ -220,4 +247,26 @@ bool layers_allow_header(const struct layers *layers, const char *file, const ch
     }
     *out_known = known;
     return allowed;
+}
+
+const char *layers_module(const struct layers *layers, const char *stem)
+{
+    for (size_t i = 0; i < layers->nparts; i++) {
+        if (strcmp(layers->parts[i].part, stem) == 0) {
+            return layers->parts[i].whole;
+        }
+    }
+    return stem;
+}
+
+bool layers_allow_call(struct layers *layers, const char *file, const char *name)
+{
+    for (size_t i = 0; i < layers->nallowances; i++) {
+        struct allowance *allowance = &layers->allowances[i];
+        if (strcmp(allowance->file, file) == 0 && strcmp(allowance->name, name) == 0) {
+            allowance->used = true;
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Counts the vehicles of make-vehicles.sh by window and type with awk, which shares no code with Weir. Prints tab-separated, sorted lines:
+# window start in epoch seconds, type, count, sum of speeds.
+#
+#   count-vehicles.sh DIR
+set -euo pipefail
+cat "$1"/*.jsonl | jq -r 'select(.vehicleType != null and .speed >= 0) | [.ts, .vehicleType, .speed] | @tsv' | awk -F'\t' '{
+    key = int($1 / 20000) * 20 "\t" $2
+    count[key]++
+    sum[key] += $3
+}
+END {
+    for (key in count) {
+        printf "%s\t%d\t%.3f\n", key, count[key], sum[key]
+    }
+}' | LC_ALL=C sort

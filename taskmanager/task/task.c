@@ -35,6 +35,8 @@ struct weir_task {
     struct weir_buf source_state;       /* SNAP_CHAIN: taken when the barrier began */
     struct weir_snap_io io;             /* writing a snapshot, or reading the one to restore */
     int64_t snap_began_ms, snap_wrote_ms;
+    uint64_t aligning;        /* the checkpoint the gate was last seen aligning */
+    int64_t aligning_since_ms;
     uint64_t last_snapshot;  /* the newest taken after END was seen; 0 = none */
     bool last_committed;     /* and it was committed, the chain has been told */
     bool restore_read;       /* INITIALIZING: the file is in io.buf */
@@ -236,6 +238,9 @@ static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, 
     task->snapping = SNAP_CHAIN;
     task->snapshot = (struct weir_task_snapshot){.checkpoint = checkpoint, .ended = task->end_seen};
     task->snap_began_ms = now_ms(task);
+    if (task->aligning == checkpoint) {
+        task->snapshot.alignment_ms = (uint64_t)(task->snap_began_ms - task->aligning_since_ms);
+    }
     weir_buf_clear(&task->source_state);
     if (task->source != NULL) {
         weir_source_op_snapshot(task->source, &task->source_state);
@@ -377,6 +382,10 @@ static enum weir_rc take_from_gate(struct weir_task *task, bool *out_any, struct
     enum weir_rc rc = weir_gate_poll(task->gate, &event, err);
     if (rc != WEIR_OK) {
         return rc;
+    }
+    if (weir_gate_aligning(task->gate) != 0 && weir_gate_aligning(task->gate) != task->aligning) {
+        task->aligning = weir_gate_aligning(task->gate);
+        task->aligning_since_ms = now_ms(task);
     }
     *out_any = event.kind != WEIR_GATE_NOTHING;
     switch (event.kind) {

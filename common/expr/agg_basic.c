@@ -242,7 +242,7 @@ static enum weir_rc avg_update_i128(uint8_t *const *accs, uint32_t offset, const
             struct double_acc *acc = ACC(struct double_acc, accs[i] + offset);                                                             \
             int64_t by = sign == NULL ? 1 : sign[i];                                                                                       \
             acc->count += by;                                                                                                              \
-            acc->sum = acc->count == 0 ? 0.0 : acc->sum + (double)by * (double)values[rows[i]];                                            \
+            acc->sum += (double)by * (double)values[rows[i]];                                                                              \
         }                                                                                                                                  \
         return WEIR_OK;                                                                                                                    \
     }
@@ -259,7 +259,7 @@ static enum weir_rc double_merge(uint8_t *into, const uint8_t *from, struct weir
     struct double_acc *to = ACC(struct double_acc, into);
     const struct double_acc *other = CONST_ACC(struct double_acc, from);
     to->count += other->count;
-    to->sum = to->count == 0 ? 0.0 : to->sum + other->sum;
+    to->sum += other->sum; /* also at a count of 0: a net -U and +U has one, and yet a sum */
     return WEIR_OK;
 }
 

@@ -307,9 +307,8 @@ enum weir_rc weir_agg_set_merge(struct weir_agg_set *set, uint8_t *into, const u
     return rc;
 }
 
-void weir_agg_set_encode(const struct weir_agg_set *set, const uint8_t *payload, struct weir_buf *out)
+static void append_accs(const struct weir_agg_set *set, const uint8_t *payload, struct weir_buf *out)
 {
-    weir_buf_clear(out);
     for (uint32_t i = 0; i < set->ncalls; i++) {
         const struct call *call = &set->calls[i];
         if (call->agg->encode == NULL) {
@@ -323,27 +322,36 @@ void weir_agg_set_encode(const struct weir_agg_set *set, const uint8_t *payload,
     }
 }
 
+void weir_agg_set_encode(const struct weir_agg_set *set, const uint8_t *payload, struct weir_buf *out)
+{
+    weir_buf_clear(out);
+    append_accs(set, payload, out);
+}
+
+/* The call's next accumulator out of the reader to acc, which holds nothing yet. */
+static enum weir_rc decode_call(struct weir_agg_set *set, const struct call *call, struct weir_reader *reader, uint8_t *acc,
+                                struct weir_error *err)
+{
+    const struct weir_agg *agg = call->agg;
+    struct weir_slice bytes = agg->encode == NULL ? weir_read_raw(reader, agg->acc_bytes) : weir_read_bytes(reader);
+    if (reader->failed) {
+        return weir_error_set(err, WEIR_CORRUPT, "partial aggregates end in the middle of %s", agg->name);
+    }
+    if (agg->encode == NULL) {
+        memcpy(acc, bytes.data, agg->acc_bytes);
+        return WEIR_OK;
+    }
+    memset(acc, 0, agg->acc_bytes);
+    return agg->decode(bytes, acc, set->heap, err);
+}
+
 /* Merges the next call's accumulator out of the reader, through the scratch payload (bytes may lie unaligned). */
 static enum weir_rc merge_encoded_call(struct weir_agg_set *set, const struct call *call, struct weir_reader *reader, uint8_t *payload,
                                        struct weir_error *err)
 {
     uint8_t *acc = set->scratch + call->offset;
     const struct weir_agg *agg = call->agg;
-    enum weir_rc rc = WEIR_OK;
-    if (agg->encode == NULL) {
-        struct weir_slice bytes = weir_read_raw(reader, agg->acc_bytes);
-        if (reader->failed) {
-            return weir_error_set(err, WEIR_CORRUPT, "partial aggregates end in the middle of %s", agg->name);
-        }
-        memcpy(acc, bytes.data, agg->acc_bytes);
-    } else {
-        struct weir_slice bytes = weir_read_bytes(reader);
-        if (reader->failed) {
-            return weir_error_set(err, WEIR_CORRUPT, "partial aggregates end in the middle of %s", agg->name);
-        }
-        memset(acc, 0, agg->acc_bytes);
-        rc = agg->decode(bytes, acc, set->heap, err);
-    }
+    enum weir_rc rc = decode_call(set, call, reader, acc, err);
     if (rc == WEIR_OK) {
         rc = agg->merge(payload + call->offset, acc, set->heap, set->heap, err);
     }
@@ -364,6 +372,28 @@ enum weir_rc weir_agg_set_merge_encoded(struct weir_agg_set *set, uint8_t *paylo
     }
     if (reader.rest.len != 0) {
         return weir_error_set(err, WEIR_CORRUPT, "partial aggregates are %zu bytes too long", reader.rest.len);
+    }
+    return WEIR_OK;
+}
+
+void weir_agg_set_encode_payload(const struct weir_agg_set *set, const uint8_t *payload, struct weir_buf *out)
+{
+    weir_buf_put_i64(out, weir_agg_payload_rows(payload));
+    append_accs(set, payload, out);
+}
+
+enum weir_rc weir_agg_set_decode_payload(struct weir_agg_set *set, struct weir_slice bytes, uint8_t *payload, struct weir_error *err)
+{
+    struct weir_reader reader = weir_reader(bytes);
+    *payload_rows(payload) = weir_read_i64(&reader);
+    for (uint32_t i = 0; i < set->ncalls; i++) {
+        enum weir_rc rc = decode_call(set, &set->calls[i], &reader, payload + set->calls[i].offset, err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+    }
+    if (reader.failed || reader.rest.len != 0) {
+        return weir_error_set(err, WEIR_CORRUPT, "an entry's aggregates of %zu bytes are cut or too long", bytes.len);
     }
     return WEIR_OK;
 }

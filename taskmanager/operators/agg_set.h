@@ -48,6 +48,12 @@ void weir_agg_set_encode(const struct weir_agg_set *set, const uint8_t *payload,
 enum weir_rc weir_agg_set_merge_encoded(struct weir_agg_set *set, uint8_t *payload, struct weir_slice bytes, struct weir_error *err)
     WEIR_CHECKED;
 
+/* A whole payload but for the operator's header, for snapshots: i64 rows | the accumulators as above. encode appends; decode fills a zeroed
+ * payload. CORRUPT: what was taken over is still to be released. */
+void weir_agg_set_encode_payload(const struct weir_agg_set *set, const uint8_t *payload, struct weir_buf *out);
+enum weir_rc weir_agg_set_decode_payload(struct weir_agg_set *set, struct weir_slice bytes, uint8_t *payload, struct weir_error *err)
+    WEIR_CHECKED;
+
 /* Adds logical row i of a batch of partial rows to payloads[i], $rows included. CORRUPT, DATA. */
 enum weir_rc weir_agg_set_merge_partials(struct weir_agg_set *set, const struct weir_batch *batch, uint32_t partials_column,
                                          uint32_t rows_column, uint8_t *const *payloads, struct weir_error *err) WEIR_CHECKED;

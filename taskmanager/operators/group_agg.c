@@ -12,10 +12,12 @@
 #include "common/plan/agg_partial.h"
 #include "taskmanager/operators/agg_keys.h"
 #include "taskmanager/operators/agg_set.h"
+#include "taskmanager/operators/agg_snap.h"
 
 enum {
     KEYS_PER_OUTPUT = WEIR_BATCH_ROWS_MAX / 2, /* each has two rows: the result before and after; the selection leaves out what is none */
     OUTPUTS_MAX = 2,
+    STATE_VERSION = 1,
 };
 
 /* In the payload behind the rows. */
@@ -266,10 +268,44 @@ static enum weir_rc group_process(struct weir_op *op, uint32_t input, struct wei
     return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
+/* Version 1: u8 version | the keys (agg_snap.h). A key's last batch is no state: the numbers begin anew. */
+static enum weir_rc group_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
+{
+    (void)checkpoint;
+    (void)err;
+    struct group_agg *group = (struct group_agg *)op;
+    weir_buf_put_u8(out, STATE_VERSION);
+    weir_agg_snap_encode(op, group->set, group->state, out);
+    return WEIR_OK;
+}
+
+static bool space_fits(const struct weir_op *op, int64_t space)
+{
+    (void)op;
+    return space == 0;
+}
+
+static enum weir_rc group_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
+{
+    (void)checkpoint;
+    struct group_agg *group = (struct group_agg *)op;
+    struct weir_reader reader = weir_reader(state);
+    uint8_t version = weir_read_u8(&reader);
+    enum weir_rc rc = WEIR_OK;
+    if (reader.failed || version != STATE_VERSION) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "aggregate state of version %u, expected %d", version, STATE_VERSION);
+    } else {
+        rc = weir_agg_snap_decode(op, group->set, group->state, reader.rest, space_fits, err);
+    }
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
 const struct weir_op_vtable weir_group_agg_op = {
     .name = "group_agg",
     .op_bytes = sizeof(struct group_agg),
     .open = group_open,
     .close = group_close,
     .process = group_process,
+    .snapshot = group_snapshot,
+    .restore = group_restore,
 };

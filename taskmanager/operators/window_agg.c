@@ -5,6 +5,8 @@
  * W2  The watermark fires the windows due in order of their end. A window's result is the merge of its slices, which are walked side by
  *     side (every cursor gives the same key order, so a k-way merge needs no table of its own and can stop after any key).
  * W3  When a window has fired, the slices that no later window needs are dropped.
+ * W4  A snapshot holds the watermark and how far windows have fired along with the slices: nothing fires twice, nothing is late sooner.
+ *     Between two events no window is being fired and none is due.
  */
 #include "taskmanager/operators/window_agg.h"
 
@@ -14,8 +16,9 @@
 #include "common/plan/agg_partial.h"
 #include "taskmanager/operators/agg_keys.h"
 #include "taskmanager/operators/agg_set.h"
+#include "taskmanager/operators/agg_snap.h"
 
-enum { WINDOW_START = 0, WINDOW_END = 1, FIRST_KEY = 2 };
+enum { WINDOW_START = 0, WINDOW_END = 1, FIRST_KEY = 2, STATE_VERSION = 1 };
 
 /* One slice of the window being fired, standing at its next entry. */
 struct arm {
@@ -337,6 +340,52 @@ static enum weir_rc window_watermark(struct weir_op *op, int64_t watermark_ms, s
     return go_on(op, err);
 }
 
+/* Version 1: u8 version | i64 watermark | i64 fired up to | the slices (agg_snap.h) */
+static enum weir_rc window_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
+{
+    (void)checkpoint;
+    (void)err;
+    struct window_agg *window = (struct window_agg *)op;
+    weir_assert(!window->firing);
+    weir_assert(!window->building);
+    weir_buf_put_u8(out, STATE_VERSION);
+    weir_buf_put_i64(out, window->watermark_ms);
+    weir_buf_put_i64(out, window->fired_ms);
+    weir_agg_snap_encode(op, window->set, window->state, out);
+    return WEIR_OK;
+}
+
+/* A late slice would have been dropped. */
+static bool slice_fits(const struct weir_op *op, int64_t space)
+{
+    const struct window_agg *window = (const struct window_agg *)op;
+    return weir_slices_is_slice(&window->slices, space) && space > window->late_through_ms;
+}
+
+static enum weir_rc window_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
+{
+    (void)checkpoint;
+    struct window_agg *window = (struct window_agg *)op;
+    struct weir_reader reader = weir_reader(state);
+    uint8_t version = weir_read_u8(&reader);
+    int64_t watermark_ms = weir_read_i64(&reader);
+    int64_t fired_ms = weir_read_i64(&reader);
+    /* See go_on: all that is due has fired. After the last watermark no slice is left, and the rest does not matter. */
+    bool agree = watermark_ms == WEIR_WATERMARK_MAX ||
+                 fired_ms == (watermark_ms == WEIR_WATERMARK_MIN ? INT64_MIN : watermark_ms + 1);
+    enum weir_rc rc = WEIR_OK;
+    if (reader.failed || version != STATE_VERSION || !agree) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "window state of %zu bytes and version %u (expected %d) is cut or impossible", state.len,
+                            version, STATE_VERSION);
+    } else {
+        window->watermark_ms = watermark_ms;
+        window->fired_ms = fired_ms;
+        window->late_through_ms = weir_slices_late_through(&window->slices, watermark_ms);
+        rc = weir_agg_snap_decode(op, window->set, window->state, reader.rest, slice_fits, err);
+    }
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
 const struct weir_op_vtable weir_window_agg_op = {
     .name = "window_agg",
     .op_bytes = sizeof(struct window_agg),
@@ -344,5 +393,7 @@ const struct weir_op_vtable weir_window_agg_op = {
     .close = window_close,
     .process = window_process,
     .watermark = window_watermark,
+    .snapshot = window_snapshot,
+    .restore = window_restore,
     .resume = go_on,
 };

@@ -80,6 +80,12 @@ int64_t weir_slices_last_window(const struct weir_slices *slices, int64_t slice_
 /* Outside of this no event time can lie, and arithmetic inside does not overflow. */
 static const int64_t TIME_MS_MAX = INT64_MAX / 1000 + (int64_t)WEIR_WINDOW_DAYS_MAX * 86400000 * 2;
 
+bool weir_slices_is_slice(const struct weir_slices *slices, int64_t end_ms)
+{
+    return end_ms >= -TIME_MS_MAX && end_ms <= TIME_MS_MAX && floor_mod(end_ms - slices->offset_ms, slices->slice_ms) == 0 &&
+           !weir_slices_in_gap(slices, end_ms);
+}
+
 int64_t weir_slices_late_through(const struct weir_slices *slices, int64_t watermark_ms)
 {
     if (watermark_ms < -TIME_MS_MAX) {

@@ -37,6 +37,9 @@ static inline bool weir_slices_in_gap(const struct weir_slices *slices, int64_t 
            weir_slices_first_window(slices, slice_end_ms) > weir_slices_last_window(slices, slice_end_ms);
 }
 
+/* Whether a slice that some window holds ends here: for ends that come from outside. */
+bool weir_slices_is_slice(const struct weir_slices *slices, int64_t end_ms);
+
 /* All slices that end at or before this are late once the watermark is here (INT64_MIN: none, INT64_MAX: all). */
 int64_t weir_slices_late_through(const struct weir_slices *slices, int64_t watermark_ms);
 

@@ -540,6 +540,16 @@ static struct weir_delta_table *find_table(const struct weir_delta *delta, int64
     return i < delta->ntables && delta->tables[i]->space == space ? delta->tables[i] : NULL;
 }
 
+/* Puts a table in its place among the namespaces, at index i. */
+static void add_table(struct weir_delta *delta, size_t i, int64_t space, struct weir_delta_table *table)
+{
+    table->space = space;
+    delta->tables = weir_vec_grow(delta->tables, &delta->tables_cap, sizeof(*delta->tables), delta->ntables + 1);
+    memmove(delta->tables + i + 1, delta->tables + i, (delta->ntables - i) * sizeof(*delta->tables));
+    delta->tables[i] = table;
+    delta->ntables++;
+}
+
 static struct weir_delta_table *find_or_make_table(struct weir_delta *delta, int64_t space)
 {
     size_t i = lower_bound(delta, space);
@@ -550,12 +560,58 @@ static struct weir_delta_table *find_or_make_table(struct weir_delta *delta, int
     if (table == NULL) {
         return NULL;
     }
-    table->space = space;
-    delta->tables = weir_vec_grow(delta->tables, &delta->tables_cap, sizeof(*delta->tables), delta->ntables + 1);
-    memmove(delta->tables + i + 1, delta->tables + i, (delta->ntables - i) * sizeof(*delta->tables));
-    delta->tables[i] = table;
-    delta->ntables++;
+    add_table(delta, i, space, table);
     return table;
+}
+
+/* An empty table of 1 << depth segments of full size; NULL when the budget has no room. */
+static struct weir_delta_table *table_create_large(struct weir_delta *delta, uint32_t depth)
+{
+    uint64_t places = 1ull << depth;
+    if (!charge(delta, (places - 1) * sizeof(struct segment *))) {
+        return NULL;
+    }
+    struct segment **directory = weir_calloc(places, sizeof(struct segment *));
+    bool all = true;
+    for (uint64_t i = 0; i < places && all; i++) {
+        directory[i] = segment_create(delta, delta->segment_slots_max, depth);
+        all = directory[i] != NULL;
+    }
+    if (!all) {
+        for (uint64_t i = 0; i < places; i++) {
+            segment_destroy(delta, directory[i]);
+        }
+        uncharge(delta, (places - 1) * sizeof(struct segment *));
+        weir_free(directory);
+        return NULL;
+    }
+    struct weir_delta_table *table = weir_calloc(1, sizeof(*table));
+    table->directory = directory;
+    table->depth = depth;
+    return table;
+}
+
+void weir_delta_reserve(struct weir_delta *delta, int64_t namespace_, uint64_t entries)
+{
+    size_t i = lower_bound(delta, namespace_);
+    if (i < delta->ntables && delta->tables[i]->space == namespace_) {
+        return;
+    }
+    while (give_up_spare(delta)) { /* too small, or too large */
+    }
+    /* Between half of the mean limit and the mean limit, as growth would leave it. */
+    uint64_t most = segment_range(delta->segment_slots_max) / 8 * 5;
+    uint32_t depth = 0;
+    while (depth < DIRECTORY_DEPTH_MAX && entries >> depth > most) {
+        depth++;
+    }
+    uint64_t expected = delta->expected;
+    delta->expected = entries;
+    struct weir_delta_table *table = depth == 0 ? table_create(delta) : table_create_large(delta, depth);
+    delta->expected = expected;
+    if (table != NULL) {
+        add_table(delta, i, namespace_, table);
+    }
 }
 
 /* A new entry; NULL when the budget has no room. */

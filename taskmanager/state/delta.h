@@ -55,6 +55,10 @@ void weir_delta_destroy(struct weir_delta *delta); /* accepts NULL; payloads are
 enum weir_rc weir_delta_get_many(struct weir_delta *delta, const int64_t *namespaces, const uint64_t *hashes,
                                  const struct weir_slice *keys, uint32_t count, uint8_t **out_payloads, bool *created) WEIR_CHECKED;
 
+/* Makes a new namespace with room for about so many entries, so that they may come in hash order (which would crowd the front of a table
+ * that is small yet). Does nothing when the namespace lives, or when the budget has no room: then it grows as it does. */
+void weir_delta_reserve(struct weir_delta *delta, int64_t namespace_, uint64_t entries);
+
 /* Removes an entry by its payload. */
 void weir_delta_erase(struct weir_delta *delta, int64_t namespace_, uint8_t *payload);
 

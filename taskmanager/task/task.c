@@ -37,7 +37,7 @@ struct weir_task {
     int64_t snap_began_ms, snap_wrote_ms;
     uint64_t aligning;        /* the checkpoint the gate was last seen aligning */
     int64_t aligning_since_ms;
-    uint64_t last_snapshot;  /* the newest taken after END was seen; 0 = none */
+    uint64_t last_snapshot;  /* the first taken after END was seen: nothing comes after it; 0 = none */
     bool last_committed;     /* and it was committed, the chain has been told */
     bool restore_read;       /* INITIALIZING: the file is in io.buf */
     struct weir_op_ctx ctx;
@@ -257,7 +257,7 @@ static void snapshot_written(struct weir_work *work)
     task->snapshot.async_ms = (uint64_t)(now_ms(task) - task->snap_wrote_ms);
     if (!task->snapshot.taken) {
         task->snapshot.err = task->io.err;
-    } else if (task->snapshot.ended) {
+    } else if (task->snapshot.ended && task->last_snapshot == 0) {
         task->last_snapshot = task->snapshot.checkpoint;
     }
     task->spec.on_snapshot(task->spec.on_snapshot_ctx, &task->snapshot);

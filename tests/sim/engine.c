@@ -77,7 +77,7 @@ struct coordinator {
 struct watch {
     struct weir_fs fs; /* first member */
     struct weir_fs *disk;
-    bool uploads, prepares, publishes, restores;
+    bool uploads, prepares, publishes;
 };
 
 /* How this attempt ends. */
@@ -151,9 +151,7 @@ static enum weir_rc watch_open(struct weir_fs *fs, const char *path, enum weir_f
                                struct weir_error *err)
 {
     struct watch *watch = watch_of(fs);
-    bool checkpoint = strncmp(path, "/ckpt/", 6) == 0;
-    watch->uploads |= checkpoint && mode == WEIR_FS_CREATE_NEW;
-    watch->restores |= checkpoint && mode == WEIR_FS_READ;
+    watch->uploads |= strncmp(path, "/ckpt/", 6) == 0 && mode == WEIR_FS_CREATE_NEW;
     watch->prepares |= strncmp(path, "/out/", 5) == 0 && mode == WEIR_FS_CREATE_NEW;
     return weir_fs_open(watch->disk, path, mode, out_file, err);
 }
@@ -485,7 +483,8 @@ static void coordinator_reads(struct sim *sim)
     }
     coord->acked[ack.slot] = true;
     coord->parts[ack.slot] = ack.handle;
-    if (sim->what->sabotage == WEIR_ENGINE_NOTIFIES_EARLY && !coord->told_early) {
+    bool sink = sim->graph->vertices[sim->graph->nvertices - 1].parallelism + ack.slot >= sim->nslots;
+    if (sim->what->sabotage == WEIR_ENGINE_NOTIFIES_EARLY && sink && !coord->told_early) {
         coord->told_early = true;
         send_all(sim, MAIL_COMPLETED, coord->pending, UINT32_MAX);
     }
@@ -622,7 +621,7 @@ static void observe(const struct sim *sim, bool out_in[WEIR_ENGINE_PHASES])
 
 static void forget_calls(struct sim *sim)
 {
-    sim->watch.uploads = sim->watch.prepares = sim->watch.publishes = sim->watch.restores = false;
+    sim->watch.uploads = sim->watch.prepares = sim->watch.publishes = false;
 }
 
 /* Runs a piece of work up to some call of the disk, behind which nothing happens any more. */
@@ -640,9 +639,8 @@ static void begin_work_and_stop(struct sim *sim, struct pending_work *work)
 static void crash(struct sim *sim)
 {
     bool in[WEIR_ENGINE_PHASES];
-    forget_calls(sim);
     for (uint32_t i = 0; i < sim->nworks; i++) {
-        if (one_in(sim, 2)) {
+        if (sim->ending == CRASHES_WITHIN_WORK || one_in(sim, 2)) {
             begin_work_and_stop(sim, &sim->works[i]);
         }
     }
@@ -674,6 +672,15 @@ static void drop_attempt(struct sim *sim)
     }
 }
 
+static bool some_work_waits(const struct sim *sim)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < sim->nworks; i++) {
+        any |= !sim->works[i].ran;
+    }
+    return any;
+}
+
 static bool crashes_now(struct sim *sim)
 {
     bool in[WEIR_ENGINE_PHASES];
@@ -683,7 +690,7 @@ static bool crashes_now(struct sim *sim)
     case CRASHES_AT_TURN:
         return sim->turn >= sim->ending_turn;
     case CRASHES_WITHIN_WORK:
-        return sim->turn >= sim->ending_turn && sim->nworks > 0;
+        return sim->turn >= sim->ending_turn && some_work_waits(sim);
     case CRASHES_IN_PHASE:
         observe(sim, in);
         return in[sim->ending_phase] && one_in(sim, 4);
@@ -765,7 +772,7 @@ void weir_engine_run(const struct weir_engine_case *what, struct weir_engine_res
     sim->watch = (struct watch){.fs = {.ops = &watch_ops}, .disk = weir_fs_sim_create()};
     sim->mem = weir_mem_create("sim", 0, NULL);
     uint32_t parallelism = 2 + below(sim, 2);
-    sim->oracle = weir_oracle_create(sim->watch.disk, "/in", &sim->rand, parallelism, one_in(sim, 3));
+    sim->oracle = weir_oracle_create(sim->watch.disk, "/in", &sim->rand, parallelism, one_in(sim, 2));
     sim->graph = plan(parallelism);
     sim->nslots = weir_jobgraph_tasks(sim->graph);
     weir_assert(sim->nslots <= TASKS_MAX);

@@ -10,7 +10,7 @@
 
 Suite *engine_suite(void);
 
-enum { SEEDS = 60, CONTROL_SEEDS = 20, TIMEOUT_S = 300 };
+enum { SEEDS = 120, CONTROL_SEEDS = 60, TIMEOUT_S = 300 };
 
 /* In a process of its own: an assertion in the engine is a finding that names its seed. */
 static struct weir_engine_result run_seed(uint64_t seed, enum weir_engine_sabotage sabotage, int trace_fd)
@@ -71,6 +71,7 @@ START_TEST(exactly_once_through_crashes)
         for (int p = 0; p < WEIR_ENGINE_PHASES; p++) {
             (void)printf("  %3u %s\n", sum.hits[p], weir_engine_phase_name((enum weir_engine_phase)p));
         }
+        (void)fflush(stdout);
     }
     for (int p = 0; p < WEIR_ENGINE_PHASES; p++) {
         ck_assert_msg(sum.hits[p] > 0, "no crash came in the phase \"%s\"", weir_engine_phase_name((enum weir_engine_phase)p));

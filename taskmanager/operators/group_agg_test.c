@@ -1,6 +1,7 @@
 #include "taskmanager/operators/group_agg.h"
 
-#include "taskmanager/operators/agg_testkit.h"
+#include "common/base/clock.h"
+#include "taskmanager/operators/agg_snapkit.h"
 #include "taskmanager/operators/local_agg.h"
 
 enum { LIVE_MAX = 4096 };
@@ -109,7 +110,9 @@ static struct kit_row next_row(struct kit *kit, struct oracle *oracle, bool chan
     return row;
 }
 
-static void run(uint64_t seed, bool changelog, uint32_t nkeys, uint32_t batch_rows_max, bool local, uint32_t batches)
+/* restarts: of 100 batches, after how many the operator is replaced by one restored from its snapshot. */
+static void run_restarted(uint64_t seed, bool changelog, uint32_t nkeys, uint32_t batch_rows_max, bool local, uint32_t batches,
+                          uint32_t restarts)
 {
     static struct kit_op op;
     static struct kit_op pre;
@@ -127,9 +130,13 @@ static void run(uint64_t seed, bool changelog, uint32_t nkeys, uint32_t batch_ro
             rows[i] = next_row(&kit, oracle, changelog);
         }
         kit_process_take(local ? &pre : &op, kit_batch(&kit, rows, count));
-        if (local && weir_rand_below(&kit.rand, 3) == 0) {
+        bool barrier = weir_rand_below(&kit.rand, 100) < restarts;
+        if (local && (barrier || weir_rand_below(&kit.rand, 3) == 0)) {
             kit_flush(&pre);
             kit_pass_on(&pre, &op);
+        }
+        if (barrier) {
+            kit_restart(&op);
         }
         if (!local || pre.nout == 0) {
             bool held_back = local && weir_rand_below(&kit.rand, 2) == 0;
@@ -167,6 +174,11 @@ static void run(uint64_t seed, bool changelog, uint32_t nkeys, uint32_t batch_ro
     kit_close(&op);
     free(oracle);
     kit_fini(&kit);
+}
+
+static void run(uint64_t seed, bool changelog, uint32_t nkeys, uint32_t batch_rows_max, bool local, uint32_t batches)
+{
+    run_restarted(seed, changelog, nkeys, batch_rows_max, local, batches, 0);
 }
 
 START_TEST(inserts)
@@ -308,6 +320,118 @@ START_TEST(corrupt_partials)
 }
 END_TEST
 
+START_TEST(goes_on_from_snapshots)
+{
+    bool local = _i % 2 != 0;
+    bool changelog = _i / 2 != 0;
+    for (uint32_t nkeys = 0; nkeys <= 2; nkeys++) {
+        run_restarted(70 + nkeys, changelog, nkeys, 40, local, 150, 5);
+        run_restarted(80 + nkeys, changelog, nkeys, 40, local, 60, 100);
+        run_restarted(90 + nkeys, changelog, nkeys, 1, local, 300, 3);
+        run_restarted(95 + nkeys, changelog, nkeys, WEIR_BATCH_ROWS_MAX, local, 5, 40);
+    }
+}
+END_TEST
+
+START_TEST(damaged_state)
+{
+    static struct kit_op op;
+    struct kit kit;
+    struct weir_buf state = {0};
+    kit_init(&kit, 1, kit_all, KIT_CALLS, 2, no_window);
+    kit_open(&kit, &op, &weir_group_agg_op, WEIR_OP_GROUP_AGG, false);
+    struct kit_row rows[20];
+    for (int i = 0; i < 20; i++) {
+        rows[i] = kit_random_row(&kit.rand, 0);
+    }
+    kit_process_take(&op, kit_batch(&kit, rows, 20));
+    kit_snapshot(&op, &state);
+    kit_reopen(&op, 0, 1);
+    kit_damage(&op, weir_buf_slice(&state));
+    kit.calls[0].expr = kit.calls[2].expr; /* another aggregate than the state is of */
+    kit_reopen(&op, 0, 1);
+    ck_assert_int_eq(kit_try_restore(&op, state.data, state.len), WEIR_INVALID);
+    kit_close(&op);
+    weir_buf_fini(&state);
+    kit_fini(&kit);
+}
+END_TEST
+
+static void put_keys(struct kit *kit, struct kit_op *op, int first, int count)
+{
+    static struct kit_row rows[WEIR_BATCH_ROWS_MAX];
+    while (count > 0) {
+        int n = count < WEIR_BATCH_ROWS_MAX ? count : WEIR_BATCH_ROWS_MAX;
+        for (int i = 0; i < n; i++) {
+            rows[i] = kit_random_row(&kit->rand, 0);
+            rows[i].key = first + i;
+        }
+        kit_process_take(op, kit_batch(kit, rows, (uint32_t)n));
+        for (uint32_t b = 0; b < op->nout; b++) {
+            weir_batch_unref(op->out[b]);
+        }
+        op->nout = 0;
+        first += n;
+        count -= n;
+    }
+}
+
+/* Each of several subtasks takes its own key groups out of one state; together they have all of it. And a budget that is too small says so.
+ * Prints ns/entry when WEIR_BENCH is set. */
+START_TEST(many_keys_restored_in_parts)
+{
+    static struct kit_op op;
+    struct kit kit;
+    struct weir_buf state = {0};
+    struct weir_buf part = {0};
+    struct weir_error err = {0};
+    const struct weir_clock *clock = weir_clock_real();
+    int keys = getenv("WEIR_BENCH") != NULL ? 1000000 : 60000;
+    kit_init(&kit, 1, kit_all, _i == 0 ? 4 : 6, 2, no_window); /* without and with MIN and MAX of strings */
+    kit_open(&kit, &op, &weir_group_agg_op, WEIR_OP_GROUP_AGG, false);
+    put_keys(&kit, &op, 1, keys);
+    uint64_t grown_bytes = kit.state_bytes;
+    int64_t begin = weir_clock_mono_ns(clock);
+    kit_snapshot(&op, &state);
+    int64_t written = weir_clock_mono_ns(clock);
+    kit_reopen(&op, 0, 1);
+    int64_t opened = weir_clock_mono_ns(clock);
+    ck_assert_int_eq(op.op->vtable->restore(op.op, 7, weir_buf_slice(&state), &err), WEIR_OK);
+    int64_t restored = weir_clock_mono_ns(clock);
+    if (getenv("WEIR_BENCH") != NULL) {
+        (void)printf("group_agg state of %d keys, %zu bytes each: snapshot %.1f, restore %.1f ns/entry\n", keys, state.len / (size_t)keys,
+                     (double)(written - begin) / keys, (double)(restored - opened) / keys);
+    }
+    ck_assert_uint_le(kit.state_bytes, grown_bytes * 2);
+    size_t total = 0;
+    for (uint32_t subtask = 0; subtask < 3; subtask++) {
+        kit_reopen(&op, subtask, 3);
+        ck_assert_int_eq(op.op->vtable->restore(op.op, 7, weir_buf_slice(&state), &err), WEIR_OK);
+        weir_buf_clear(&part);
+        kit_snapshot(&op, &part);
+        ck_assert_uint_gt(part.len, state.len / 4);
+        total += part.len;
+        kit_reopen(&op, (subtask + 1) % 3, 3); /* a part has nothing for another subtask */
+        ck_assert_int_eq(op.op->vtable->restore(op.op, 7, weir_buf_slice(&part), &err), WEIR_OK);
+        weir_buf_clear(&part);
+        kit_snapshot(&op, &part);
+        ck_assert_uint_lt(part.len, 300);
+    }
+    ck_assert_uint_gt(total, state.len); /* three heads, and every entry once */
+    ck_assert_uint_lt(total, state.len + 3 * 300);
+    struct weir_mem *small = weir_mem_create("small", 1 << 20, NULL);
+    op.ctx.conn.mem = small;
+    kit_reopen(&op, 0, 1);
+    ck_assert_int_eq(op.op->vtable->restore(op.op, 7, weir_buf_slice(&state), &err), WEIR_RESOURCE);
+    ck_assert_ptr_nonnull(strstr(err.text, "taskmanager.memory.size"));
+    kit_close(&op);
+    weir_mem_destroy(small);
+    weir_buf_fini(&state);
+    weir_buf_fini(&part);
+    kit_fini(&kit);
+}
+END_TEST
+
 Suite *group_agg_suite(void);
 Suite *group_agg_suite(void)
 {
@@ -316,6 +440,9 @@ Suite *group_agg_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, inserts, 0, 2);
     tcase_add_loop_test(tcase, changelogs, 0, 2);
+    tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, 4);
+    tcase_add_test(tcase, damaged_state);
+    tcase_add_loop_test(tcase, many_keys_restored_in_parts, 0, 2);
     tcase_add_test(tcase, full_batch_of_keys);
     tcase_add_test(tcase, negative_counts_wait);
     tcase_add_loop_test(tcase, min_of_a_changelog_is_refused, 0, 2);

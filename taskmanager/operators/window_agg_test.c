@@ -1,7 +1,7 @@
 #include "taskmanager/operators/window_agg.h"
 
 #include "common/base/clock.h"
-#include "taskmanager/operators/agg_testkit.h"
+#include "taskmanager/operators/agg_snapkit.h"
 #include "taskmanager/operators/local_agg.h"
 
 enum { ENDS_MAX = 4096, BASE_MS = 2000 };
@@ -108,8 +108,10 @@ static void check_fired(struct kit *kit, struct kit_op *op, struct oracle *oracl
     ck_assert_uint_eq(kit->late, oracle->late);
 }
 
-/* Random rows around a moving time, with watermarks in between, directly or behind a local aggregation. */
-static void run(uint64_t seed, struct weir_window_spec window, uint32_t nkeys, uint32_t batch_rows_max, bool local, uint32_t batches)
+/* Random rows around a moving time, with watermarks in between, directly or behind a local aggregation. restarts: of 100 batches, after how
+ * many there is a barrier, and the operator is replaced by one restored from its snapshot. Returns how many rows came late. */
+static uint64_t run_restarted(uint64_t seed, struct weir_window_spec window, uint32_t nkeys, uint32_t batch_rows_max, bool local,
+                              uint32_t batches, uint32_t restarts)
 {
     static struct kit_op op;
     static struct kit_op pre;
@@ -146,6 +148,13 @@ static void run(uint64_t seed, struct weir_window_spec window, uint32_t nkeys, u
             kit_watermark(&op, watermark);
             check_fired(&kit, &op, oracle, watermark);
         }
+        if (weir_rand_below(&kit.rand, 100) < restarts) {
+            if (local) {
+                kit_flush(&pre);
+                kit_pass_on(&pre, &op);
+            }
+            kit_restart(&op);
+        }
     }
     if (local) {
         kit_flush(&pre);
@@ -154,10 +163,25 @@ static void run(uint64_t seed, struct weir_window_spec window, uint32_t nkeys, u
     }
     kit_watermark(&op, WEIR_WATERMARK_MAX);
     check_fired(&kit, &op, oracle, WEIR_WATERMARK_MAX);
-    ck_assert_uint_gt(oracle->late, 0);
+    uint64_t late = oracle->late;
+    if (restarts > 0) { /* the end is state as well: every row is late */
+        kit_restart(&op);
+        struct kit_row row = kit_random_row(&kit.rand, now);
+        oracle_add(oracle, &kit, &row);
+        if (!local) {
+            kit_process_take(&op, kit_batch(&kit, &row, 1));
+            check_fired(&kit, &op, oracle, WEIR_WATERMARK_MAX);
+        }
+    }
     kit_close(&op);
     free(oracle);
     kit_fini(&kit);
+    return late;
+}
+
+static void run(uint64_t seed, struct weir_window_spec window, uint32_t nkeys, uint32_t batch_rows_max, bool local, uint32_t batches)
+{
+    ck_assert_uint_gt(run_restarted(seed, window, nkeys, batch_rows_max, local, batches, 0), 0);
 }
 
 static const struct weir_window_spec windows[] = {
@@ -185,6 +209,78 @@ START_TEST(any_batch_size)
     run(2, windows[_i], 1, 1, true, 400);
     run(3, windows[_i], 2, WEIR_BATCH_ROWS_MAX, false, 12);
     run(4, windows[_i], 2, WEIR_BATCH_ROWS_MAX, true, 12);
+}
+END_TEST
+
+/* Restored windows neither fire twice nor drop rows that were not late. */
+START_TEST(goes_on_from_snapshots)
+{
+    uint64_t late = 0;
+    for (uint32_t nkeys = 0; nkeys <= 2; nkeys++) {
+        for (uint32_t local = 0; local < 2; local++) {
+            late += run_restarted(300 + nkeys, windows[_i], nkeys, 300, local != 0, 60, 5);
+            late += run_restarted(310 + nkeys, windows[_i], nkeys, 30, local != 0, 60, 100);
+            late += run_restarted(320 + nkeys, windows[_i], nkeys, 1, local != 0, 400, 3);
+            late += run_restarted(330 + nkeys, windows[_i], nkeys, WEIR_BATCH_ROWS_MAX, local != 0, 12, 30);
+        }
+    }
+    ck_assert_uint_gt(late, 0);
+}
+END_TEST
+
+/* Some rows of several slices, after a watermark; the operator as restored to it. */
+static void fill(struct kit *kit, struct kit_op *op, struct weir_window_spec window, struct weir_buf *state)
+{
+    kit_init(kit, 1, kit_all, KIT_CALLS, 2, window);
+    kit_open(kit, op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, false);
+    kit_watermark(op, 5);
+    struct kit_row rows[20];
+    for (int i = 0; i < 20; i++) {
+        rows[i] = kit_random_row(&kit->rand, 30 + i);
+    }
+    kit_process_take(op, kit_batch(kit, rows, 20));
+    kit_snapshot(op, state);
+    kit_reopen(op, 0, 1);
+}
+
+START_TEST(damaged_state)
+{
+    static struct kit_op op;
+    struct kit kit;
+    struct weir_buf state = {0};
+    fill(&kit, &op, windows[_i], &state);
+    kit_damage(&op, weir_buf_slice(&state));
+    kit_close(&op);
+    weir_buf_fini(&state);
+    kit_fini(&kit);
+}
+END_TEST
+
+/* Slices that cannot be are refused: they would not fit the windows. The watermark stands at byte 1, in milliseconds. */
+START_TEST(impossible_slices)
+{
+    static struct kit_op op;
+    struct kit kit;
+    struct weir_buf state = {0};
+    fill(&kit, &op, windows[2], &state);
+    static const int64_t watermarks[] = {5, 20, 28, 39, 200, WEIR_WATERMARK_MAX - 1, WEIR_WATERMARK_MAX, WEIR_WATERMARK_MIN};
+    for (size_t i = 0; i < sizeof(watermarks) / sizeof(watermarks[0]); i++) {
+        int64_t watermark = watermarks[i];
+        weir_le_put_u64(state.data + 1, (uint64_t)watermark);
+        weir_le_put_u64(state.data + 9, (uint64_t)(watermark == WEIR_WATERMARK_MIN ? watermark : (int64_t)((uint64_t)watermark + 1)));
+        bool late = watermark >= 59; /* the last window of the slice that ends at 40 ends at 60 */
+        ck_assert_int_eq(kit_try_restore(&op, state.data, state.len), late ? WEIR_CORRUPT : WEIR_OK);
+    }
+    op.spec.u.agg.window.slide_ms = 15;
+    kit_reopen(&op, 0, 1);
+    ck_assert_int_eq(kit_try_restore(&op, state.data, state.len), WEIR_INVALID);
+    op.spec.u.agg.window.slide_ms = 10;
+    op.ctx.max_parallelism = 64;
+    kit_reopen(&op, 0, 1);
+    ck_assert_int_eq(kit_try_restore(&op, state.data, state.len), WEIR_INVALID);
+    kit_close(&op);
+    weir_buf_fini(&state);
+    kit_fini(&kit);
 }
 END_TEST
 
@@ -380,6 +476,9 @@ Suite *window_agg_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, equals_row_at_a_time, 0, WINDOWS);
     tcase_add_loop_test(tcase, any_batch_size, 0, WINDOWS);
+    tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, WINDOWS);
+    tcase_add_loop_test(tcase, damaged_state, 0, WINDOWS);
+    tcase_add_test(tcase, impossible_slices);
     tcase_add_loop_test(tcase, null_time_is_an_error, 0, 2);
     tcase_add_test(tcase, many_keys);
     tcase_add_test(tcase, full_budget_is_an_error);

@@ -1,0 +1,77 @@
+/*
+ * For the tests of the aggregating operators: snapshots taken, restored, cut and damaged.
+ */
+#ifndef WEIR_TASKMANAGER_OPERATORS_AGG_SNAPKIT_H
+#define WEIR_TASKMANAGER_OPERATORS_AGG_SNAPKIT_H
+
+#include "taskmanager/operators/agg_testkit.h"
+
+/* Closes the operator and opens it again, empty, as a subtask of so many. */
+static inline void kit_reopen(struct kit_op *kit_op, uint32_t subtask, uint32_t parallelism)
+{
+    struct weir_op *op = kit_op->op;
+    const struct weir_op_vtable *vtable = op->vtable;
+    vtable->close(op);
+    memset(op, 0, vtable->op_bytes);
+    *op = (struct weir_op){.vtable = vtable, .spec = &kit_op->spec, .ctx = &kit_op->ctx};
+    kit_op->ctx.conn.subtask = subtask;
+    kit_op->ctx.conn.parallelism = parallelism;
+    *kit_op->ctx.state_bytes = 0;
+    struct weir_error err = {0};
+    ck_assert_msg(vtable->open(op, &kit_op->spec, &err) == WEIR_OK, "%s", err.text);
+}
+
+static inline void kit_snapshot(struct kit_op *kit_op, struct weir_buf *out)
+{
+    struct weir_error err = {0};
+    ck_assert_msg(kit_op->op->vtable->snapshot(kit_op->op, 7, out, &err) == WEIR_OK, "%s", err.text);
+}
+
+/* Fails over: a new operator goes on from the old one's snapshot, and would write the same. */
+static inline void kit_restart(struct kit_op *kit_op)
+{
+    struct weir_buf state = {0};
+    struct weir_buf again = {0};
+    struct weir_error err = {0};
+    kit_snapshot(kit_op, &state);
+    kit_reopen(kit_op, 0, 1);
+    ck_assert_msg(kit_op->op->vtable->restore(kit_op->op, 7, weir_buf_slice(&state), &err) == WEIR_OK, "%s", err.text);
+    kit_snapshot(kit_op, &again);
+    ck_assert(weir_slice_eq(weir_buf_slice(&state), weir_buf_slice(&again)));
+    weir_buf_fini(&state);
+    weir_buf_fini(&again);
+}
+
+/* What restoring says of these bytes, which lie alone in memory. The operator is new again afterwards. */
+static inline enum weir_rc kit_try_restore(struct kit_op *kit_op, const uint8_t *bytes, size_t len)
+{
+    struct weir_error err = {0};
+    uint8_t *copy = weir_malloc(len);
+    memcpy(copy, bytes, len);
+    enum weir_rc rc = kit_op->op->vtable->restore(kit_op->op, 7, weir_slice(copy, len), &err);
+    weir_free(copy);
+    kit_reopen(kit_op, kit_op->ctx.conn.subtask, kit_op->ctx.conn.parallelism);
+    return rc;
+}
+
+/* Cut anywhere or lengthened the state is refused; with bits flipped anywhere it does no harm, and never does as another version. */
+static inline void kit_damage(struct kit_op *kit_op, struct weir_slice state)
+{
+    struct weir_buf bytes = {0};
+    weir_buf_put_slice(&bytes, state);
+    weir_buf_put_u8(&bytes, 0);
+    for (size_t len = 0; len <= state.len + 1; len++) {
+        ck_assert_int_eq(kit_try_restore(kit_op, bytes.data, len), len == state.len ? WEIR_OK : WEIR_CORRUPT);
+    }
+    for (size_t at = 0; at < state.len; at++) {
+        uint8_t was = bytes.data[at];
+        bytes.data[at] ^= (uint8_t)(1u << weir_rand_below(&kit_op->kit->rand, 8));
+        enum weir_rc rc = kit_try_restore(kit_op, bytes.data, state.len);
+        ck_assert(rc == WEIR_OK || rc == WEIR_CORRUPT || rc == WEIR_INVALID);
+        ck_assert(at != 0 || rc == WEIR_CORRUPT);
+        bytes.data[at] = was;
+    }
+    weir_buf_fini(&bytes);
+}
+
+#endif

@@ -110,7 +110,15 @@ void weir__jm_run_effects(struct weir_jm *jm)
         case WEIR_EFFECT_ENUMERATE:
         case WEIR_EFFECT_DEPLOY:
         case WEIR_EFFECT_CANCEL:
+        case WEIR_EFFECT_TRIGGER:
+        case WEIR_EFFECT_NOTIFY:
             weir__jm_order(jm, effect);
+            break;
+        case WEIR_EFFECT_CKPT_PREPARE:
+        case WEIR_EFFECT_CKPT_STORE:
+        case WEIR_EFFECT_CKPT_LOAD:
+        case WEIR_EFFECT_CKPT_SWEEP:
+            weir__jm_ckpt_disk(jm, effect);
             break;
         case WEIR_EFFECT_TM_LOST:
             weir__jm_link_drop(jm, effect->tm_id);
@@ -194,6 +202,10 @@ static enum weir_rc check_machine(const struct weir_jm_options *options, struct 
     const char *dir = weir_config_string(options->config, WEIR_CFG_JM_DATA_DIR);
     enum weir_rc rc = check_address(options->config, WEIR_CFG_JM_RPC_ADDRESS, err);
     rc = rc == WEIR_OK ? check_address(options->config, WEIR_CFG_REST_ADDRESS, err) : rc;
+    const char *checkpoints = weir_config_string(options->config, WEIR_CFG_CHECKPOINTS_DIR);
+    if (rc == WEIR_OK && checkpoints[0] != '/') {
+        rc = weir_error_set(err, WEIR_INVALID, "state.checkpoints.dir is \"%s\"; expected an absolute path, the same for every daemon", checkpoints);
+    }
     if (rc == WEIR_OK) {
         rc = weir_fs_mkdirs(options->fs, dir, err);
         if (rc != WEIR_OK) {
@@ -213,6 +225,7 @@ static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
                                                   .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
                                                   .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                   .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
+                                                  .retained_max = (uint32_t)weir_config_int(config, WEIR_CFG_CHECKPOINTS_RETAINED),
                                                   .log_sink = jm->options.sink,
                                                   .decode = jm->options.decode};
     jm->dispatcher = weir_dispatcher_create(&brain);

@@ -16,6 +16,11 @@ struct weir_jm;
 
 enum { WEIR_JOB_ID_TEXT = 32 };
 
+struct weir_now {
+    int64_t mono_ms;
+    int64_t wall_ms;
+};
+
 /* Flink's JobStatus, in Flink's order. */
 enum weir_job_state {
     WEIR_JOB_INITIALIZING,
@@ -65,6 +70,33 @@ struct weir_task_view {
     struct weir_task_counters counters;
 };
 
+enum weir_ckpt_status { WEIR_CKPT_IN_PROGRESS, WEIR_CKPT_COMPLETED, WEIR_CKPT_FAILED };
+
+struct weir_ckpt_view {
+    uint64_t id;
+    enum weir_ckpt_status status;
+    int64_t began_ms;      /* wall */
+    int64_t latest_ack_ms; /* wall; -1: none yet */
+    int64_t ended_ms;      /* wall; -1: in progress */
+    uint64_t state_bytes;  /* of the tasks that have acknowledged */
+    uint32_t tasks, acked;
+    const char *path;      /* of _metadata; NULL: not completed */
+    const char *failure;   /* FAILED only, else NULL */
+    bool last;             /* COMPLETED: taken after the end of all input */
+};
+
+enum { WEIR_CKPT_HISTORY_MAX = 10 };
+
+/* A job's checkpoints, as far as this JobManager saw them: counts begin anew with a new leader, the latest completed one does not. */
+struct weir_ckpts_view {
+    uint64_t restored, total, completed, failed;
+    const struct weir_ckpt_view *history; /* oldest first; the last may be in progress */
+    uint32_t nhistory;
+    const struct weir_ckpt_view *latest_completed, *latest_failed, *latest_restored; /* NULL: none */
+    int64_t restored_ms; /* wall; of latest_restored */
+    uint32_t retained_max;
+};
+
 /* One failure in a job's history. */
 struct weir_failure_view {
     int64_t at_ms;
@@ -87,6 +119,7 @@ struct weir_job_view {
     uint32_t ntasks;
     const struct weir_failure_view *failures; /* oldest first */
     uint32_t nfailures;
+    const struct weir_ckpts_view *checkpoints; /* NULL: the job takes none */
 };
 
 struct weir_tm_view {

@@ -1,5 +1,6 @@
 /*
- * What the files of the shell share: jm.c (life), jm_rpc.c (requests of TaskManagers), jm_orders.c (orders to them), jm_views.c (jm_api.h).
+ * What the files of the shell share: jm.c (life), jm_rpc.c (requests of TaskManagers), jm_orders.c (orders to them), jm_ckpt.c
+ * (the checkpoint store), jm_views.c (jm_api.h).
  */
 #ifndef WEIR_JOBMANAGER_JM_INTERNAL_H
 #define WEIR_JOBMANAGER_JM_INTERNAL_H
@@ -26,7 +27,7 @@ struct weir_jm {
     struct weir_dispatcher *dispatcher;
     struct weir_rpc_server *server;
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
-    uint32_t calls;          /* orders whose answers have not come */
+    uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
     bool stopping;
     bool failed;
     struct weir_error failure;
@@ -56,6 +57,9 @@ void weir__jm_link_drop(struct weir_jm *jm, const char *tm_id);
 void weir__jm_links_stop(struct weir_jm *jm);
 void weir__jm_links_destroy(struct weir_jm *jm);
 void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect);
+/* jm_ckpt.c: an effect on the checkpoint store. */
+void weir__jm_ckpt_disk(struct weir_jm *jm, const struct weir_effect *effect);
+
 void weir__jm_ask_logs(struct weir_jm *jm, struct weir_slice tm_id, struct weir_slice contains, uint32_t lines_max, weir_jm_logs_fn *done, void *ctx);
 void weir__jm_tell_log_level(struct weir_jm *jm, const char *level);
 

@@ -5,12 +5,13 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "common/base/version.h"
+#include "jobmanager/checkpoint/storage.h"
 #include "jobmanager/jm_internal.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
 
-enum { DEPLOY_DEADLINE_MS = 10000, ENUMERATE_DEADLINE_MS = 30000, CANCEL_DEADLINE_MS = 5000, LOGS_DEADLINE_MS = 5000 };
+enum { DEPLOY_DEADLINE_MS = 10000, ENUMERATE_DEADLINE_MS = 30000, CANCEL_DEADLINE_MS = 5000, LOGS_DEADLINE_MS = 5000, CHECKPOINT_DEADLINE_MS = 5000 };
 
 /* A call on its way, and its answer on the way back. */
 struct call {
@@ -19,6 +20,7 @@ struct call {
     char *tm_id;
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt, vertex;
+    uint64_t checkpoint_id;
     weir_jm_logs_fn *logs_done;
     void *logs_ctx;
     enum weir_rc rc;
@@ -82,6 +84,11 @@ static void call_ended(void *payload)
     case WEIR_METHOD_DEPLOY:
         weir_dispatcher_deployed(jm->dispatcher, weir_slice_str(call->job_id), call->attempt, call->tm_id, call->rc, call->err.text,
                                  weir__jm_now(jm));
+        break;
+    case WEIR_METHOD_TRIGGER:
+    case WEIR_METHOD_NOTIFY:
+        weir_dispatcher_ckpt_told(jm->dispatcher, weir_slice_str(call->job_id), call->attempt, call->checkpoint_id,
+                                  call->method == WEIR_METHOD_TRIGGER, call->rc, call->err.text, weir__jm_now(jm));
         break;
     case WEIR_METHOD_LOGS:
         logs_came(call);
@@ -187,8 +194,24 @@ static void add_splits(Weir__Control__TaskDeployment *to, const struct weir_meta
     }
 }
 
+/* The task's part of the checkpoint that the attempt starts from; stays absent for a task that had no state. */
+static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckpt_handle *handle, struct weir_arena *arena)
+{
+    weir_assert(handle->vertex == to->vertex && handle->subtask == to->subtask);
+    if (handle->path[0] == '\0') {
+        return;
+    }
+    to->restore = weir_arena_alloc(arena, sizeof(*to->restore));
+    weir__control__state_handle__init(to->restore);
+    to->restore->vertex = handle->vertex;
+    to->restore->subtask = handle->subtask;
+    to->restore->path = text(handle->path);
+    to->restore->bytes = handle->bytes;
+    to->restore->hash = handle->hash;
+}
+
 static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job, const struct weir_execgraph *exec,
-                        struct weir_jm_link *link)
+                        const struct weir_ckpt_manifest *restore, struct weir_jm_link *link)
 {
     struct weir_arena *arena = weir_arena_create(0);
     Weir__Control__DeployRequest order;
@@ -199,6 +222,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     order.job_name = job->name;
     order.attempt = call->attempt;
     order.graph = binary(job->graph);
+    order.restored_checkpoint_id = restore == NULL ? 0 : restore->checkpoint_id;
     order.tasks = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.tasks));
     order.locations = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.locations));
     for (uint32_t i = 0; i < exec->ntasks; i++) {
@@ -217,6 +241,9 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
             deployment->vertex = task->vertex;
             deployment->subtask = task->subtask;
             add_splits(deployment, job, exec->graph->vertices[task->vertex].parallelism, arena);
+            if (restore != NULL) {
+                add_restore(deployment, &restore->handles[i], arena);
+            }
             order.tasks[order.n_tasks++] = deployment;
         }
     }
@@ -235,15 +262,47 @@ static void send_cancel(struct weir_jm *jm, struct call *call, struct weir_jm_li
     call_send(call, &order.base, CANCEL_DEADLINE_MS);
 }
 
+static void send_trigger(struct weir_jm *jm, struct call *call, struct weir_jm_link *link)
+{
+    Weir__Control__TriggerRequest order;
+    weir__control__trigger_request__init(&order);
+    order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
+    order.sequence = ++link->sequence;
+    order.job_id = call->job_id;
+    order.attempt = call->attempt;
+    order.checkpoint_id = call->checkpoint_id;
+    order.directory = weir_ckpt_dir_copy(weir_config_string(jm->options.config, WEIR_CFG_CHECKPOINTS_DIR), call->job_id, call->checkpoint_id);
+    char *directory = order.directory;
+    call_send(call, &order.base, CHECKPOINT_DEADLINE_MS);
+    weir_free(directory);
+}
+
+static void send_notify(struct weir_jm *jm, struct call *call, const struct weir_effect *effect, struct weir_jm_link *link)
+{
+    Weir__Control__NotifyRequest order;
+    weir__control__notify_request__init(&order);
+    order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
+    order.sequence = ++link->sequence;
+    order.job_id = call->job_id;
+    order.attempt = call->attempt;
+    order.checkpoint_id = call->checkpoint_id;
+    order.completed = effect->completed;
+    order.last = effect->last;
+    call_send(call, &order.base, CHECKPOINT_DEADLINE_MS);
+}
+
 void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
 {
     static const uint16_t methods[] = {
-        [WEIR_EFFECT_ENUMERATE] = WEIR_METHOD_ENUMERATE, [WEIR_EFFECT_DEPLOY] = WEIR_METHOD_DEPLOY, [WEIR_EFFECT_CANCEL] = WEIR_METHOD_CANCEL};
-    weir_assert(effect->kind == WEIR_EFFECT_ENUMERATE || effect->kind == WEIR_EFFECT_DEPLOY || effect->kind == WEIR_EFFECT_CANCEL);
+        [WEIR_EFFECT_ENUMERATE] = WEIR_METHOD_ENUMERATE, [WEIR_EFFECT_DEPLOY] = WEIR_METHOD_DEPLOY, [WEIR_EFFECT_CANCEL] = WEIR_METHOD_CANCEL,
+        [WEIR_EFFECT_TRIGGER] = WEIR_METHOD_TRIGGER, [WEIR_EFFECT_NOTIFY] = WEIR_METHOD_NOTIFY};
+    weir_assert(effect->kind < sizeof(methods) / sizeof(methods[0]));
+    weir_assert(methods[effect->kind] != 0);
     struct call *call = call_create(jm, methods[effect->kind], effect->tm_id);
     memcpy(call->job_id, effect->job_id, sizeof(call->job_id));
     call->attempt = effect->attempt;
     call->vertex = effect->vertex;
+    call->checkpoint_id = effect->checkpoint_id;
     struct weir_slice id = weir_slice_str(effect->job_id);
     const struct weir_meta_job *meta = weir_meta_job(weir_dispatcher_meta(jm->dispatcher), id);
     const struct weir_job *job = weir_dispatcher_job(jm->dispatcher, id);
@@ -251,10 +310,14 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     struct weir_jm_link *link = weir_hmap_get(jm->links, weir_slice_str(effect->tm_id));
     if (link != NULL && effect->kind == WEIR_EFFECT_CANCEL) {
         send_cancel(jm, call, link);
+    } else if (link != NULL && effect->kind == WEIR_EFFECT_TRIGGER) {
+        send_trigger(jm, call, link);
+    } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {
+        send_notify(jm, call, effect, link);
     } else if (link != NULL && meta != NULL && effect->kind == WEIR_EFFECT_ENUMERATE) {
         send_enumerate(jm, call, meta);
     } else if (link != NULL && meta != NULL && exec != NULL && exec->attempt == effect->attempt && effect->kind == WEIR_EFFECT_DEPLOY) {
-        send_deploy(jm, call, meta, exec, link);
+        send_deploy(jm, call, meta, exec, weir_job_restore(job), link);
     } else { /* the TaskManager or the attempt is gone meanwhile */
         jm->calls++;
         call->rc = weir_error_set(&call->err, WEIR_CLOSED, "TaskManager %s is gone", effect->tm_id);

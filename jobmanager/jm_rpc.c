@@ -1,6 +1,7 @@
 /* Requests of TaskManagers, from the wire to the dispatcher. */
 #include "common/base/arena.h"
 #include "common/base/mem.h"
+#include "jobmanager/checkpoint/storage.h"
 #include "jobmanager/jm_internal.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
@@ -46,7 +47,8 @@ static enum weir_task_state task_state(Weir__Control__TaskState state)
 /* Borrowed from the message. */
 static struct weir_task_report report_of(const Weir__Control__TaskStatus *status)
 {
-    struct weir_task_report report = {.job_id = weir_slice_str(""), .state = task_state(status->state), .failure_rc = WEIR_EXTERNAL};
+    struct weir_task_report report = {
+        .job_id = weir_slice_str(""), .state = task_state(status->state), .failure_rc = WEIR_EXTERNAL, .ended = status->ended != 0};
     if (status->task != NULL) {
         report.job_id = weir_slice_str(status->task->job_id);
         report.attempt = status->task->attempt;
@@ -164,6 +166,85 @@ static void handle_task_state(struct weir_jm *jm, struct weir_rpc_request *reque
     weir_pb_free(message);
 }
 
+static void reply_ack(struct weir_rpc_request *request, enum weir_rc rc, const struct weir_error *err)
+{
+    if (rc == WEIR_OK) {
+        Weir__Control__Ack ack;
+        weir__control__ack__init(&ack);
+        reply_message(request, &ack.base);
+    } else {
+        reply_error(request, err);
+    }
+}
+
+static struct weir_ckpt_report ckpt_report_of(const Weir__Control__TaskRef *task, uint64_t checkpoint_id)
+{
+    return (struct weir_ckpt_report){.job_id = weir_slice_str(task->job_id),
+                                     .attempt = task->attempt,
+                                     .checkpoint_id = checkpoint_id,
+                                     .handle = {.vertex = task->vertex, .subtask = task->subtask, .path = ""}};
+}
+
+/* What a task wrote lies in the directory that it was told, and nowhere else. */
+static enum weir_rc check_handle(const struct weir_jm *jm, const struct weir_ckpt_report *report, const Weir__Control__StateHandle *state,
+                                 struct weir_error *err)
+{
+    char *job_id = weir_strndup(report->job_id.data, report->job_id.len);
+    char *dir = weir_ckpt_dir_copy(weir_config_string(jm->options.config, WEIR_CFG_CHECKPOINTS_DIR), job_id, report->checkpoint_id);
+    size_t dir_bytes = strlen(dir);
+    bool inside = strncmp(state->path, dir, dir_bytes) == 0 && state->path[dir_bytes] == '/' && strstr(state->path, "/../") == NULL;
+    bool same = state->vertex == report->handle.vertex && state->subtask == report->handle.subtask;
+    enum weir_rc rc = WEIR_OK;
+    if (!inside || !same) {
+        rc = weir_error_set(err, WEIR_INVALID, "the state of task %u/%u is of task %u/%u or not in %s: %s", report->handle.vertex,
+                            report->handle.subtask, state->vertex, state->subtask, dir, state->path);
+    }
+    weir_free(dir);
+    weir_free(job_id);
+    return rc;
+}
+
+static void handle_ckpt_ack(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__CheckpointAckRequest *message = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(&weir__control__checkpoint_ack_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK && message->task == NULL) {
+        rc = weir_error_set(&err, WEIR_INVALID, "a checkpoint's acknowledgement without its task");
+    }
+    if (rc == WEIR_OK) {
+        struct weir_ckpt_report report = ckpt_report_of(message->task, message->checkpoint_id);
+        report.ended = message->ended != 0;
+        if (message->state != NULL) {
+            rc = check_handle(jm, &report, message->state, &err);
+            report.handle.path = message->state->path;
+            report.handle.bytes = message->state->bytes;
+            report.handle.hash = message->state->hash;
+        }
+        rc = rc == WEIR_OK ? weir_dispatcher_ckpt_report(jm->dispatcher, message->tm_id, message->leader_epoch, &report, weir__jm_now(jm), &err) : rc;
+    }
+    reply_ack(request, rc, &err);
+    weir_pb_free(message);
+}
+
+static void handle_ckpt_decline(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__CheckpointDeclineRequest *message = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(&weir__control__checkpoint_decline_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK && message->task == NULL) {
+        rc = weir_error_set(&err, WEIR_INVALID, "a declined checkpoint without its task");
+    }
+    if (rc == WEIR_OK) {
+        struct weir_ckpt_report report = ckpt_report_of(message->task, message->checkpoint_id);
+        bool told = message->failure != NULL && message->failure->text[0] != '\0';
+        report.declined = told ? message->failure->text : "a task declined it";
+        rc = weir_dispatcher_ckpt_report(jm->dispatcher, message->tm_id, message->leader_epoch, &report, weir__jm_now(jm), &err);
+    }
+    reply_ack(request, rc, &err);
+    weir_pb_free(message);
+}
+
 static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
 {
     if (strcmp(weir_rpc_request_peer_role(request), WEIR_ROLE_TASKMANAGER) != 0) {
@@ -179,6 +260,12 @@ static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
         return;
     case WEIR_METHOD_TASK_STATE:
         handle_task_state(jm, request);
+        return;
+    case WEIR_METHOD_CHECKPOINT_ACK:
+        handle_ckpt_ack(jm, request);
+        return;
+    case WEIR_METHOD_CHECKPOINT_DECLINE:
+        handle_ckpt_decline(jm, request);
         return;
     default:
         weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a JobManager does not serve this method"));

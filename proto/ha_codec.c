@@ -47,11 +47,47 @@ static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, st
         to->slot_tm_ids[i] = unconst(record->u.attempt.slot_tm_ids[i]);
     }
     to->has_sources = record->u.attempt.has_sources;
+    to->restore_checkpoint_id = record->u.attempt.restore_checkpoint_id;
     to->n_sources = record->u.attempt.nsources;
     to->sources = weir_arena_alloc(arena, record->u.attempt.nsources * sizeof(*to->sources));
     for (uint32_t i = 0; i < record->u.attempt.nsources; i++) {
         to->sources[i] = encode_source(&record->u.attempt.sources[i], arena);
     }
+    return to;
+}
+
+static Weir__Ha__CheckpointBegin *encode_ckpt_begin(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__CheckpointBegin *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__checkpoint_begin__init(to);
+    to->attempt = record->u.ckpt_begin.attempt;
+    to->checkpoint_id = record->u.ckpt_begin.id;
+    return to;
+}
+
+static Weir__Ha__CheckpointComplete *encode_ckpt_complete(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__CheckpointComplete *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__checkpoint_complete__init(to);
+    to->attempt = record->u.ckpt_complete.attempt;
+    to->checkpoint_id = record->u.ckpt_complete.id;
+    to->path = unconst(record->u.ckpt_complete.path);
+    to->bytes = record->u.ckpt_complete.bytes;
+    to->hash = record->u.ckpt_complete.hash;
+    to->last = record->u.ckpt_complete.last;
+    to->state_bytes = record->u.ckpt_complete.state_bytes;
+    to->began_ms = record->u.ckpt_complete.began_ms;
+    to->retained_max = record->u.ckpt_complete.retained_max;
+    return to;
+}
+
+static Weir__Ha__CheckpointAbort *encode_ckpt_abort(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__CheckpointAbort *to = weir_arena_alloc(arena, sizeof(*to));
+    weir__ha__checkpoint_abort__init(to);
+    to->attempt = record->u.ckpt_abort.attempt;
+    to->checkpoint_id = record->u.ckpt_abort.id;
+    to->text = unconst(record->u.ckpt_abort.text);
     return to;
 }
 
@@ -91,6 +127,15 @@ static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, stru
     case WEIR_HA_JOB_DROP:
         to->job_drop = weir_arena_alloc(arena, sizeof(*to->job_drop));
         weir__ha__job_drop__init(to->job_drop);
+        break;
+    case WEIR_HA_CKPT_BEGIN:
+        to->checkpoint_begin = encode_ckpt_begin(record, arena);
+        break;
+    case WEIR_HA_CKPT_COMPLETE:
+        to->checkpoint_complete = encode_ckpt_complete(record, arena);
+        break;
+    case WEIR_HA_CKPT_ABORT:
+        to->checkpoint_abort = encode_ckpt_abort(record, arena);
         break;
     }
     return to;
@@ -147,8 +192,22 @@ static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *are
     record->u.attempt.slot_tm_ids = tm_ids;
     record->u.attempt.nslots = (uint32_t)from->n_slot_tm_ids;
     record->u.attempt.has_sources = from->has_sources;
+    record->u.attempt.restore_checkpoint_id = from->restore_checkpoint_id;
     record->u.attempt.sources = sources;
     record->u.attempt.nsources = (uint32_t)from->n_sources;
+}
+
+static void decode_ckpt_complete(const Weir__Ha__CheckpointComplete *from, struct weir_arena *arena, struct weir_ha_record *record)
+{
+    record->u.ckpt_complete.attempt = from->attempt;
+    record->u.ckpt_complete.id = from->checkpoint_id;
+    record->u.ckpt_complete.path = weir_arena_strdup(arena, from->path);
+    record->u.ckpt_complete.bytes = from->bytes;
+    record->u.ckpt_complete.hash = from->hash;
+    record->u.ckpt_complete.last = from->last;
+    record->u.ckpt_complete.state_bytes = from->state_bytes;
+    record->u.ckpt_complete.began_ms = from->began_ms;
+    record->u.ckpt_complete.retained_max = from->retained_max;
 }
 
 static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_arena *arena, struct weir_ha_record *out,
@@ -184,6 +243,21 @@ static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_aren
         break;
     case WEIR__HA__RECORD__BODY_JOB_DROP:
         record.kind = WEIR_HA_JOB_DROP;
+        break;
+    case WEIR__HA__RECORD__BODY_CHECKPOINT_BEGIN:
+        record.kind = WEIR_HA_CKPT_BEGIN;
+        record.u.ckpt_begin.attempt = from->checkpoint_begin->attempt;
+        record.u.ckpt_begin.id = from->checkpoint_begin->checkpoint_id;
+        break;
+    case WEIR__HA__RECORD__BODY_CHECKPOINT_COMPLETE:
+        record.kind = WEIR_HA_CKPT_COMPLETE;
+        decode_ckpt_complete(from->checkpoint_complete, arena, &record);
+        break;
+    case WEIR__HA__RECORD__BODY_CHECKPOINT_ABORT:
+        record.kind = WEIR_HA_CKPT_ABORT;
+        record.u.ckpt_abort.attempt = from->checkpoint_abort->attempt;
+        record.u.ckpt_abort.id = from->checkpoint_abort->checkpoint_id;
+        record.u.ckpt_abort.text = weir_arena_strdup(arena, from->checkpoint_abort->text);
         break;
     case WEIR__HA__RECORD__BODY__NOT_SET:
     case _WEIR__HA__RECORD__BODY__CASE_IS_INT_SIZE:

@@ -16,6 +16,9 @@ enum weir_ha_kind {
     WEIR_HA_ATTEMPT = 12,
     WEIR_HA_JOB_STATE = 13,
     WEIR_HA_JOB_DROP = 14,
+    WEIR_HA_CKPT_BEGIN = 15,
+    WEIR_HA_CKPT_COMPLETE = 16,
+    WEIR_HA_CKPT_ABORT = 17,
 };
 
 struct weir_ha_split {
@@ -50,12 +53,33 @@ struct weir_ha_record {
             bool has_sources;
             const struct weir_ha_source *sources;
             uint32_t nsources;
+            uint64_t restore_checkpoint_id; /* 0: from the beginning */
         } attempt;
         struct {
             uint32_t state; /* enum weir_meta_state (jobmanager/ha/meta.h) */
             uint32_t attempt;
             const char *text;
         } job_state;
+        struct {
+            uint32_t attempt;
+            uint64_t id;
+        } ckpt_begin;
+        struct {
+            uint32_t attempt;
+            uint64_t id;
+            const char *path; /* of _metadata */
+            uint64_t bytes;
+            uint64_t hash;
+            bool last;
+            uint64_t state_bytes;
+            int64_t began_ms;
+            uint32_t retained_max;
+        } ckpt_complete;
+        struct {
+            uint32_t attempt;
+            uint64_t id;
+            const char *text;
+        } ckpt_abort;
     } u;
 };
 

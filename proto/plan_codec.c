@@ -194,6 +194,9 @@ static Weir__Plan__Settings *encode_settings(struct encoder *encoder, const stru
     message->restart_enabled = settings->restart_enabled;
     message->restart_attempts = settings->restart_attempts;
     message->restart_delay_ms = settings->restart_delay_ms;
+    message->checkpoint_timeout_ms = settings->checkpoint_timeout_ms;
+    message->checkpoint_min_pause_ms = settings->checkpoint_min_pause_ms;
+    message->checkpoint_failures_max = settings->checkpoint_failures_max;
     return message;
 }
 
@@ -521,6 +524,9 @@ static enum weir_rc decode_graph(struct decoder *decoder)
         .restart_enabled = settings->restart_enabled != 0,
         .restart_attempts = settings->restart_attempts,
         .restart_delay_ms = settings->restart_delay_ms,
+        .checkpoint_timeout_ms = settings->checkpoint_timeout_ms,
+        .checkpoint_min_pause_ms = settings->checkpoint_min_pause_ms,
+        .checkpoint_failures_max = settings->checkpoint_failures_max,
     };
     struct weir_vertex *vertices = weir_arena_zalloc(graph->arena, (message->n_vertices + 1) * sizeof(*vertices));
     struct weir_edge *edges = weir_arena_zalloc(graph->arena, (message->n_edges + 1) * sizeof(*edges));

@@ -254,7 +254,8 @@ static void handle_notify(struct weir_tm *tm, struct weir_rpc_request *request)
         return;
     }
     if (!stale_epoch(tm, order->leader_epoch, request)) {
-        weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, order->completed);
+        enum weir_ckpt_outcome outcome = !order->completed ? WEIR_CKPT_ABORTED : order->last ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED;
+        weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, outcome);
         reply_ack(request);
     }
     weir_pb_free(order);

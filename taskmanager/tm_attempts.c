@@ -495,12 +495,12 @@ enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const c
     return WEIR_OK;
 }
 
-void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, bool completed)
+void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome)
 {
     struct attempt *of = find_attempt(attempts, job_id, attempt);
     for (uint32_t i = 0; of != NULL && i < of->ntasks; i++) {
         if (!of->tasks[i].over) {
-            weir_task_thread_notify(of->tasks[i].thread, checkpoint, completed);
+            weir_task_thread_notify(of->tasks[i].thread, checkpoint, outcome);
         }
     }
 }

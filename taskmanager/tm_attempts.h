@@ -60,7 +60,7 @@ void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts);
 enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
                                       struct weir_error *err) WEIR_CHECKED;
 /* Tells the attempt's tasks how the checkpoint ended; nothing when the attempt is not here. */
-void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, bool completed);
+void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 
 /* Tasks not over yet, and all tasks held. */
 uint32_t weir_tm_attempts_live(const struct weir_tm_attempts *attempts);

@@ -47,6 +47,9 @@ struct weir_job_settings {
     int64_t idle_timeout_ms;   /* 0 = never idle */
     int64_t buffer_timeout_ms;
     int64_t checkpoint_interval_ms; /* 0 = no checkpoints */
+    int64_t checkpoint_timeout_ms;  /* 0 = none */
+    int64_t checkpoint_min_pause_ms;
+    int64_t checkpoint_failures_max; /* in a row; one more restarts the job */
     int64_t record_bytes_max;
     bool restart_enabled;
     int64_t restart_attempts;

@@ -33,6 +33,10 @@ static void clear_slots(struct weir_meta_job *job)
 static void job_destroy(struct weir_meta_job *job)
 {
     clear_slots(job);
+    for (size_t i = 0; i < job->nckpts; i++) {
+        weir_free(job->ckpts[i].path);
+    }
+    weir_free(job->ckpts);
     weir_arena_destroy(job->sources_arena);
     weir_free((void *)(uintptr_t)job->graph.data);
     weir_free(job->text);
@@ -118,7 +122,14 @@ static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct 
     if (job == NULL || job->state != WEIR_META_LIVE || attempt <= job->attempt || (!restoring && attempt != job->attempt + 1)) {
         return WEIR_META_IGNORED;
     }
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    uint64_t restore = record->u.attempt.restore_checkpoint_id;
+    if (!restoring && restore != (newest == NULL ? 0 : newest->id)) { /* (M6) */
+        return WEIR_META_IGNORED;
+    }
     clear_slots(job);
+    job->restored_ckpt_id = restore;
+    job->pending_ckpt_id = 0; /* (M5) */
     job->attempt = attempt;
     job->attempt_ms = record->at_ms;
     job->nslots = record->u.attempt.nslots;
@@ -159,9 +170,77 @@ static enum weir_meta_change apply_state(struct weir_meta *meta, const struct we
     }
     job->state = (enum weir_meta_state)record->u.job_state.state;
     job->state_ms = record->at_ms;
+    job->pending_ckpt_id = weir_meta_terminal(job->state) ? 0 : job->pending_ckpt_id; /* (M5) */
     weir_free(job->text);
     job->text = weir_strdup(record->u.job_state.text);
     return WEIR_META_STATE_CHANGED;
+}
+
+/* --- checkpoints (M5) ---------------------------------------------------------------------------------------------- */
+static enum weir_meta_change apply_ckpt_begin(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    uint64_t id = record->u.ckpt_begin.id;
+    if (job == NULL || job->state != WEIR_META_LIVE || record->u.ckpt_begin.attempt != job->attempt || job->attempt == 0 ||
+        job->pending_ckpt_id != 0 || id <= job->last_ckpt_id || (!restoring && id != job->last_ckpt_id + 1)) {
+        return WEIR_META_IGNORED;
+    }
+    job->last_ckpt_id = id;
+    job->pending_ckpt_id = id;
+    return WEIR_META_CKPT_BEGUN;
+}
+
+static void forget_oldest_ckpts(struct weir_meta_job *job, uint32_t retained_max)
+{
+    size_t excess = job->nckpts > retained_max ? job->nckpts - retained_max : 0;
+    for (size_t i = 0; i < excess; i++) {
+        weir_free(job->ckpts[i].path);
+    }
+    memmove(&job->ckpts[0], &job->ckpts[excess], (job->nckpts - excess) * sizeof(job->ckpts[0]));
+    job->nckpts -= excess;
+}
+
+/* restoring: of earlier attempts too. */
+static enum weir_meta_change apply_ckpt_complete(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    uint64_t id = record->u.ckpt_complete.id;
+    bool fits = job != NULL && job->state == WEIR_META_LIVE && id != 0;
+    if (fits && restoring) {
+        const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+        fits = newest == NULL || id > newest->id;
+    } else if (fits) {
+        fits = record->u.ckpt_complete.attempt == job->attempt && id == job->pending_ckpt_id;
+    }
+    if (!fits) {
+        return WEIR_META_IGNORED;
+    }
+    job->pending_ckpt_id = 0;
+    job->last_ckpt_id = id > job->last_ckpt_id ? id : job->last_ckpt_id;
+    job->ckpts = weir_vec_grow(job->ckpts, &job->ckpts_cap, sizeof(*job->ckpts), job->nckpts + 1);
+    job->ckpts[job->nckpts++] = (struct weir_meta_ckpt){.id = id,
+                                                        .attempt = record->u.ckpt_complete.attempt,
+                                                        .path = weir_strdup(record->u.ckpt_complete.path),
+                                                        .bytes = record->u.ckpt_complete.bytes,
+                                                        .hash = record->u.ckpt_complete.hash,
+                                                        .last = record->u.ckpt_complete.last,
+                                                        .state_bytes = record->u.ckpt_complete.state_bytes,
+                                                        .began_ms = record->u.ckpt_complete.began_ms,
+                                                        .completed_ms = record->at_ms};
+    uint32_t retained_max = record->u.ckpt_complete.retained_max;
+    forget_oldest_ckpts(job, retained_max > 0 ? retained_max : 1);
+    return WEIR_META_CKPT_COMPLETED;
+}
+
+static enum weir_meta_change apply_ckpt_abort(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    struct weir_meta_job *job = find(meta, record->job_id);
+    uint64_t id = record->u.ckpt_abort.id;
+    if (job == NULL || record->u.ckpt_abort.attempt != job->attempt || id == 0 || id != job->pending_ckpt_id) {
+        return WEIR_META_IGNORED;
+    }
+    job->pending_ckpt_id = 0;
+    return WEIR_META_CKPT_ABORTED;
 }
 
 static enum weir_meta_change apply_drop(struct weir_meta *meta, const struct weir_ha_record *record)
@@ -205,6 +284,12 @@ static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_
         return apply_state(meta, record);
     case WEIR_HA_JOB_DROP:
         return apply_drop(meta, record);
+    case WEIR_HA_CKPT_BEGIN:
+        return apply_ckpt_begin(meta, record, restoring);
+    case WEIR_HA_CKPT_COMPLETE:
+        return apply_ckpt_complete(meta, record, restoring);
+    case WEIR_HA_CKPT_ABORT:
+        return apply_ckpt_abort(meta, record);
     }
     return WEIR_META_IGNORED;
 }
@@ -215,6 +300,38 @@ enum weir_meta_change weir_meta_apply(struct weir_meta *meta, const struct weir_
 }
 
 /* --- snapshots ------------------------------------------------------------------------------------------------------ */
+static void snapshot_ckpts(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_ha_record *records, uint32_t *count)
+{
+    for (size_t i = 0; i < job->nckpts; i++) {
+        const struct weir_meta_ckpt *ckpt = &job->ckpts[i];
+        struct weir_ha_record *to = &records[(*count)++];
+        *to = (struct weir_ha_record){.kind = WEIR_HA_CKPT_COMPLETE, .epoch = meta->epoch, .at_ms = ckpt->completed_ms, .job_id = job->id};
+        to->u.ckpt_complete.attempt = ckpt->attempt;
+        to->u.ckpt_complete.id = ckpt->id;
+        to->u.ckpt_complete.path = ckpt->path;
+        to->u.ckpt_complete.bytes = ckpt->bytes;
+        to->u.ckpt_complete.hash = ckpt->hash;
+        to->u.ckpt_complete.last = ckpt->last;
+        to->u.ckpt_complete.state_bytes = ckpt->state_bytes;
+        to->u.ckpt_complete.began_ms = ckpt->began_ms;
+        to->u.ckpt_complete.retained_max = UINT32_MAX;
+    }
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    if (job->last_ckpt_id > (newest == NULL ? 0 : newest->id)) {
+        struct weir_ha_record *begin = &records[(*count)++];
+        *begin = (struct weir_ha_record){.kind = WEIR_HA_CKPT_BEGIN, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
+        begin->u.ckpt_begin.attempt = job->attempt;
+        begin->u.ckpt_begin.id = job->last_ckpt_id;
+        if (job->pending_ckpt_id == 0) {
+            struct weir_ha_record *abort = &records[(*count)++];
+            *abort = (struct weir_ha_record){.kind = WEIR_HA_CKPT_ABORT, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
+            abort->u.ckpt_abort.attempt = job->attempt;
+            abort->u.ckpt_abort.id = job->last_ckpt_id;
+            abort->u.ckpt_abort.text = "";
+        }
+    }
+}
+
 static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_ha_record *records, uint32_t *count)
 {
     struct weir_ha_record *submit = &records[(*count)++];
@@ -232,7 +349,9 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
         attempt->u.attempt.has_sources = true;
         attempt->u.attempt.sources = job->sources;
         attempt->u.attempt.nsources = job->nsources;
+        attempt->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
     }
+    snapshot_ckpts(meta, job, records, count);
     struct weir_ha_record state = {.kind = WEIR_HA_JOB_STATE, .epoch = meta->epoch, .at_ms = job->state_ms, .job_id = job->id};
     state.u.job_state.attempt = job->attempt;
     state.u.job_state.text = "";
@@ -249,8 +368,12 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
 
 void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out)
 {
-    enum { PER_JOB_MAX = 4 };
-    struct weir_ha_record *records = weir_calloc(1 + PER_JOB_MAX * meta->njobs, sizeof(*records));
+    enum { PER_JOB_MAX = 6 }; /* and its checkpoints */
+    size_t records_max = 1 + PER_JOB_MAX * meta->njobs;
+    for (size_t i = 0; i < meta->njobs; i++) {
+        records_max += meta->jobs[i]->nckpts;
+    }
+    struct weir_ha_record *records = weir_calloc(records_max, sizeof(*records));
     uint32_t count = 0;
     records[count] = (struct weir_ha_record){.kind = WEIR_HA_LEADER, .epoch = meta->epoch, .job_id = ""};
     records[count++].u.leader.node = "";

@@ -6,6 +6,9 @@
  * (M2) Every record is conditional and idempotent: applied twice, it does nothing the second time.
  * (M3) A job's attempt only grows. A terminal job never changes but by JOB_DROP.
  * (M4) The name of a live job is unique.
+ * (M5) A checkpoint's id is one more than the last begun, and never used again. One is pending at most; it COMPLETEs once, only while its
+ *      attempt is the present one of a live job. A new attempt, or a terminal state, ends it.
+ * (M6) An attempt names the newest completed checkpoint, which it starts from; one that names another is IGNORED.
  */
 #ifndef WEIR_JOBMANAGER_HA_META_H
 #define WEIR_JOBMANAGER_HA_META_H
@@ -19,6 +22,17 @@ enum weir_meta_state {
     WEIR_META_FAILED,
     WEIR_META_CANCELED,
     WEIR_META_FINISHED,
+};
+
+/* A completed checkpoint. */
+struct weir_meta_ckpt {
+    uint64_t id;
+    uint32_t attempt;
+    char *path; /* of _metadata */
+    uint64_t bytes, hash; /* of that file */
+    bool last;            /* every task took it after the end of its input */
+    uint64_t state_bytes;
+    int64_t began_ms, completed_ms; /* wall */
 };
 
 struct weir_meta_job {
@@ -37,7 +51,18 @@ struct weir_meta_job {
     struct weir_arena *sources_arena;
     const struct weir_ha_source *sources; /* committed before the first read, kept by later attempts */
     uint32_t nsources;
+    uint64_t restored_ckpt_id; /* what the newest attempt starts from; 0: from the beginning */
+    uint64_t last_ckpt_id;     /* the last begun */
+    uint64_t pending_ckpt_id;  /* 0: none */
+    struct weir_meta_ckpt *ckpts; /* retained, oldest first */
+    size_t nckpts, ckpts_cap;
 };
+
+/* The newest completed checkpoint, or NULL. */
+static inline const struct weir_meta_ckpt *weir_meta_ckpt_newest(const struct weir_meta_job *job)
+{
+    return job->nckpts == 0 ? NULL : &job->ckpts[job->nckpts - 1];
+}
 
 struct weir_meta;
 
@@ -52,6 +77,9 @@ enum weir_meta_change {
     WEIR_META_ATTEMPTED,
     WEIR_META_STATE_CHANGED,
     WEIR_META_DROPPED, /* the job is gone from the table */
+    WEIR_META_CKPT_BEGUN,
+    WEIR_META_CKPT_COMPLETED,
+    WEIR_META_CKPT_ABORTED,
 };
 
 /* Applies a record. Never fails: a record that does not fit is IGNORED, on every JobManager alike. */

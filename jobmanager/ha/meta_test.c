@@ -38,6 +38,41 @@ static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, con
     r.u.attempt.has_sources = sources;
     r.u.attempt.sources = &source;
     r.u.attempt.nsources = sources ? 1 : 0;
+    const struct weir_meta_job *present = weir_meta_job(meta, weir_slice_str(job));
+    const struct weir_meta_ckpt *newest_ckpt = present == NULL ? NULL : weir_meta_ckpt_newest(present);
+    r.u.attempt.restore_checkpoint_id = newest_ckpt == NULL ? 0 : newest_ckpt->id;
+    struct weir_buf bytes = {0}; /* through the codec, as in life */
+    weir_ha_encode(&r, &bytes);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&bytes), arena, &r, &err), WEIR_OK);
+    enum weir_meta_change change = weir_meta_apply(meta, &r);
+    weir_arena_destroy(arena);
+    weir_buf_fini(&bytes);
+    return change;
+}
+
+static enum weir_meta_change checkpoint(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_ha_kind kind, uint32_t number, uint64_t id)
+{
+    struct weir_ha_record r = rec(kind, epoch, job);
+    if (kind == WEIR_HA_CKPT_BEGIN) {
+        r.u.ckpt_begin.attempt = number;
+        r.u.ckpt_begin.id = id;
+    } else if (kind == WEIR_HA_CKPT_ABORT) {
+        r.u.ckpt_abort.attempt = number;
+        r.u.ckpt_abort.id = id;
+        r.u.ckpt_abort.text = "why";
+    } else {
+        r.u.ckpt_complete.attempt = number;
+        r.u.ckpt_complete.id = id;
+        r.u.ckpt_complete.path = "/c/_metadata";
+        r.u.ckpt_complete.bytes = 77;
+        r.u.ckpt_complete.hash = UINT64_MAX;
+        r.u.ckpt_complete.last = true;
+        r.u.ckpt_complete.state_bytes = 5;
+        r.u.ckpt_complete.began_ms = -1;
+        r.u.ckpt_complete.retained_max = 2;
+    }
     struct weir_buf bytes = {0}; /* through the codec, as in life */
     weir_ha_encode(&r, &bytes);
     struct weir_arena *arena = weir_arena_create(0);
@@ -112,6 +147,49 @@ START_TEST(a_jobs_life_is_conditional_and_idempotent)
 }
 END_TEST
 
+/* (M5), (M6) */
+START_TEST(checkpoints_are_conditional_and_idempotent)
+{
+    struct weir_meta *meta = weir_meta_create();
+    lead(meta, 1);
+    submit(meta, 1, "j1", "a");
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 0, 1), WEIR_META_IGNORED); /* no attempt */
+    attempt(meta, 1, "j1", 1, true);
+    const struct weir_meta_job *job = weir_meta_job(meta, weir_slice_str("j1"));
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1), WEIR_META_CKPT_BEGUN);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 2), WEIR_META_IGNORED); /* one at a time */
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_ABORT, 2, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_ABORT, 1, 1), WEIR_META_CKPT_ABORTED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1), WEIR_META_IGNORED); /* never again */
+    for (uint64_t id = 2; id <= 4; id++) {
+        ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, id), WEIR_META_CKPT_BEGUN);
+        ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, id), WEIR_META_CKPT_COMPLETED);
+        ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, id), WEIR_META_IGNORED);
+    }
+    ck_assert_uint_eq(job->nckpts, 2);
+    ck_assert_uint_eq(job->ckpts[0].id, 3);
+    ck_assert_uint_eq(weir_meta_ckpt_newest(job)->hash, UINT64_MAX);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 5), WEIR_META_CKPT_BEGUN);
+    struct weir_ha_record older = rec(WEIR_HA_ATTEMPT, 1, "j1");
+    older.u.attempt.attempt = 2;
+    older.u.attempt.restore_checkpoint_id = 3;
+    ck_assert_int_eq(weir_meta_apply(meta, &older), WEIR_META_IGNORED); /* (M6) */
+    ck_assert_int_eq(attempt(meta, 1, "j1", 2, false), WEIR_META_ATTEMPTED);
+    ck_assert_uint_eq(job->restored_ckpt_id, 4);
+    ck_assert_uint_eq(job->pending_ckpt_id, 0);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 5), WEIR_META_IGNORED); /* of an attempt that is over */
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 2, 6), WEIR_META_CKPT_BEGUN);
+    state(meta, 1, "j1", WEIR_META_FAILED, 2);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 2, 6), WEIR_META_IGNORED);
+    ck_assert_uint_eq(job->nckpts, 2);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
 /* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
 START_TEST(random_records_and_snapshots)
 {
@@ -124,7 +202,12 @@ START_TEST(random_records_and_snapshots)
     for (int step = 0; step < 300; step++) {
         uint32_t j = (uint32_t)weir_rand_below(&rand, 4);
         uint64_t epoch = weir_meta_epoch(meta) + (weir_rand_below(&rand, 10) == 0 ? 1 : 0);
-        switch (weir_rand_below(&rand, 6)) {
+        const struct weir_meta_job *before = weir_meta_job(meta, weir_slice_str(ids[j]));
+        uint64_t id = (before == NULL ? 0 : before->last_ckpt_id) + weir_rand_below(&rand, 3) / 2;
+        switch (weir_rand_below(&rand, 12)) {
+        case 6: case 7: case 8: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_BEGIN, newest[j], id + 1); break;
+        case 9: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_ABORT, newest[j], id); break;
+        case 10: case 11: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_COMPLETE, newest[j], id); break;
         case 0: lead(meta, epoch + weir_rand_below(&rand, 2)); break;
         case 1: submit(meta, epoch, ids[j], weir_rand_below(&rand, 2) ? ids[j] : "shared"); break;
         case 2: case 3: attempt(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), weir_rand_below(&rand, 2)); break;
@@ -195,6 +278,7 @@ Suite *meta_suite(void)
     Suite *suite = suite_create("meta");
     TCase *tcase = tcase_create("meta");
     tcase_add_test(tcase, records_of_another_epoch_do_nothing);
+    tcase_add_test(tcase, checkpoints_are_conditional_and_idempotent);
     tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
     tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 20);
     tcase_add_test(tcase, cut_and_altered_bytes_are_errors);

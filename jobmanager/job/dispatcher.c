@@ -14,6 +14,7 @@ struct proposal {
     enum weir_ha_kind kind;
     enum weir_meta_state to; /* JOB_STATE */
     char job_id[WEIR_JOB_ID_TEXT + 1];
+    uint32_t attempt;      /* ATTEMPT */
     uint64_t text_hash[2]; /* SUBMIT */
     struct weir_buf bytes;
     int64_t retry_at_ms; /* INT64_MAX: under way */
@@ -64,6 +65,7 @@ static struct proposal *propose(struct weir_dispatcher *d, const struct weir_ha_
     struct proposal *p = weir_calloc(1, sizeof(*p));
     p->kind = stamped.kind;
     p->to = stamped.kind == WEIR_HA_JOB_STATE ? (enum weir_meta_state)stamped.u.job_state.state : WEIR_META_LIVE;
+    p->attempt = stamped.kind == WEIR_HA_ATTEMPT ? stamped.u.attempt.attempt : 0;
     (void)snprintf(p->job_id, sizeof(p->job_id), "%s", stamped.job_id);
     weir_ha_encode(&stamped, &p->bytes);
     d->proposals = weir_vec_grow(d->proposals, &d->proposals_cap, sizeof(*d->proposals), d->nproposals + 1);
@@ -112,6 +114,8 @@ static struct weir_error verdict(const struct weir_dispatcher *d, const struct p
     return err;
 }
 
+static void settle(struct weir_dispatcher *d);
+
 void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err,
                              struct weir_now now)
 {
@@ -136,8 +140,14 @@ void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum 
         (void)weir_error_prefix(&result, "the cluster log did not take it");
     }
     answer(d, p->done, p->ctx, &result);
+    struct weir_job *job = p->kind == WEIR_HA_ATTEMPT ? weir_dispatcher_job(d, weir_slice_str(p->job_id)) : NULL;
+    if (job != NULL) {
+        weir_job_attempt_committed(job, p->attempt);
+        d->dirty = true;
+    }
     d->proposals[at] = d->proposals[--d->nproposals];
     proposal_destroy(p);
+    settle(d);
 }
 
 /* --- the environment of jobs ------------------------------------------------------------------------------------------ */
@@ -169,6 +179,7 @@ struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_opti
                                    .ctx = d,
                                    .slot_timeout_ms = options->slot_timeout_ms,
                                    .reconcile_timeout_ms = options->heartbeat_timeout_ms,
+                                   .retained_max = options->retained_max,
                                    .log_sink = options->log_sink};
     d->meta = weir_meta_create();
     d->tms = weir_tm_registry_create(options->heartbeat_timeout_ms);
@@ -343,8 +354,9 @@ static void remove_job(struct weir_dispatcher *d, const char *id)
 }
 
 /* A record that counted, applied by the leader that wrote it. */
-static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, const char *job_id)
+static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, const struct weir_ha_record *record)
 {
+    const char *job_id = record->job_id;
     const struct weir_meta_job *meta = weir_meta_job(d->meta, weir_slice_str(job_id));
     struct weir_job *job = weir_dispatcher_job(d, weir_slice_str(job_id));
     switch (change) {
@@ -363,6 +375,15 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
         break;
     case WEIR_META_DROPPED:
         remove_job(d, job_id);
+        break;
+    case WEIR_META_CKPT_BEGUN:
+        weir_job_ckpt_applied(job, change, record->u.ckpt_begin.id, meta, d->now);
+        break;
+    case WEIR_META_CKPT_COMPLETED:
+        weir_job_ckpt_applied(job, change, record->u.ckpt_complete.id, meta, d->now);
+        break;
+    case WEIR_META_CKPT_ABORTED:
+        weir_job_ckpt_applied(job, change, record->u.ckpt_abort.id, meta, d->now);
         break;
     }
     d->dirty = true;
@@ -389,7 +410,7 @@ enum weir_rc weir_dispatcher_apply(struct weir_dispatcher *d, struct weir_slice 
         if (change == WEIR_META_LED && d->leader && record.epoch == d->epoch) {
             start_leading(d);
         } else if (d->leading && record.epoch == d->epoch) {
-            act_on(d, change, record.job_id);
+            act_on(d, change, &record);
         }
         settle(d);
     }
@@ -580,6 +601,79 @@ void weir_dispatcher_deployed(struct weir_dispatcher *d, struct weir_slice job_i
         d->dirty = true;
         settle(d);
     }
+}
+
+/* --- checkpoints ------------------------------------------------------------------------------------------------------ */
+static struct weir_ckpt_coordinator *coordinator(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now)
+{
+    d->now = now;
+    const struct weir_job *job = weir_dispatcher_job(d, job_id);
+    return job == NULL ? NULL : weir_job_checkpoints(job);
+}
+
+enum weir_rc weir_dispatcher_ckpt_report(struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, const struct weir_ckpt_report *report,
+                                         struct weir_now now, struct weir_error *err)
+{
+    d->now = now;
+    enum weir_rc rc = check_sender(d, tm_id, epoch, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    struct weir_job *job = weir_dispatcher_job(d, report->job_id);
+    if (job == NULL || weir_job_checkpoints(job) == NULL) {
+        return weir_error_set(err, WEIR_STALE, "there is no job %.*s that takes checkpoints", WEIR_SLICE_ARG(report->job_id));
+    }
+    if (report->declined != NULL) {
+        weir_ckpt_coordinator_decline(weir_job_checkpoints(job), report->attempt, report->checkpoint_id, report->declined, now);
+    } else {
+        rc = weir_job_ckpt_ack(job, tm_id, report->attempt, report->checkpoint_id, &report->handle, report->ended, now, err);
+    }
+    settle(d);
+    return rc;
+}
+
+void weir_dispatcher_ckpt_told(struct weir_dispatcher *d, struct weir_slice job_id, uint32_t attempt, uint64_t checkpoint_id, bool triggered,
+                               enum weir_rc rc, const char *text, struct weir_now now)
+{
+    struct weir_ckpt_coordinator *coord = coordinator(d, job_id, now);
+    if (coord != NULL && rc != WEIR_OK && triggered) {
+        weir_ckpt_coordinator_trigger_failed(coord, attempt, checkpoint_id, text, now);
+    } else if (coord != NULL && rc != WEIR_OK) {
+        weir_ckpt_coordinator_notify_failed(coord, attempt, checkpoint_id, now);
+    }
+    settle(d);
+}
+
+void weir_dispatcher_ckpt_prepared(struct weir_dispatcher *d, struct weir_slice job_id, uint64_t checkpoint_id, enum weir_rc rc, const char *text,
+                                   struct weir_now now)
+{
+    struct weir_ckpt_coordinator *coord = coordinator(d, job_id, now);
+    if (coord != NULL) {
+        weir_ckpt_coordinator_prepared(coord, checkpoint_id, rc, text, now);
+    }
+    settle(d);
+}
+
+void weir_dispatcher_ckpt_stored(struct weir_dispatcher *d, struct weir_slice job_id, uint64_t checkpoint_id, enum weir_rc rc, const char *path,
+                                 uint64_t bytes, uint64_t hash, const char *text, struct weir_now now)
+{
+    struct weir_ckpt_coordinator *coord = coordinator(d, job_id, now);
+    if (coord != NULL) {
+        weir_ckpt_coordinator_stored(coord, checkpoint_id, rc, path, bytes, hash, text, now);
+    }
+    settle(d);
+}
+
+void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *d, struct weir_slice job_id, uint32_t attempt, enum weir_rc rc,
+                                 const struct weir_ckpt_manifest *manifest, const char *text, struct weir_now now)
+{
+    d->now = now;
+    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    if (job != NULL) {
+        weir_job_ckpt_loaded(job, attempt, rc, manifest, text, now);
+        d->dirty = true;
+    }
+    settle(d);
 }
 
 /* --- clients ---------------------------------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct weir_dispatcher_options {
     int64_t heartbeat_timeout_ms;
     int64_t slot_timeout_ms;
     int64_t expiration_ms; /* of terminal jobs */
+    uint32_t retained_max; /* completed checkpoints of a job */
     struct weir_log_sink *log_sink; /* NULL: no log */
     /* weir_plan_decode, but in tests. */
     enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);
@@ -60,6 +61,32 @@ void weir_dispatcher_enumerated(struct weir_dispatcher *dispatcher, struct weir_
                                 const struct weir_ha_split *splits, uint32_t nsplits, const char *text, struct weir_now now);
 void weir_dispatcher_deployed(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, const char *tm_id,
                               enum weir_rc rc, const char *text, struct weir_now now);
+
+/* --- checkpoints ------------------------------------------------------------------------------------------------------ */
+/* What a task acknowledges or declines. */
+struct weir_ckpt_report {
+    struct weir_slice job_id;
+    uint32_t attempt;
+    uint64_t checkpoint_id;
+    struct weir_ckpt_handle handle; /* with vertex and subtask */
+    bool ended;
+    const char *declined; /* why; NULL: acknowledged */
+};
+
+/* STALE: not of the checkpoint that is being taken; INVALID. */
+enum weir_rc weir_dispatcher_ckpt_report(struct weir_dispatcher *dispatcher, const char *tm_id, uint64_t epoch,
+                                         const struct weir_ckpt_report *report, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
+
+/* Answers to effects. triggered: TRIGGER, else NOTIFY. */
+void weir_dispatcher_ckpt_told(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, uint64_t checkpoint_id,
+                               bool triggered, enum weir_rc rc, const char *text, struct weir_now now);
+void weir_dispatcher_ckpt_prepared(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint64_t checkpoint_id, enum weir_rc rc,
+                                   const char *text, struct weir_now now);
+void weir_dispatcher_ckpt_stored(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint64_t checkpoint_id, enum weir_rc rc,
+                                 const char *path, uint64_t bytes, uint64_t hash, const char *text, struct weir_now now);
+/* manifest: NULL unless OK. */
+void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, enum weir_rc rc,
+                                 const struct weir_ckpt_manifest *manifest, const char *text, struct weir_now now);
 
 /* --- clients; done is called as an ANSWER effect --------------------------------------------------------------------- */
 void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],

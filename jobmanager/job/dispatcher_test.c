@@ -10,7 +10,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 
-enum { TMS = 4, TM_TASKS = 64, ORDERS = 512, LOG = 4096, JOBS = 6 };
+enum { TMS = 4, TM_TASKS = 64, ORDERS = 512, LOG = 4096, JOBS = 6, STORED = 512 };
 enum { HEARTBEAT_MS = 200, TIMEOUT_MS = 1000, SLOT_TIMEOUT_MS = 60000, EXPIRE_MS = 3600000 };
 
 struct fake_task {
@@ -26,6 +26,12 @@ struct fake_tm {
     struct fake_task tasks[TM_TASKS];
     uint32_t ntasks;
     int64_t next_heartbeat_ms;
+};
+
+struct stored {
+    char job[WEIR_JOB_ID_TEXT + 1];
+    uint64_t id;
+    struct weir_buf manifest;
 };
 
 struct sim {
@@ -48,6 +54,10 @@ struct sim {
     enum weir_rc last_answer;
     uint32_t deploys;
     bool restarts; /* jobs have a restart strategy */
+    struct stored stored[STORED]; /* `_metadata` files */
+    uint32_t nstored;
+    uint32_t restores, completions;
+    enum weir_rc load_rc; /* of the reads to come */
     uint32_t enumerate_failures; /* answers to come */
     enum weir_rc enumerate_rc;
 };
@@ -69,8 +79,12 @@ static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_g
     graph->name = "test";
     graph->vertices = vertices;
     graph->nvertices = 2;
-    graph->settings.restart_enabled = weir_slice_eq_str(bytes, "restart");
-    graph->settings.restart_attempts = 3;
+    bool checkpoints = weir_slice_eq_str(bytes, "checkpoints");
+    graph->settings.restart_enabled = weir_slice_eq_str(bytes, "restart") || checkpoints;
+    graph->settings.restart_attempts = checkpoints ? INT32_MAX : 3;
+    graph->settings.checkpoint_interval_ms = checkpoints ? 40 : 0;
+    graph->settings.checkpoint_timeout_ms = 2000;
+    graph->settings.checkpoint_failures_max = 5;
     graph->settings.restart_delay_ms = 50;
     *out_graph = graph;
     return WEIR_OK;
@@ -108,6 +122,28 @@ static void check_deploy(struct sim *sim, const struct weir_effect *effect)
     sim->deploys++;
 }
 
+/* (K2), (J5): by what is committed, not by what the JobManager believes. */
+static void check_ckpt(struct sim *sim, const struct weir_effect *effect)
+{
+    const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(effect->job_id));
+    ck_assert_ptr_nonnull(job);
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    if (effect->kind == WEIR_EFFECT_TRIGGER || effect->kind == WEIR_EFFECT_CKPT_PREPARE || effect->kind == WEIR_EFFECT_CKPT_STORE) {
+        ck_assert_uint_eq(job->last_ckpt_id, effect->checkpoint_id);
+    } else if (effect->kind == WEIR_EFFECT_NOTIFY && effect->completed) {
+        ck_assert_ptr_nonnull(newest);
+        ck_assert_uint_eq(newest->id, effect->checkpoint_id);
+        sim->completions++;
+    } else if (effect->kind == WEIR_EFFECT_NOTIFY) {
+        ck_assert(job->pending_ckpt_id != effect->checkpoint_id);
+        ck_assert(newest == NULL || newest->id != effect->checkpoint_id);
+    } else if (effect->kind == WEIR_EFFECT_CKPT_LOAD) {
+        ck_assert_ptr_nonnull(newest);
+        ck_assert_uint_eq(newest->id, effect->checkpoint_id);
+        ck_assert_str_eq(newest->path, effect->path);
+    }
+}
+
 static void drain_effects(struct sim *sim)
 {
     struct weir_effect *effect = NULL;
@@ -119,6 +155,17 @@ static void drain_effects(struct sim *sim)
             continue;
         case WEIR_EFFECT_DEPLOY:
             check_deploy(sim, effect);
+            ck_assert(weir_dispatcher_leading(sim->d)); /* (D1) */
+            ck_assert_uint_lt(sim->norders, ORDERS);
+            sim->orders[sim->norders++] = effect;
+            continue;
+        case WEIR_EFFECT_TRIGGER:
+        case WEIR_EFFECT_NOTIFY:
+        case WEIR_EFFECT_CKPT_PREPARE:
+        case WEIR_EFFECT_CKPT_STORE:
+        case WEIR_EFFECT_CKPT_LOAD:
+        case WEIR_EFFECT_CKPT_SWEEP:
+            check_ckpt(sim, effect);
             ck_assert(weir_dispatcher_leading(sim->d)); /* (D1) */
             ck_assert_uint_lt(sim->norders, ORDERS);
             sim->orders[sim->norders++] = effect;
@@ -200,6 +247,7 @@ static void start_jm(struct sim *sim)
                                                     .heartbeat_timeout_ms = TIMEOUT_MS,
                                                     .slot_timeout_ms = SLOT_TIMEOUT_MS,
                                                     .expiration_ms = EXPIRE_MS,
+                                                    .retained_max = 2,
                                                     .decode = decode};
     sim->d = weir_dispatcher_create(&options);
     struct weir_error err;
@@ -246,6 +294,9 @@ static void sim_destroy(struct sim *sim)
     stop_jm(sim);
     for (uint32_t i = 0; i < sim->nlog; i++) {
         weir_buf_fini(&sim->log[i]);
+    }
+    for (uint32_t i = 0; i < sim->nstored; i++) {
+        weir_buf_fini(&sim->stored[i].manifest);
     }
     weir_meta_destroy(sim->meta);
     weir_free(sim);
@@ -350,6 +401,99 @@ static void take_cancel(struct fake_tm *tm, const struct weir_effect *order)
     tm->ntasks = kept;
 }
 
+/* --- checkpoints ------------------------------------------------------------------------------------------------------ */
+static struct stored *stored_of(struct sim *sim, const char *job, uint64_t id)
+{
+    for (uint32_t i = 0; i < sim->nstored; i++) {
+        if (sim->stored[i].id == id && strcmp(sim->stored[i].job, job) == 0) {
+            return &sim->stored[i];
+        }
+    }
+    return NULL;
+}
+
+static void take_trigger(struct sim *sim, struct fake_tm *tm, const struct weir_effect *order)
+{
+    for (uint32_t i = 0; i < tm->ntasks; i++) {
+        const struct fake_task *task = &tm->tasks[i];
+        if (strcmp(task->job, order->job_id) == 0 && task->attempt == order->attempt && task->state == WEIR_TASK_RUNNING) {
+            struct weir_ckpt_report report = {.job_id = weir_slice_str(task->job), .attempt = task->attempt, .checkpoint_id = order->checkpoint_id};
+            report.handle = (struct weir_ckpt_handle){.vertex = task->vertex, .subtask = task->subtask, .path = "/c/state", .bytes = 10, .hash = task->attempt};
+            report.declined = weir_rand_below(&sim->rand, 30) == 0 ? "declined" : NULL;
+            struct weir_error err;
+            enum weir_rc rc = weir_dispatcher_ckpt_report(sim->d, tm->id, sim->epoch, &report, sim->now, &err);
+            ck_assert(rc == WEIR_OK || rc == WEIR_STALE || rc == WEIR_NOT_FOUND || rc == WEIR_REFUSED);
+        }
+    }
+}
+
+static void store_manifest(struct sim *sim, struct weir_effect *order)
+{
+    struct stored *to = stored_of(sim, order->job_id, order->checkpoint_id);
+    if (to == NULL) {
+        ck_assert_uint_lt(sim->nstored, STORED);
+        to = &sim->stored[sim->nstored++];
+        *to = (struct stored){.id = order->checkpoint_id};
+        (void)snprintf(to->job, sizeof(to->job), "%s", order->job_id);
+    }
+    to->manifest.len = 0;
+    weir_buf_put_slice(&to->manifest, weir_buf_slice(&order->bytes));
+}
+
+static void load_manifest(struct sim *sim, const struct weir_effect *order, enum weir_rc rc)
+{
+    const struct stored *stored = stored_of(sim, order->job_id, order->checkpoint_id);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ckpt_manifest manifest;
+    struct weir_error err;
+    const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(order->job_id));
+    ck_assert(stored != NULL || (job != NULL && weir_meta_terminal(job->state))); /* nothing referenced was removed */
+    if (stored != NULL) {
+        ck_assert_int_eq(weir_ckpt_decode(weir_buf_slice(&stored->manifest), arena, &manifest, &err), WEIR_OK);
+    }
+    rc = stored == NULL ? WEIR_NOT_FOUND : rc;
+    weir_dispatcher_ckpt_loaded(sim->d, weir_slice_str(order->job_id), order->attempt, rc, rc == WEIR_OK ? &manifest : NULL, "/c/_metadata is bad", sim->now);
+    sim->restores += rc == WEIR_OK;
+    weir_arena_destroy(arena);
+}
+
+static void sweep_manifests(struct sim *sim, const struct weir_effect *order)
+{
+    for (uint32_t i = sim->nstored; i-- > 0;) {
+        struct stored *at = &sim->stored[i];
+        bool kept = strcmp(at->job, order->job_id) != 0 || at->id >= order->below;
+        for (size_t k = 0; k < order->bytes.len; k += 8) {
+            kept = kept || weir_le_get_u64(order->bytes.data + k) == at->id;
+        }
+        if (!kept) {
+            weir_buf_fini(&at->manifest);
+            *at = sim->stored[--sim->nstored];
+        }
+    }
+}
+
+static void do_ckpt(struct sim *sim, struct weir_effect *order, struct fake_tm *tm, bool lose)
+{
+    struct weir_slice job = weir_slice_str(order->job_id);
+    enum weir_rc rc = lose ? WEIR_IO : WEIR_OK;
+    if (order->kind == WEIR_EFFECT_CKPT_PREPARE) {
+        weir_dispatcher_ckpt_prepared(sim->d, job, order->checkpoint_id, rc, "disk", sim->now);
+    } else if (order->kind == WEIR_EFFECT_CKPT_STORE) {
+        store_manifest(sim, order);
+        weir_dispatcher_ckpt_stored(sim->d, job, order->checkpoint_id, rc, "/c/_metadata", order->bytes.len, 1, "disk", sim->now);
+    } else if (order->kind == WEIR_EFFECT_CKPT_LOAD) {
+        load_manifest(sim, order, rc == WEIR_OK ? sim->load_rc : rc);
+    } else if (order->kind == WEIR_EFFECT_CKPT_SWEEP && !lose) {
+        sweep_manifests(sim, order);
+    } else if (order->kind == WEIR_EFFECT_TRIGGER || order->kind == WEIR_EFFECT_NOTIFY) {
+        if (tm != NULL && order->kind == WEIR_EFFECT_TRIGGER) {
+            take_trigger(sim, tm, order);
+        }
+        weir_dispatcher_ckpt_told(sim->d, job, order->attempt, order->checkpoint_id, order->kind == WEIR_EFFECT_TRIGGER,
+                                  tm == NULL ? WEIR_CLOSED : WEIR_OK, "closed", sim->now);
+    }
+}
+
 /* Delivers order i, or loses it with its connection. */
 static void deliver(struct sim *sim, uint32_t i, bool lose)
 {
@@ -378,6 +522,14 @@ static void deliver(struct sim *sim, uint32_t i, bool lose)
         } else {
             weir_dispatcher_enumerated(sim->d, job, order->vertex, tm == NULL ? WEIR_CLOSED : WEIR_OK, splits, 1, "closed", sim->now);
         }
+        break;
+    case WEIR_EFFECT_TRIGGER:
+    case WEIR_EFFECT_NOTIFY:
+    case WEIR_EFFECT_CKPT_PREPARE:
+    case WEIR_EFFECT_CKPT_STORE:
+    case WEIR_EFFECT_CKPT_LOAD:
+    case WEIR_EFFECT_CKPT_SWEEP:
+        do_ckpt(sim, order, tm, lose);
         break;
     case WEIR_EFFECT_PROPOSE:
     case WEIR_EFFECT_TM_LOST:
@@ -731,7 +883,7 @@ static void random_step(struct sim *sim)
     } else if (n < 75) {
         advance(sim, (int64_t)weir_rand_below(&sim->rand, 60));
     } else if (n < 80) {
-        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), weir_rand_below(&sim->rand, 4) > 0 ? "restart" : "plain");
+        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), (const char *const[]){"plain", "restart", "checkpoints", "checkpoints"}[weir_rand_below(&sim->rand, 4)]);
     } else if (n < 83) {
         cancel(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS));
     } else if (n < 88) {
@@ -751,6 +903,85 @@ static void random_step(struct sim *sim)
         start_jm(sim);
     }
 }
+
+START_TEST(a_restart_begins_from_the_newest_checkpoint)
+{
+    struct sim *sim = running_sim("checkpoints", 2);
+    run_quietly(sim, 20);
+    const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+    ck_assert_ptr_nonnull(weir_meta_ckpt_newest(meta));
+    ck_assert_uint_le(meta->nckpts, 2);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    sim->load_rc = _i == 0 ? WEIR_OK : WEIR_CORRUPT;
+    run_quietly(sim, 20);
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    if (_i == 0) {
+        ck_assert_int_eq(view.state, WEIR_JOB_RUNNING);
+        ck_assert_uint_eq(sim->restores, 1);
+        const struct weir_ckpt_manifest *restore = weir_job_restore(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))));
+        ck_assert_uint_eq(restore->checkpoint_id, meta->restored_ckpt_id);
+        ck_assert_uint_eq(restore->nhandles, 3);
+        ck_assert_str_eq(restore->handles[2].path, "/c/state");
+        ck_assert_uint_eq(view.checkpoints->restored, 1);
+        ck_assert_uint_eq(view.checkpoints->latest_restored->id, meta->restored_ckpt_id);
+        ck_assert_uint_gt(view.checkpoints->latest_completed->id, meta->restored_ckpt_id); /* and goes on */
+    } else { /* (J5) */
+        ck_assert_int_eq(view.state, WEIR_JOB_FAILED);
+        ck_assert_ptr_nonnull(strstr(view.failures[view.nfailures - 1].text, "/c/_metadata"));
+        ck_assert_uint_eq(sim->nstored, meta->nckpts); /* kept for people */
+    }
+    if (_i == 0) {
+        cancel(sim, 0);
+        run_quietly(sim, 10);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+        ck_assert_uint_eq(sim->nstored, 0);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+/* A checkpoint's COMPLETE that is committed between the proposal of an attempt and its own commit. */
+START_TEST(a_completion_overtakes_the_attempt)
+{
+    struct sim *sim = running_sim("checkpoints", 2);
+    for (int i = 0; i < 1000; i++) { /* until COMPLETE(n) is proposed */
+        struct weir_arena *arena = weir_arena_create(0);
+        struct weir_ha_record record = {.kind = WEIR_HA_LEADER};
+        struct weir_error err;
+        if (sim->nproposals > 0) {
+            ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&sim->proposals[0]->bytes), arena, &record, &err), WEIR_OK);
+        }
+        weir_arena_destroy(arena);
+        if (record.kind == WEIR_HA_CKPT_COMPLETE) {
+            break;
+        }
+        if (sim->nproposals > 0) {
+            decide(sim, 0, COMMIT);
+        } else if (sim->norders > 0) {
+            deliver(sim, 0, false);
+        } else {
+            advance(sim, 10);
+        }
+    }
+    ck_assert_uint_eq(sim->nproposals, 1);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    for (int i = 0; i < 40 && sim->nproposals < 2; i++) {
+        while (sim->norders > 0) {
+            deliver(sim, 0, false);
+        }
+        advance(sim, 20);
+    }
+    ck_assert_uint_eq(sim->nproposals, 2);
+    run_quietly(sim, 20); /* COMPLETE first: the attempt names an older checkpoint and is ignored, then made anew */
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+    ck_assert_uint_eq(meta->attempt, 2);
+    ck_assert_uint_ge(meta->restored_ckpt_id, 1);
+    ck_assert_uint_eq(sim->restores, 1);
+    sim_destroy(sim);
+}
+END_TEST
 
 START_TEST(random_events)
 {
@@ -800,6 +1031,8 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, splits_that_cannot_be_listed);
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);
     tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
+    tcase_add_loop_test(tcase, a_restart_begins_from_the_newest_checkpoint, 0, 2);
+    tcase_add_test(tcase, a_completion_overtakes_the_attempt);
     tcase_add_loop_test(tcase, random_events, 0, 60);
     suite_add_tcase(suite, tcase);
     return suite;

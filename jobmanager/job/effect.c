@@ -43,6 +43,7 @@ void weir_effect_destroy(struct weir_effect *effect)
 {
     if (effect != NULL) {
         weir_buf_fini(&effect->bytes);
+        weir_free(effect->path);
         weir_free(effect->tm_id);
         weir_free(effect);
     }

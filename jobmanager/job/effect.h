@@ -12,6 +12,12 @@ enum weir_effect_kind {
     WEIR_EFFECT_ENUMERATE, /* source `vertex` of the job on the TaskManager; answer: weir_dispatcher_enumerated */
     WEIR_EFFECT_DEPLOY,    /* the job's tasks of `attempt` that lie on the TaskManager; answer: weir_dispatcher_deployed */
     WEIR_EFFECT_CANCEL,    /* this attempt of the job and earlier ones on the TaskManager; no answer is looked at */
+    WEIR_EFFECT_TRIGGER,   /* checkpoint_id to the TaskManager; answer: weir_dispatcher_ckpt_told */
+    WEIR_EFFECT_NOTIFY,    /* checkpoint_id's end (completed, last) to the TaskManager; answer: weir_dispatcher_ckpt_told */
+    WEIR_EFFECT_CKPT_PREPARE, /* make the checkpoint's directory; answer: weir_dispatcher_ckpt_prepared */
+    WEIR_EFFECT_CKPT_STORE,   /* write `_metadata` from bytes, an encoded manifest; answer: weir_dispatcher_ckpt_stored */
+    WEIR_EFFECT_CKPT_LOAD,    /* read `_metadata` at path, of length and hash; answer: weir_dispatcher_ckpt_loaded */
+    WEIR_EFFECT_CKPT_SWEEP,   /* remove the job's checkpoints below `below` that are not in bytes, u64 each; no answer */
     WEIR_EFFECT_TM_LOST,   /* the TaskManager is no longer registered: drop its connection */
     WEIR_EFFECT_ANSWER,    /* done(ctx, err.rc or OK, &err) */
 };
@@ -24,6 +30,10 @@ struct weir_effect {
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt;
     uint32_t vertex;
+    uint64_t checkpoint_id;
+    bool completed, last;
+    char *path; /* owned */
+    uint64_t length, hash, below;
     weir_jm_done_fn *done;
     void *ctx;
     struct weir_error err; /* rc WEIR_OK: success */

@@ -4,6 +4,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "jobmanager/job/job_ckpt.h"
 
 struct failure {
     int64_t at_ms;
@@ -47,6 +48,11 @@ struct weir_job {
     char **placed; /* of the proposed attempt */
     uint32_t nplaced;
     bool end_proposed;
+    struct weir_job_ckpt *ckpt; /* NULL: it takes no checkpoints */
+    uint64_t newest_ckpt_id;    /* completed */
+    bool loading;               /* the attempt is applied, but its checkpoint not read: nothing is deployed */
+    struct weir_arena *restore_arena;
+    struct weir_ckpt_manifest restore; /* of the present attempt; checkpoint_id 0: from the beginning */
     uint32_t deploy_tries;
     int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
     int64_t restart_at_ms;
@@ -84,6 +90,18 @@ static void move(struct weir_job *job, enum weir_job_state to, struct weir_now n
     if (weir_job_state_terminal(to)) {
         job->end_ms = now.wall_ms;
     }
+    if (job->ckpt != NULL && to == WEIR_JOB_RUNNING) {
+        weir_ckpt_coordinator_start(weir_job_ckpt_coordinator(job->ckpt), now);
+    } else if (job->ckpt != NULL && to != WEIR_JOB_RECONCILING) {
+        weir_ckpt_coordinator_stop(weir_job_ckpt_coordinator(job->ckpt), to == WEIR_JOB_FAILING ? job->cause : "the job is not running any more", now);
+    }
+}
+
+static void fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now);
+
+static void on_ckpts_failed(void *ctx, const char *text, struct weir_now now)
+{
+    fail(ctx, text, true, UINT32_MAX, NULL, now);
 }
 
 struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
@@ -116,6 +134,14 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
         return job;
     }
     job->exec = weir_execgraph_create(job->graph);
+    const struct weir_job_ckpt_env ckpt_env = {.effects = env->effects,
+                                               .propose = env->propose,
+                                               .tm_registered = env->tm_registered,
+                                               .ctx = env->ctx,
+                                               .retained_max = env->retained_max,
+                                               .fail = on_ckpts_failed,
+                                               .job = job};
+    job->ckpt = weir_job_ckpt_create(&ckpt_env, job->id, job->exec);
     job->sources = weir_calloc(job->graph->nvertices, sizeof(*job->sources));
     for (uint32_t v = 0; v < job->graph->nvertices; v++) {
         job->sources[v].is_source = job->graph->vertices[v].nops > 0 && job->graph->vertices[v].ops[0]->tag == WEIR_OP_SOURCE;
@@ -146,6 +172,8 @@ void weir_job_destroy(struct weir_job *job)
         weir_free(job->failures[i].tm_id);
     }
     weir_arena_destroy(job->splits_arena);
+    weir_arena_destroy(job->restore_arena);
+    weir_job_ckpt_destroy(job->ckpt);
     weir_free(job->sources);
     weir_execgraph_destroy(job->exec);
     weir_jobgraph_destroy(job->graph);
@@ -252,8 +280,9 @@ static void end_tasks(struct weir_job *job, struct weir_now now)
     job->cancel_deadline_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
     send_cancels(job, false);
     for (uint32_t i = 0; job->exec != NULL && job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
-        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_CANCELING, now.wall_ms);
+        (void)weir_execgraph_move(job->exec, i, job->loading ? WEIR_TASK_CANCELED : WEIR_TASK_CANCELING, now.wall_ms);
     }
+    job->loading = false;
     check_gone(job, now);
 }
 
@@ -275,6 +304,7 @@ static void fail(struct weir_job *job, const char *text, bool retryable, uint32_
 static void take_up(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
     job->attempt = meta->attempt;
+    job->newest_ckpt_id = weir_meta_ckpt_newest(meta) == NULL ? 0 : weir_meta_ckpt_newest(meta)->id;
     job->splits_committed = meta->attempt > 0;
     if (job->exec == NULL || meta->attempt == 0) {
         return;
@@ -299,6 +329,7 @@ static void start_ended(struct weir_job *job, const struct weir_meta_job *meta, 
         }
     }
     move(job, state, then);
+    weir_job_ckpt_sweep(job->env->effects, meta); /* owed, if the leader before did not get to it */
 }
 
 void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool fresh, struct weir_now now)
@@ -325,6 +356,10 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
     if (meta->attempt > 0) {
         weir_assert(!fresh);
         take_up(job, meta, now);
+        if (job->ckpt != NULL) {
+            weir_job_ckpt_attempt(job->ckpt, meta, false, now);
+            weir_job_ckpt_sweep(job->env->effects, meta);
+        }
         move(job, WEIR_JOB_RECONCILING, now);
         weir_job_set_waiting(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
         job->cause_retryable = true;
@@ -431,6 +466,7 @@ void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32
     record.u.attempt.slot_tm_ids = slot_tm_ids;
     record.u.attempt.nslots = nslots;
     record.u.attempt.has_sources = !job->splits_committed;
+    record.u.attempt.restore_checkpoint_id = job->newest_ckpt_id;
     record.u.attempt.sources = sources;
     for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
         if (job->sources[v].is_source) {
@@ -469,25 +505,95 @@ uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_id
     return 0;
 }
 
-void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
+static void deploy(struct weir_job *job)
 {
-    weir_assert(meta->attempt > job->attempt);
-    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
-    job->attempt = meta->attempt;
-    job->splits_committed = true;
-    job->deploy_tries = 0;
-    weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
-    clear_placed(job);
-    stop_waiting(job);
-    move(job, WEIR_JOB_RUNNING, now);
-    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
-        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_DEPLOYING, now.wall_ms);
-    }
     for (uint32_t s = 0; s < job->exec->nslots; s++) {
         const char *tm_id = weir_execgraph_tm_first(job->exec, s);
         if (tm_id != NULL && job->env->tm_registered(job->env->ctx, tm_id)) {
             (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, job->attempt);
         }
+    }
+}
+
+/* (J5) */
+static void load(struct weir_job *job, const struct weir_meta_job *meta)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
+    weir_assert(newest != NULL && newest->id == meta->restored_ckpt_id);
+    job->loading = true;
+    struct weir_effect *effect = weir_effects_add_order(job->env->effects, WEIR_EFFECT_CKPT_LOAD, "", job->id, job->attempt);
+    effect->checkpoint_id = newest->id;
+    effect->path = weir_strdup(newest->path);
+    effect->length = newest->bytes;
+    effect->hash = newest->hash;
+}
+
+static void keep_restore(struct weir_job *job, const struct weir_ckpt_manifest *manifest)
+{
+    weir_arena_destroy(job->restore_arena);
+    job->restore_arena = weir_arena_create(0);
+    struct weir_ckpt_handle *handles = weir_arena_alloc(job->restore_arena, manifest->nhandles * sizeof(*handles));
+    for (uint32_t i = 0; i < manifest->nhandles; i++) {
+        handles[i] = manifest->handles[i];
+        handles[i].path = weir_arena_strdup(job->restore_arena, manifest->handles[i].path);
+    }
+    job->restore = (struct weir_ckpt_manifest){
+        .job_id = job->id, .checkpoint_id = manifest->checkpoint_id, .attempt = manifest->attempt, .handles = handles, .nhandles = manifest->nhandles};
+}
+
+void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc rc, const struct weir_ckpt_manifest *manifest, const char *text,
+                          struct weir_now now)
+{
+    if (!job->loading || attempt != job->attempt) {
+        return;
+    }
+    struct weir_error err;
+    if (rc != WEIR_OK) {
+        (void)weir_error_set(&err, rc, "%s", text);
+    } else {
+        rc = weir_job_ckpt_check(job->exec, job->id, job->newest_ckpt_id, manifest, &err);
+    }
+    if (rc == WEIR_OK) {
+        job->loading = false;
+        keep_restore(job, manifest);
+        deploy(job);
+        return;
+    }
+    (void)weir_error_prefix(&err, "checkpoint %llu, which attempt %u starts from, cannot be read", (unsigned long long)job->newest_ckpt_id, attempt);
+    fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, NULL, now);
+}
+
+void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt)
+{
+    if (job->attempt_proposed && attempt == job->attempt + 1) {
+        clear_placed(job);
+    }
+}
+
+void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
+{
+    weir_assert(meta->attempt > job->attempt);
+    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
+    job->attempt = meta->attempt;
+    job->newest_ckpt_id = meta->restored_ckpt_id; /* (M6) */
+    job->splits_committed = true;
+    job->deploy_tries = 0;
+    weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    clear_placed(job);
+    stop_waiting(job);
+    if (job->ckpt != NULL) {
+        weir_job_ckpt_attempt(job->ckpt, meta, true, now);
+        weir_job_ckpt_sweep(job->env->effects, meta);
+    }
+    move(job, WEIR_JOB_RUNNING, now);
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_DEPLOYING, now.wall_ms);
+    }
+    job->restore = (struct weir_ckpt_manifest){0};
+    if (meta->restored_ckpt_id != 0) {
+        load(job, meta);
+    } else {
+        deploy(job);
     }
     for (uint32_t s = 0; s < job->exec->nslots && job->state == WEIR_JOB_RUNNING; s++) {
         if (!job->env->tm_registered(job->env->ctx, job->exec->slot_tm_ids[s])) {
@@ -530,7 +636,52 @@ void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *me
     job->reconcile_deadline_ms = INT64_MAX;
     job->cancel_repeat_ms = INT64_MAX;
     job->cancel_deadline_ms = INT64_MAX;
+    weir_job_ckpt_sweep(job->env->effects, meta);
     move(job, meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED, now);
+}
+
+void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, uint64_t id, const struct weir_meta_job *meta, struct weir_now now)
+{
+    weir_assert(job->ckpt != NULL);
+    struct weir_ckpt_coordinator *coord = weir_job_ckpt_coordinator(job->ckpt);
+    if (change == WEIR_META_CKPT_BEGUN) {
+        weir_ckpt_coordinator_begun(coord, id, now);
+        return;
+    }
+    if (change == WEIR_META_CKPT_COMPLETED) {
+        job->newest_ckpt_id = id;
+        weir_ckpt_coordinator_completed(coord, id, now);
+    } else {
+        weir_ckpt_coordinator_aborted(coord, id, now);
+    }
+    weir_log(job->log, WEIR_LOG_INFO, change == WEIR_META_CKPT_COMPLETED ? "checkpoint_completed" : "checkpoint_aborted", "checkpoint",
+             WEIR_LOG_INT(id), "attempt", WEIR_LOG_INT(job->attempt), NULL);
+    weir_job_ckpt_sweep(job->env->effects, meta);
+}
+
+enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t attempt, uint64_t id, const struct weir_ckpt_handle *handle,
+                               bool ended, struct weir_now now, struct weir_error *err)
+{
+    if (job->ckpt == NULL || job->exec->attempt != attempt) {
+        return weir_error_set(err, WEIR_STALE, "attempt %u of job %s takes no checkpoint", attempt, job->id);
+    }
+    if (handle->vertex >= job->graph->nvertices || handle->subtask >= job->graph->vertices[handle->vertex].parallelism) {
+        return weir_error_set(err, WEIR_INVALID, "job %s has no task %u/%u", job->id, handle->vertex, handle->subtask);
+    }
+    uint32_t index = weir_jobgraph_task_index(job->graph, handle->vertex, handle->subtask);
+    if (strcmp(job->exec->tasks[index].tm_id, tm_id) != 0) {
+        return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", handle->vertex, handle->subtask, job->id, tm_id);
+    }
+    return weir_ckpt_coordinator_ack(weir_job_ckpt_coordinator(job->ckpt), attempt, id, index, handle, ended, now, err);
+}
+
+/* The coordinator hears of failures by the job's state. */
+static void tell_coordinator(struct weir_job *job, uint32_t index, bool ended, struct weir_now now)
+{
+    enum weir_task_state state = job->exec->tasks[index].state;
+    if (job->ckpt != NULL && (state == WEIR_TASK_RUNNING || state == WEIR_TASK_FINISHED)) {
+        weir_ckpt_coordinator_task(weir_job_ckpt_coordinator(job->ckpt), index, state == WEIR_TASK_RUNNING, ended, now);
+    }
 }
 
 /* All tasks reported and none failed: a reconciling job runs, a running job of finished tasks ends. */
@@ -566,7 +717,9 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     if (report->has_counters && !weir_task_state_terminal(task->state)) {
         task->counters = report->counters;
     }
-    if (!weir_execgraph_move(job->exec, index, report->state, now.wall_ms)) {
+    bool moved = weir_execgraph_move(job->exec, index, report->state, now.wall_ms);
+    tell_coordinator(job, index, report->ended, now);
+    if (!moved) {
         return WEIR_OK; /* late, or twice */
     }
     job->modified_ms = now.wall_ms;
@@ -599,7 +752,7 @@ void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered,
     (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s no longer has the task", tm_id);
     for (uint32_t i = 0; i < job->exec->ntasks; i++) {
         const struct weir_task_view *task = &job->exec->tasks[i];
-        if (reported[i] || weir_task_state_terminal(task->state) || strcmp(task->tm_id, tm_id) != 0) {
+        if (job->loading || reported[i] || weir_task_state_terminal(task->state) || strcmp(task->tm_id, tm_id) != 0) {
             continue;
         }
         /* A registration is the TaskManager's whole truth, but for a deployment that is still on its way to it. */
@@ -685,6 +838,9 @@ void weir_job_tick(struct weir_job *job, struct weir_now now)
     if (job->cancel_repeat_ms <= now.mono_ms) {
         cancel_again(job, now);
     }
+    if (job->ckpt != NULL) {
+        weir_ckpt_coordinator_tick(weir_job_ckpt_coordinator(job->ckpt), now);
+    }
 }
 
 int64_t weir_job_deadline_ms(const struct weir_job *job)
@@ -701,7 +857,8 @@ int64_t weir_job_deadline_ms(const struct weir_job *job)
             deadline = source->retry_at_ms;
         }
     }
-    return deadline;
+    int64_t ckpt = job->ckpt == NULL ? INT64_MAX : weir_ckpt_coordinator_deadline_ms(weir_job_ckpt_coordinator(job->ckpt));
+    return ckpt < deadline ? ckpt : deadline;
 }
 
 /* --- views ----------------------------------------------------------------------------------------------------------- */
@@ -725,6 +882,16 @@ const struct weir_jobgraph *weir_job_graph(const struct weir_job *job)
     return job->graph;
 }
 
+struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job)
+{
+    return job->ckpt == NULL ? NULL : weir_job_ckpt_coordinator(job->ckpt);
+}
+
+const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job)
+{
+    return job->restore.checkpoint_id == 0 ? NULL : &job->restore;
+}
+
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
 {
     for (uint32_t i = 0; i < job->nfailures; i++) {
@@ -746,6 +913,7 @@ void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
                                        .tasks = job->exec == NULL ? NULL : job->exec->tasks,
                                        .ntasks = job->exec == NULL ? 0 : job->exec->ntasks,
                                        .failures = job->failure_views,
-                                       .nfailures = job->nfailures};
+                                       .nfailures = job->nfailures,
+                                       .checkpoints = job->ckpt == NULL ? NULL : weir_ckpt_coordinator_view(weir_job_ckpt_coordinator(job->ckpt))};
     memcpy(out_view->state_since_ms, job->since_ms, sizeof(job->since_ms));
 }

@@ -18,11 +18,14 @@
  *      is terminal, or its TaskManager lost: never two live attempts.
  * (J2) A terminal state is final, and is only entered by an applied JOB_STATE.
  * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
+ * (J5) An attempt that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
+ *      never starts empty.
  * (J4) A report of another attempt than the present one is STALE.
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_H
 #define WEIR_JOBMANAGER_JOB_JOB_H
 
+#include "jobmanager/checkpoint/coordinator.h"
 #include "jobmanager/ha/meta.h"
 #include "jobmanager/job/effect.h"
 #include "jobmanager/job/execgraph.h"
@@ -37,11 +40,6 @@ enum {
     WEIR_JOB_MISSED_MAX = 3,                 /* heartbeats in a row without a task before it counts as lost */
 };
 
-struct weir_now {
-    int64_t mono_ms;
-    int64_t wall_ms;
-};
-
 /* What the machine may use; outlives it. */
 struct weir_job_env {
     struct weir_effects *effects;
@@ -51,6 +49,7 @@ struct weir_job_env {
     void *ctx;
     int64_t slot_timeout_ms;
     int64_t reconcile_timeout_ms; /* heartbeat.timeout */
+    uint32_t retained_max;        /* state.checkpoints.num-retained */
     struct weir_log_sink *log_sink; /* NULL: no log */
 };
 
@@ -61,6 +60,7 @@ struct weir_task_report {
     enum weir_task_state state;
     enum weir_rc failure_rc; /* FAILED only */
     const char *failure_text;
+    bool ended; /* RUNNING only: all its input has ended */
     bool has_counters;
     struct weir_task_counters counters;
 };
@@ -92,6 +92,15 @@ uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_id
 
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
+/* The proposal of that attempt is committed: if it did not count, because a checkpoint was completed meanwhile, a new one is made. */
+void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt);
+void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, uint64_t id, const struct weir_meta_job *meta, struct weir_now now);
+/* manifest: NULL unless OK; copied. */
+void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc rc, const struct weir_ckpt_manifest *manifest, const char *text,
+                          struct weir_now now);
+/* STALE, INVALID. */
+enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t attempt, uint64_t id, const struct weir_ckpt_handle *handle,
+                               bool ended, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
 void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
 void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now);
 /* STALE (J4), INVALID. */
@@ -109,6 +118,10 @@ const char *weir_job_id(const struct weir_job *job);
 enum weir_job_state weir_job_state(const struct weir_job *job);
 const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL when the graph is unreadable */
 const struct weir_jobgraph *weir_job_graph(const struct weir_job *job);
+/* NULL: it takes no checkpoints. For declines and the answers of orders and of the disk. */
+struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
+/* What the present attempt starts from; NULL: from the beginning. */
+const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job);
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
 
 #endif

@@ -50,6 +50,8 @@ static void check_settings(struct weir_jobfile *jf, const struct weir_config *co
     }
 }
 
+enum { RESTART_DELAY_MS = 1000 };
+
 /* -p beats the file beats the configuration. */
 static void read_settings(struct weir_jobfile *jf, const struct weir_yaml *root, uint32_t parallelism, const struct weir_config *defaults)
 {
@@ -68,10 +70,18 @@ static void read_settings(struct weir_jobfile *jf, const struct weir_yaml *root,
     settings->idle_timeout_ms = weir_config_int(config, WEIR_CFG_IDLE_TIMEOUT);
     settings->buffer_timeout_ms = weir_config_int(config, WEIR_CFG_BUFFER_TIMEOUT);
     settings->checkpoint_interval_ms = weir_config_int(config, WEIR_CFG_CHECKPOINT_INTERVAL);
+    settings->checkpoint_timeout_ms = weir_config_int(config, WEIR_CFG_CHECKPOINT_TIMEOUT);
+    settings->checkpoint_min_pause_ms = weir_config_int(config, WEIR_CFG_CHECKPOINT_MIN_PAUSE);
+    settings->checkpoint_failures_max = weir_config_int(config, WEIR_CFG_CHECKPOINT_TOLERABLE);
     settings->record_bytes_max = weir_config_int(config, WEIR_CFG_RECORD_BYTES_MAX);
     settings->restart_enabled = strcmp(weir_config_string(config, WEIR_CFG_RESTART_TYPE), "fixed-delay") == 0;
     settings->restart_attempts = weir_config_int(config, WEIR_CFG_RESTART_ATTEMPTS);
     settings->restart_delay_ms = weir_config_int(config, WEIR_CFG_RESTART_DELAY);
+    if (settings->checkpoint_interval_ms > 0 && !weir_config_is_set(config, WEIR_CFG_RESTART_TYPE)) {
+        settings->restart_enabled = true; /* Flink's default for jobs with checkpoints */
+        settings->restart_attempts = INT32_MAX;
+        settings->restart_delay_ms = RESTART_DELAY_MS;
+    }
     check_settings(jf, config, node != NULL ? node : root);
     weir_config_destroy(config);
 }

@@ -165,6 +165,19 @@ static void get_job_checkpoints(struct weir_rest_request *request)
     }
 }
 
+static void get_job_checkpoints_config(struct weir_rest_request *request)
+{
+    struct weir_job_view job;
+    if (!find_job(request, &job)) {
+        return;
+    }
+    if (job.graph == NULL || job.checkpoints == NULL) {
+        weir_rest_reply_errors(request, 404, "Checkpointing is not enabled for this job");
+    } else {
+        weir_rest_reply_json_take(request, 200, weir_rest_job_checkpoints_config(&job));
+    }
+}
+
 static void get_job_vertex(struct weir_rest_request *request)
 {
     struct weir_job_view job;
@@ -370,6 +383,7 @@ const struct weir_rest_route weir_rest_routes[] = {
     {"GET", "/jobs/:jobid/plan", get_job_plan},
     {"GET", "/jobs/:jobid/exceptions", get_job_exceptions},
     {"GET", "/jobs/:jobid/checkpoints", get_job_checkpoints},
+    {"GET", "/jobs/:jobid/checkpoints/config", get_job_checkpoints_config},
     {"GET", "/jobs/:jobid/vertices/:vertexid", get_job_vertex},
     {"GET", "/taskmanagers", get_taskmanagers},
     {"GET", "/taskmanagers/:id", get_taskmanager},

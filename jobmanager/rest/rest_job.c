@@ -360,25 +360,130 @@ json_t *weir_rest_job_exceptions(const struct weir_job_view *job, const struct w
                      "truncated", truncated, "exceptionHistory", "entries", entries, "truncated", truncated);
 }
 
-/* Flink's summary of no values at all: quantiles are the string "NaN". */
-static json_t *summary_of_nothing(void)
+/* --- checkpoints ------------------------------------------------------------------------------------------------------ */
+static int compare_u64(const void *a, const void *b);
+
+/* Of completed checkpoints; no values: Flink's quantiles are then the string "NaN". sorts values. */
+static json_t *summary(uint64_t *values, uint32_t count)
 {
-    return json_pack("{s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "min", 0, "max", 0, "avg", 0, "p50", "NaN", "p90", "NaN", "p95",
-                     "NaN", "p99", "NaN", "p999", "NaN");
+    static const struct {
+        const char *name;
+        uint32_t per_mille;
+    } quantiles[] = {{"p50", 500}, {"p90", 900}, {"p95", 950}, {"p99", 990}, {"p999", 999}};
+    uint64_t sum = 0;
+    qsort(values, count, sizeof(*values), compare_u64);
+    for (uint32_t i = 0; i < count; i++) {
+        sum += values[i];
+    }
+    json_t *object = json_pack("{s:I, s:I, s:I}", "min", (json_int_t)(count > 0 ? values[0] : 0), "max",
+                               (json_int_t)(count > 0 ? values[count - 1] : 0), "avg", (json_int_t)(count > 0 ? sum / count : 0));
+    for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+        uint32_t rank = (count * quantiles[i].per_mille + 999) / 1000; /* nearest rank, from 1 */
+        json_object_set_new(object, quantiles[i].name, count == 0 ? json_string("NaN") : json_real((double)values[rank - 1]));
+    }
+    return object;
+}
+
+static int64_t ckpt_duration_ms(const struct weir_ckpt_view *ckpt)
+{
+    int64_t until = ckpt->ended_ms >= 0 ? ckpt->ended_ms : ckpt->latest_ack_ms;
+    return until >= ckpt->began_ms ? until - ckpt->began_ms : 0;
+}
+
+/* Where the checkpoint lies, as Flink writes it: "file:/dir/job/chk-1". NULL: not completed. */
+static json_t *external_path(const struct weir_ckpt_view *ckpt)
+{
+    const char *slash = ckpt->path == NULL ? NULL : strrchr(ckpt->path, '/');
+    return slash == NULL ? json_null() : json_sprintf("file:%.*s", (int)(slash - ckpt->path), ckpt->path);
+}
+
+static json_t *checkpoint(const struct weir_ckpt_view *ckpt, bool discarded)
+{
+    static const char *const classes[] = {"in_progress", "completed", "failed"};
+    static const char *const statuses[] = {"IN_PROGRESS", "COMPLETED", "FAILED"};
+    json_t *object = json_pack("{s:s, s:I, s:s, s:b, s:n, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I, s:s, s:{}}", "className",
+                               classes[ckpt->status], "id", (json_int_t)ckpt->id, "status", statuses[ckpt->status], "is_savepoint", 0,
+                               "savepointFormat", "trigger_timestamp", (json_int_t)ckpt->began_ms, "latest_ack_timestamp",
+                               (json_int_t)ckpt->latest_ack_ms, "checkpointed_size", (json_int_t)ckpt->state_bytes, "state_size",
+                               (json_int_t)ckpt->state_bytes, "end_to_end_duration", (json_int_t)ckpt_duration_ms(ckpt),
+                               "alignment_buffered", 0, "processed_data", 0, "persisted_data", 0, "num_subtasks", (json_int_t)ckpt->tasks,
+                               "num_acknowledged_subtasks", (json_int_t)ckpt->acked, "checkpoint_type", "CHECKPOINT", "tasks");
+    if (ckpt->status == WEIR_CKPT_COMPLETED) {
+        json_object_set_new(object, "external_path", external_path(ckpt));
+        json_object_set_new(object, "discarded", json_boolean(discarded));
+    } else if (ckpt->status == WEIR_CKPT_FAILED) {
+        const char *text = ckpt->failure == NULL ? "" : ckpt->failure;
+        json_object_set_new(object, "failure_timestamp", json_integer(ckpt->ended_ms));
+        json_object_set_new(object, "failure_message", failure_text(text, strlen(text)));
+    }
+    return object;
+}
+
+static json_t *restored(const struct weir_ckpts_view *ckpts)
+{
+    const struct weir_ckpt_view *ckpt = ckpts->latest_restored;
+    return ckpt == NULL ? json_null()
+                        : json_pack("{s:I, s:I, s:b, s:o}", "id", (json_int_t)ckpt->id, "restore_timestamp", (json_int_t)ckpts->restored_ms,
+                                    "is_savepoint", 0, "external_path", external_path(ckpt));
+}
+
+/* The newest first; of the completed ones all but the newest retained_max are discarded. */
+static json_t *history(const struct weir_ckpts_view *ckpts)
+{
+    json_t *array = json_array();
+    uint32_t completed = 0;
+    for (uint32_t i = ckpts->nhistory; i-- > 0;) {
+        completed += ckpts->history[i].status == WEIR_CKPT_COMPLETED;
+        json_array_append_new(array, checkpoint(&ckpts->history[i], completed > ckpts->retained_max));
+    }
+    return array;
+}
+
+static json_t *summaries(const struct weir_ckpts_view *ckpts)
+{
+    static const char *const unmeasured[] = {"alignment_buffered", "processed_data", "persisted_data"};
+    uint64_t sizes[WEIR_CKPT_HISTORY_MAX];
+    uint64_t durations[WEIR_CKPT_HISTORY_MAX];
+    uint64_t zeros[WEIR_CKPT_HISTORY_MAX] = {0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < ckpts->nhistory; i++) {
+        if (ckpts->history[i].status == WEIR_CKPT_COMPLETED) {
+            sizes[count] = ckpts->history[i].state_bytes;
+            durations[count++] = (uint64_t)ckpt_duration_ms(&ckpts->history[i]);
+        }
+    }
+    json_t *object = json_pack("{s:o, s:o, s:o}", "checkpointed_size", summary(sizes, count), "state_size", summary(sizes, count),
+                               "end_to_end_duration", summary(durations, count));
+    for (size_t i = 0; i < sizeof(unmeasured) / sizeof(unmeasured[0]); i++) {
+        json_object_set_new(object, unmeasured[i], summary(zeros, count));
+    }
+    return object;
 }
 
 json_t *weir_rest_job_checkpoints(const struct weir_job_view *job)
 {
-    (void)job; /* no job takes checkpoints in this version, so there is none to count */
-    static const char *const sizes[] = {"checkpointed_size",  "state_size",     "end_to_end_duration",
-                                        "alignment_buffered", "processed_data", "persisted_data"};
-    json_t *summary = json_object();
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        json_object_set_new(summary, sizes[i], summary_of_nothing());
-    }
-    return json_pack("{s:{s:i, s:i, s:i, s:i, s:i}, s:o, s:{s:n, s:n, s:n, s:n}, s:[]}", "counts", "restored", 0, "total", 0,
-                     "in_progress", 0, "completed", 0, "failed", 0, "summary", summary, "latest", "completed", "savepoint",
-                     "failed", "restored", "history");
+    static const struct weir_ckpts_view none = {0};
+    const struct weir_ckpts_view *ckpts = job->checkpoints == NULL ? &none : job->checkpoints;
+    json_t *completed = ckpts->latest_completed == NULL ? json_null() : checkpoint(ckpts->latest_completed, false);
+    json_t *failed = ckpts->latest_failed == NULL ? json_null() : checkpoint(ckpts->latest_failed, false);
+    uint64_t ended = ckpts->completed + ckpts->failed;
+    return json_pack("{s:{s:I, s:I, s:I, s:I, s:I}, s:o, s:{s:o, s:n, s:o, s:o}, s:o}", "counts", "restored", (json_int_t)ckpts->restored,
+                     "total", (json_int_t)ckpts->total, "in_progress", (json_int_t)(ckpts->total - ended), "completed",
+                     (json_int_t)ckpts->completed, "failed", (json_int_t)ckpts->failed, "summary", summaries(ckpts), "latest", "completed",
+                     completed, "savepoint", "failed", failed, "restored", restored(ckpts), "history", history(ckpts));
+}
+
+json_t *weir_rest_job_checkpoints_config(const struct weir_job_view *job)
+{
+    weir_assert(job->graph != NULL);
+    const struct weir_job_settings *settings = &job->graph->settings;
+    return json_pack("{s:s, s:I, s:I, s:I, s:i, s:{s:b, s:b}, s:s, s:s, s:b, s:I, s:i, s:b, s:b, s:i, s:s}", "mode", "exactly_once", "interval",
+                     (json_int_t)settings->checkpoint_interval_ms, "timeout", (json_int_t)settings->checkpoint_timeout_ms, "min_pause",
+                     (json_int_t)settings->checkpoint_min_pause_ms, "max_concurrent", 1, "externalization", "enabled", 1,
+                     "delete_on_cancellation", 1, "state_backend", "HashMapStateBackend", "checkpoint_storage", "FileSystemCheckpointStorage",
+                     "unaligned_checkpoints", 0, "tolerable_failed_checkpoints", (json_int_t)settings->checkpoint_failures_max,
+                     "aligned_checkpoint_timeout", 0, "checkpoints_after_tasks_finish", 0, "state_changelog_enabled", 0,
+                     "changelog_periodic_materialization_interval", 0, "changelog_storage", "");
 }
 
 bool weir_rest_job_vertex_find(const struct weir_job_view *job, struct weir_slice vertex_id, uint32_t *out_vertex)

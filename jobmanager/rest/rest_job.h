@@ -40,6 +40,9 @@ struct json_t *weir_rest_job_exceptions(const struct weir_job_view *job, const s
 /* GET /jobs/:jobid/checkpoints. */
 struct json_t *weir_rest_job_checkpoints(const struct weir_job_view *job);
 
+/* GET /jobs/:jobid/checkpoints/config; the job has a graph. */
+struct json_t *weir_rest_job_checkpoints_config(const struct weir_job_view *job);
+
 /* GET /jobs/:jobid/vertices/:vertexid; `vertex` indexes the job's graph. */
 struct json_t *weir_rest_job_vertex(const struct weir_job_view *job, uint32_t vertex, const struct weir_rest_world *world);
 

@@ -32,6 +32,44 @@ START_TEST(every_field_of_flink_is_there)
 }
 END_TEST
 
+START_TEST(checkpoints_are_counted_and_listed)
+{
+    struct rest_views v;
+    rest_views_init(&v);
+    const struct weir_ckpt_view list[] = {
+        {.id = 1, .status = WEIR_CKPT_COMPLETED, .began_ms = 100, .latest_ack_ms = 110, .ended_ms = 120, .state_bytes = 50, .tasks = 4, .acked = 4,
+         .path = "/c/j/chk-1/_metadata"},
+        {.id = 2, .status = WEIR_CKPT_FAILED, .began_ms = 200, .latest_ack_ms = -1, .ended_ms = 230, .tasks = 4, .failure = "no \xff room"},
+        {.id = 3, .status = WEIR_CKPT_COMPLETED, .began_ms = 300, .latest_ack_ms = 330, .ended_ms = 340, .state_bytes = 70, .tasks = 4, .acked = 4,
+         .path = "/c/j/chk-3/_metadata"},
+        {.id = 4, .status = WEIR_CKPT_IN_PROGRESS, .began_ms = 400, .latest_ack_ms = -1, .ended_ms = -1, .tasks = 4}};
+    const struct weir_ckpts_view ckpts = {.restored = 1, .total = 4, .completed = 2, .failed = 1, .history = list, .nhistory = 4,
+                                          .latest_completed = &list[2], .latest_failed = &list[1], .latest_restored = &list[0],
+                                          .restored_ms = 150, .retained_max = 1};
+    v.job.checkpoints = &ckpts;
+    json_t *doc = weir_rest_job_checkpoints(&v.job);
+    const json_t *history = json_object_get(doc, "history");
+    ck_assert_uint_eq(json_array_size(history), 4);
+    ck_assert_str_eq(text_at(json_array_get(history, 0), "status"), "IN_PROGRESS");
+    ck_assert_int_eq(int_at(json_object_get(doc, "counts"), "in_progress"), 1);
+    const json_t *latest = json_object_get(doc, "latest");
+    ck_assert_str_eq(text_at(json_object_get(latest, "completed"), "external_path"), "file:/c/j/chk-3");
+    ck_assert_int_eq(int_at(json_object_get(latest, "completed"), "end_to_end_duration"), 40);
+    ck_assert_int_eq(int_at(json_object_get(latest, "restored"), "id"), 1);
+    ck_assert_ptr_nonnull(strstr(text_at(json_object_get(latest, "failed"), "failure_message"), "room"));
+    ck_assert(json_is_false(json_object_get(json_array_get(history, 1), "discarded")));
+    ck_assert(json_is_true(json_object_get(json_array_get(history, 3), "discarded")));
+    const json_t *sizes = json_object_get(json_object_get(doc, "summary"), "state_size");
+    ck_assert_int_eq(int_at(sizes, "avg"), 60);
+    ck_assert_int_eq((int)json_real_value(json_object_get(sizes, "p50")), 50);
+    ck_assert_int_eq((int)json_real_value(json_object_get(sizes, "p99")), 70);
+    json_decref(doc);
+    v.job.checkpoints = &(struct weir_ckpts_view){.completed = 1, .total = 1, .history = list, .nhistory = 1, .latest_completed = &list[0]};
+    rest_views_check_sample("jobs_jobid_checkpoints", weir_rest_job_checkpoints(&v.job));
+    rest_views_check_sample("jobs_jobid_checkpoints_config", weir_rest_job_checkpoints_config(&v.job));
+}
+END_TEST
+
 START_TEST(detail_adds_up_the_tasks)
 {
     struct rest_views v;
@@ -153,6 +191,7 @@ Suite *rest_job_suite(void)
     Suite *suite = suite_create("rest_job");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, every_field_of_flink_is_there);
+    tcase_add_test(tc, checkpoints_are_counted_and_listed);
     tcase_add_test(tc, detail_adds_up_the_tasks);
     tcase_add_test(tc, plan_lists_sinks_first_and_escapes_html);
     tcase_add_test(tc, exceptions_are_newest_first_and_cut);

@@ -7,7 +7,8 @@
  * gate reads.
  *
  * L1  A connection reader never blocks: a sender sends a batch only against credit, counted in bytes and batches, which the receiver gives
- *     back as its task takes batches out. Control elements need no credit and never overtake batches of their channel.
+ *     back as its task takes batches out. Control elements need no credit beyond the first, which says that the receiver has attached the
+ *     channel, and never overtake batches of their channel.
  * L2  Each channel opens with its full name (cluster, leader epoch, job, attempt, edge, from, to); a receiver that does not expect it (not
  *     yet deployed) keeps the opening until `open_timeout_ms`, and refuses a stale attempt with a CLOSED frame.
  * L3  A broken connection breaks every channel on it: consumers get CLOSED (never END), producers' channels swallow what they are given;

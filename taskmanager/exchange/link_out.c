@@ -13,6 +13,7 @@ struct out_channel {
     uint32_t credit_batches;
     uint64_t credit_bytes;
     bool opened;
+    bool granted; /* the first credit has come: the receiver has attached the channel, so that nothing sent is let fall */
     struct weir_element held; /* popped, waiting for credit; kind NONE when there is none */
 };
 
@@ -87,6 +88,7 @@ static enum weir_rc on_frame(void *ctx, const struct weir_frame *frame, struct w
         if (channel != NULL) {
             channel->credit_batches += batches;
             channel->credit_bytes += bytes;
+            channel->granted = true;
         }
         return WEIR_OK;
     }
@@ -241,6 +243,9 @@ static void pump_channel(struct weir_out_peer *peer, struct out_channel *channel
     if (!channel->opened) {
         put_open(peer, channel);
     }
+    if (!channel->granted) {
+        return;
+    }
     while (channel->channel != NULL && weir_conn_unsent(peer->conn) < GATHER_BYTES) {
         if (channel->held.kind == WEIR_ELEMENT_NONE) {
             channel->held = weir_channel_pop(channel->channel);
@@ -311,7 +316,7 @@ void weir_out_peer_drop(struct weir_out_peer *peer, const char *job_id, uint32_t
     for (size_t i = 0; i < peer->nchannels; i++) {
         struct out_channel *channel = peer->channels[i];
         if (channel->channel != NULL && weir__channel_name_of(channel->name, job_id, attempt)) {
-            if (channel->opened && peer->state == OUT_OPEN) {
+            if (channel->granted && peer->state == OUT_OPEN) {
                 put_element(peer, channel, &(struct weir_element){.kind = WEIR_ELEMENT_NONE});
             }
             end_channel(channel);

@@ -193,6 +193,28 @@ START_TEST(rows_arrive_once_and_in_order)
 }
 END_TEST
 
+START_TEST(an_end_sent_before_the_receiver_was_deployed_arrives)
+{
+    struct world world;
+    world_init(&world, "c", 1 << 20, 5000);
+    struct stream_state first = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
+    run_until(&world, &first, 1, 1000, ended); /* the connection stands: what is sent now goes out at once */
+    struct weir_links_stats before;
+    struct weir_links_stats after;
+    weir_links_stats(world.receiver, &before);
+    struct stream_state late = {.producer = open_producer(&world, 1, 1, 100000), .end_sent = true};
+    (void)weir_channel_push(late.producer, (struct weir_element){.kind = WEIR_ELEMENT_END});
+    do { /* until the opening has come, to a receiver that does not expect it */
+        weir_links_stats(world.receiver, &after);
+    } while (after.frames_received == before.frames_received);
+    late.consumer = open_consumer(&world, 1, 1, 100000);
+    run_until(&world, &late, 1, 0, ended);
+    release(&first, 1);
+    release(&late, 1);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_lost_sender_is_closed_and_never_ended)
 {
     struct world world;
@@ -267,6 +289,7 @@ Suite *link_suite(void)
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, rows_arrive_once_and_in_order, 0, 3);
+    tcase_add_test(tc, an_end_sent_before_the_receiver_was_deployed_arrives);
     tcase_add_test(tc, a_lost_sender_is_closed_and_never_ended);
     tcase_add_test(tc, a_producer_that_leaves_without_end_breaks_the_channel);
     tcase_add_test(tc, a_dropped_attempt_breaks_now_and_later);

@@ -37,8 +37,8 @@ struct weir_task {
     int64_t snap_began_ms, snap_wrote_ms;
     uint64_t aligning;        /* the checkpoint the gate was last seen aligning */
     int64_t aligning_since_ms;
-    uint64_t last_snapshot;  /* the first taken after END was seen: nothing comes after it; 0 = none */
-    bool last_committed;     /* and it was committed, the chain has been told */
+    uint64_t last;           /* the job's last checkpoint, once it is committed; 0 = not yet */
+    bool last_committed;     /* and the chain has been told */
     bool restore_read;       /* INITIALIZING: the file is in io.buf */
     struct weir_op_ctx ctx;
     struct weir_gate *gate;          /* NULL for a source task */
@@ -257,8 +257,6 @@ static void snapshot_written(struct weir_work *work)
     task->snapshot.async_ms = (uint64_t)(now_ms(task) - task->snap_wrote_ms);
     if (!task->snapshot.taken) {
         task->snapshot.err = task->io.err;
-    } else if (task->snapshot.ended && task->last_snapshot == 0) {
-        task->last_snapshot = task->snapshot.checkpoint;
     }
     task->spec.on_snapshot(task->spec.on_snapshot_ctx, &task->snapshot);
     weir_free(task->io.handle.path);
@@ -309,9 +307,10 @@ void weir_task_trigger(struct weir_task *task, uint64_t checkpoint)
     }
 }
 
-void weir_task_notify(struct weir_task *task, uint64_t checkpoint, bool completed)
+void weir_task_notify(struct weir_task *task, uint64_t checkpoint, enum weir_ckpt_outcome outcome)
 {
-    if (completed) {
+    if (outcome != WEIR_CKPT_ABORTED) {
+        task->last = outcome == WEIR_CKPT_LAST ? checkpoint : task->last;
         task->to_notify = checkpoint > task->to_notify ? checkpoint : task->to_notify;
         return;
     }
@@ -330,7 +329,7 @@ static enum weir_rc checkpoint_work(struct weir_task *task, bool *out_any, struc
         write_snapshot(task);
     }
     if (task->notifying != 0) { /* the chain has dealt with it */
-        task->last_committed = task->last_committed || (task->last_snapshot != 0 && task->notifying >= task->last_snapshot);
+        task->last_committed = task->last_committed || (task->last != 0 && task->notifying >= task->last);
         task->notifying = 0;
     }
     if (task->to_notify != 0) {

@@ -7,7 +7,7 @@
  *        cancel, from INITIALIZING or RUNNING ───> CANCELING ──step──> CANCELED
  *
  * With checkpoints (settings.checkpoint_interval_ms > 0) a task that has seen the end of its input goes on taking part in them, and is
- * FINISHED when a checkpoint taken after that was committed. At most one snapshot is under way: a barrier that comes meanwhile is declined.
+ * FINISHED when the last checkpoint, which every task of the job took after its end, was committed. At most one snapshot is under way: a barrier that comes meanwhile is declined.
  *
  * weir_task_step needs no thread: clock, executor, file system and channels are injected, so that a test or simulator can drive whole
  * clusters step by step. task_thread.h is the shell that gives a task its thread. FINISHED, FAILED and CANCELED are reached only when
@@ -29,6 +29,8 @@ enum weir_task_phase {
     WEIR_TASK_PHASE_CANCELED,
     WEIR_TASK_PHASE_FAILED,
 };
+
+enum weir_ckpt_outcome { WEIR_CKPT_ABORTED, WEIR_CKPT_COMMITTED, WEIR_CKPT_LAST };
 
 /* How a task's part of a checkpoint went. */
 struct weir_task_snapshot {
@@ -97,9 +99,9 @@ enum weir_task_wait weir_task_step(struct weir_task *task, int64_t *out_wait_ms)
 void weir_task_cancel(struct weir_task *task);
 
 /* The task's thread. trigger: begins a checkpoint at a source task; the others wait for its barrier. notify: the checkpoint was committed, or
- * aborted. */
+ * aborted; LAST: committed, and every task took it after the end of its input, so that tasks may finish. */
 void weir_task_trigger(struct weir_task *task, uint64_t checkpoint);
-void weir_task_notify(struct weir_task *task, uint64_t checkpoint, bool completed);
+void weir_task_notify(struct weir_task *task, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 
 enum weir_task_phase weir_task_phase(const struct weir_task *task);
 /* Why it is FAILED; borrowed. */

@@ -178,7 +178,7 @@ void weir_task_thread_cancel(struct weir_task_thread *thread)
 struct checkpoint_mail {
     struct weir_task_thread *thread;
     uint64_t checkpoint;
-    bool completed;
+    enum weir_ckpt_outcome outcome;
 };
 
 static void trigger_mail(void *payload)
@@ -191,14 +191,14 @@ static void trigger_mail(void *payload)
 static void notify_mail(void *payload)
 {
     struct checkpoint_mail *mail = payload;
-    weir_task_notify(mail->thread->task, mail->checkpoint, mail->completed);
+    weir_task_notify(mail->thread->task, mail->checkpoint, mail->outcome);
     weir_free(mail);
 }
 
-static void post_checkpoint(struct weir_task_thread *thread, void (*run)(void *), uint64_t checkpoint, bool completed)
+static void post_checkpoint(struct weir_task_thread *thread, void (*run)(void *), uint64_t checkpoint, enum weir_ckpt_outcome outcome)
 {
     struct checkpoint_mail *mail = weir_calloc(1, sizeof(*mail));
-    *mail = (struct checkpoint_mail){.thread = thread, .checkpoint = checkpoint, .completed = completed};
+    *mail = (struct checkpoint_mail){.thread = thread, .checkpoint = checkpoint, .outcome = outcome};
     struct weir_mail posted = {.run = run, .drop = weir_free, .payload = mail};
     if (weir_mailbox_post(thread->mailbox, WEIR_MAIL_CONTROL, posted) != WEIR_OK) {
         weir_mail_drop(&posted); /* a task that does not read its mails: the checkpoint runs out of time */
@@ -207,12 +207,12 @@ static void post_checkpoint(struct weir_task_thread *thread, void (*run)(void *)
 
 void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint)
 {
-    post_checkpoint(thread, trigger_mail, checkpoint, false);
+    post_checkpoint(thread, trigger_mail, checkpoint, WEIR_CKPT_ABORTED);
 }
 
-void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, bool completed)
+void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, enum weir_ckpt_outcome outcome)
 {
-    post_checkpoint(thread, notify_mail, checkpoint, completed);
+    post_checkpoint(thread, notify_mail, checkpoint, outcome);
 }
 
 void weir_task_thread_destroy(struct weir_task_thread *thread)

@@ -42,7 +42,7 @@ void weir_task_thread_cancel(struct weir_task_thread *thread);
 
 /* Checkpoints: see weir_task_trigger and weir_task_notify. Return at once. */
 void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint);
-void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, bool completed);
+void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 
 /* Waits for the thread, which is over or never started, then frees all. Accepts NULL. */
 void weir_task_thread_destroy(struct weir_task_thread *thread);

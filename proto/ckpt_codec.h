@@ -1,0 +1,38 @@
+/*
+ * Checkpoint manifests (checkpoint.proto) as plain structs, to bytes and back.
+ */
+#ifndef WEIR_PROTO_CKPT_CODEC_H
+#define WEIR_PROTO_CKPT_CODEC_H
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/error.h"
+
+enum { WEIR_CKPT_MANIFEST_VERSION = 1 };
+
+/* What one task wrote in a checkpoint. */
+struct weir_ckpt_handle {
+    uint32_t vertex, subtask;
+    const char *path; /* "": it has no state */
+    uint64_t bytes, hash;
+};
+
+struct weir_ckpt_manifest {
+    const char *job_id;
+    uint64_t checkpoint_id;
+    uint32_t attempt;
+    int64_t at_ms;
+    const struct weir_ckpt_handle *handles; /* of every task, in vertex order */
+    uint32_t nhandles;
+    const char *const *vertex_ids;
+    uint32_t nvertices;
+};
+
+/* Appends the encoded manifest. Any thread. */
+void weir_ckpt_encode(const struct weir_ckpt_manifest *manifest, struct weir_buf *out);
+
+/* Everything out_manifest points to lies in arena. CORRUPT, UNSUPPORTED (a newer version). Any thread. */
+enum weir_rc weir_ckpt_decode(struct weir_slice bytes, struct weir_arena *arena, struct weir_ckpt_manifest *out_manifest,
+                              struct weir_error *err) WEIR_CHECKED;
+
+#endif

@@ -28,7 +28,7 @@ SRC_PROTO := $(call sources_in,proto)
 SRC_JM := $(filter-out jobmanager/main.c,$(call sources_in,jobmanager))
 SRC_TM := $(filter-out taskmanager/main.c,$(call sources_in,taskmanager))
 SRC_CLIENT := $(filter-out client/main.c,$(call sources_in,client))
-TESTS := $(call tests_in,common proto jobmanager taskmanager client tests/tidy tests/lib)
+TESTS := $(call tests_in,common proto jobmanager taskmanager client tests/tidy tests/lib tests/sim)
 SRC_TIDY := $(filter-out tests/tidy/main.c,$(call sources_in,tests/tidy))
 
 PROTOS := $(wildcard proto/*.proto)
@@ -123,7 +123,7 @@ $(GEN)/suites.c: $(TESTS) Makefile
 	   echo 'Suite *(*const weir_unit_suites[])(void) = {'; \
 	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@
 
-$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib)) $(call obj,$(SRC_TIDY)) \
+$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib tests/sim)) $(call obj,$(SRC_TIDY)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM)

@@ -477,7 +477,8 @@ static enum weir_rc sim_rmdir(struct weir_fs *fs, const char *path, struct weir_
         return end(sim, rc);
     }
     size_t count = 0;
-    names_free(names_in(sim, path, &count), 0);
+    char **names = names_in(sim, path, &count);
+    names_free(names, count);
     if (count > 0) {
         return end(sim, weir_error_set(err, WEIR_EXISTS, "%s is not empty", path));
     }

@@ -38,6 +38,31 @@ static void expect_file(struct weir_fs *fs, const char *path, const char *expect
     weir_buf_fini(&bytes);
 }
 
+/* Bytes in and out of a new file. */
+static void check_bytes(struct weir_fs *fs, const char *a)
+{
+    struct weir_error err;
+    struct weir_fs_file *file = NULL;
+    uint64_t size = 0;
+    char part[16];
+    size_t got = 0;
+    ok(weir_fs_open(fs, a, WEIR_FS_CREATE_NEW, &file, &err), &err);
+    ok(weir_fs_append(file, weir_slice_str("hello "), &err), &err);
+    ok(weir_fs_append(file, weir_slice_str("world"), &err), &err);
+    ok(weir_fs_fsync(file, &err), &err);
+    ok(weir_fs_size(file, &size, &err), &err);
+    ck_assert_uint_eq(size, 11);
+    ok(weir_fs_pread(file, 6, part, sizeof(part), &got, &err), &err);
+    ck_assert_uint_eq(got, 5);
+    ck_assert_int_eq(memcmp(part, "world", 5), 0);
+    ok(weir_fs_pread(file, 11, part, sizeof(part), &got, &err), &err);
+    ck_assert_uint_eq(got, 0);
+    ok(weir_fs_truncate(file, 5, &err), &err);
+    ok(weir_fs_append(file, weir_slice_str("!"), &err), &err);
+    weir_fs_close(file);
+    expect_file(fs, a, "hello!");
+}
+
 /* The contract of fs.h, for any implementation; root is an empty directory. */
 static void check_contract(struct weir_fs *fs, const char *root)
 {
@@ -55,24 +80,7 @@ static void check_contract(struct weir_fs *fs, const char *root)
     ck_assert_msg(strstr(err.text, a) != NULL, "%s", err.text);
     ck_assert_int_eq(weir_fs_open(fs, sub, WEIR_FS_READ, &file, &err), WEIR_INVALID);
 
-    ok(weir_fs_open(fs, a, WEIR_FS_CREATE_NEW, &file, &err), &err);
-    ok(weir_fs_append(file, weir_slice_str("hello "), &err), &err);
-    ok(weir_fs_append(file, weir_slice_str("world"), &err), &err);
-    ok(weir_fs_fsync(file, &err), &err);
-    uint64_t size = 0;
-    ok(weir_fs_size(file, &size, &err), &err);
-    ck_assert_uint_eq(size, 11);
-    char part[16];
-    size_t got = 0;
-    ok(weir_fs_pread(file, 6, part, sizeof(part), &got, &err), &err);
-    ck_assert_uint_eq(got, 5);
-    ck_assert_int_eq(memcmp(part, "world", 5), 0);
-    ok(weir_fs_pread(file, 11, part, sizeof(part), &got, &err), &err);
-    ck_assert_uint_eq(got, 0);
-    ok(weir_fs_truncate(file, 5, &err), &err);
-    ok(weir_fs_append(file, weir_slice_str("!"), &err), &err);
-    weir_fs_close(file);
-    expect_file(fs, a, "hello!");
+    check_bytes(fs, a);
     ck_assert_int_eq(weir_fs_open(fs, a, WEIR_FS_CREATE_NEW, &file, &err), WEIR_EXISTS);
     ok(weir_fs_open(fs, a, WEIR_FS_APPEND, &file, &err), &err);
     ok(weir_fs_append(file, weir_slice_str("?"), &err), &err);

@@ -175,6 +175,9 @@ integration-tsan:
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all
 	WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py $(T)
 
+# Every line of the file has its reason beside it.
+export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
+
 # The long forms: units under both sanitizers, then the integration tests ROUNDS times, under each build.
 ROUNDS ?= 20
 soak: all test-asan test-tsan

@@ -1,6 +1,7 @@
 /*
- * Control RPC: request and answer by (method id, bytes) with deadlines, over nng REQ/REP on TCP. It knows nothing of what
- * the bytes mean. For control only: 60,000 messages a second whatever their size; data goes over net/stream.
+ * Control RPC: request and answer by (method id, bytes) with deadlines, many outstanding on one net/stream connection. It
+ * knows nothing of what the bytes mean. (Not nng's REQ/REP: in 1.5.2 closing a connection under traffic can hang nng's reaper
+ * for ever, and with it every later close and redial of the process.)
  *
  * I1. A callback runs on a library thread, and may only copy out, post to a mailbox and return. From inside a callback
  *     everything here may be called except destroy.
@@ -9,9 +10,9 @@
  * I3. Each accepted call completes exactly once, and nothing is sent twice: a request that may have reached a server
  *     which then vanished completes with CLOSED, and only the caller knows whether to repeat it.
  *
- * A frame, inside the nng message, little endian:
- *   u32 magic | u16 layout version | u16 method | u16 rc | u16 flags | u32 body bytes | u32 CRC32C of the body |
- *   u32 CRC32C of the 20 bytes before | body
+ * A frame, little endian:
+ *   u32 magic | u8 layout version | u8 flags | u16 method | u16 rc | u16 0 | u32 id | u32 body bytes | u32 CRC32C of the 20
+ *   bytes before and of the body | body
  */
 #ifndef WEIR_COMMON_NET_RPC_H
 #define WEIR_COMMON_NET_RPC_H
@@ -24,8 +25,7 @@
 enum {
     WEIR_RPC_METHOD_HELLO = 0,       /* the transport's own; callers' methods start at 1 */
     WEIR_RPC_METHOD_MAX = 65535,
-    WEIR_RPC_CONTEXTS_DEFAULT = 32,
-    WEIR_RPC_CONTEXTS_MAX = 1024,
+    WEIR_RPC_REQUESTS_DEFAULT = 1024,
     WEIR_RPC_CONNECTIONS_DEFAULT = 1024,
     WEIR_RPC_CALLS_DEFAULT = 256,
     WEIR_RPC_CALLS_MAX = 65536,
@@ -45,13 +45,13 @@ struct weir_rpc_server_options {
     const char *role;           /* told to clients, who may insist on it */
     const char *name;           /* this node's, told to clients */
     uint16_t protocol_version;  /* of the messages; a client with another one is refused */
-    uint32_t contexts;          /* requests held unanswered at once, beyond which peers wait; 0: default */
+    uint32_t requests_max;      /* requests held unanswered at once; a further one is answered with AGAIN; 0: default */
     uint32_t connections_max;   /* further connections are closed on arrival; 0: default */
     const struct weir_log *log; /* borrowed until destroy; may be NULL */
 };
 
 struct weir_rpc_server_callbacks {
-    /* A request of a peer that said hello; requests of one peer that are outstanding together may come in any order. */
+    /* A request of a peer that said hello; those of one peer come one at a time, in the order they were made. */
     void (*on_request)(void *ctx, struct weir_rpc_request *request_take);
     /* The connection of a peer that said hello is gone: after the last on_request of that peer, once. May be NULL. */
     void (*on_peer_closed)(void *ctx, uint64_t peer);

@@ -1,57 +1,56 @@
 /*
- * The asking side: one dialer, so at most one connection (pipe) at a time. A call is a slot (an nng context and its aio)
- * that steps in its aio's callback only; everybody else may abort the aio to make it step early.
+ * The asking side.
  *
- *   FREE -call-> WAITING (a sleep, until the hello is answered or the deadline) -> SENDING -> RECEIVING -> DONE -> FREE
- *          `---------------- (connected) ----------------------------------------^
+ *   DOWN -keeper: dial-> DIALING -connected: say hello-> HELLO -accepted-> READY
+ *     ^                     | failed                      |  `-refused-> REFUSED -keeper, a second later: say it again-> HELLO
+ *     `---------------------+---------------- connection closed -------------------------------------------------'
  *
- * I1. Submits and aborts happen under the mutex, submits only while not stopping; user callbacks run without it.
- * I2. A request is submitted only after the present connection's hello was answered. Should the connection be replaced
- *     between, the server refuses it unexecuted (NO_HELLO), which is CLOSED to the caller.
+ * A call is WAITING until READY, then SENT until its answer. Whoever ends it (answer, deadline, loss, refusal, stop) takes
+ * it out of its list under the mutex, so that it ends once.
+ *
+ * I1. User callbacks run without the mutex.
+ * I2. The keeper dials, destroys closed connections, and ends calls whose time is over.
  * I3. on_connected and on_disconnected alternate: events are numbered, and one thread at a time tells them in order.
+ * Lock order: this mutex, then a connection's.
  */
 #include "common/net/rpc.h"
 
 #include "common/base/assert.h"
 #include "common/base/clock.h"
-#include "common/base/list.h"
 #include "common/base/mem.h"
-#include "common/net/rpc_frame.h"
-#include "common/runtime/sync.h"
+#include "common/net/keeper.h"
+#include "common/net/rpc_conn.h"
 
-#include <nng/protocol/reqrep0/req.h>
 #include <stdio.h>
 
-enum { RECONNECT_MS_MIN = 10, RECONNECT_MS_MAX = 200, HELLO_DEADLINE_MS = 5000, HELLO_AGAIN_MS = 1000 };
+enum {
+    REDIAL_MS_MIN = 10,
+    REDIAL_MS_MAX = 200,
+    DIAL_TIMEOUT_MS = 5000,
+    HELLO_TIMEOUT_MS = 5000,
+    HELLO_AGAIN_MS = 1000,
+    INDEX_BITS = 16, /* of a call's id; the rest tells the uses of a slot apart */
+};
 
-enum slot_state { SLOT_FREE, SLOT_WAITING, SLOT_SENDING, SLOT_RECEIVING, SLOT_DONE };
+_Static_assert(WEIR_RPC_CALLS_MAX <= 1 << INDEX_BITS, "a call's index must fit its id");
 
-struct slot {
-    struct weir_list node; /* in `free` or `used` */
-    struct weir_rpc_client *client;
-    nng_ctx nng_ctx;
-    nng_aio *aio;
-    nng_aio *sleep_aio; /* of its own: in nng 1.5.2 an aio whose sleep was aborted reports later timeouts as success */
-    enum slot_state state;
-    nng_msg *msg; /* WAITING: the request */
+enum client_state { CLIENT_DOWN, CLIENT_DIALING, CLIENT_HELLO, CLIENT_READY, CLIENT_REFUSED };
+
+struct call {
+    struct weir_list node; /* in `free`, `waiting` or `sent`, or in the list of whoever ends it */
+    uint32_t id;
+    bool sent;
+    uint16_t method;
+    struct weir_buf body; /* until sent */
     int64_t deadline_ms;
     weir_rpc_done_fn *done;
     void *ctx;
+    enum weir_rc rc; /* what it ends with */
 };
-
-/* What a call ends with. */
-struct outcome {
-    enum weir_rc rc;
-    nng_msg *msg; /* keeps body alive; may be NULL */
-    struct weir_slice body;
-    char text[WEIR_ERROR_TEXT_MAX];
-};
-
-enum hello_state { HELLO_IDLE, HELLO_SENDING, HELLO_RECEIVING, HELLO_PAUSING };
 
 struct weir_rpc_client {
-    nng_socket socket;
     char *address;
+    char *host_port;
     char *cluster_id;
     char *role;
     char *name;
@@ -61,34 +60,33 @@ struct weir_rpc_client {
     const struct weir_log *log;
     struct weir_rpc_client_callbacks callbacks;
     void *ctx;
-    nng_ctx hello_ctx;
-    nng_aio *hello_aio;
-    nng_aio *hello_sleep_aio;
 
-    struct weir_mutex mutex; /* guards what follows, and the slots */
-    struct weir_cond quiet; /* `used` is empty, the hello idle, or telling done */
-    struct weir_list free;
-    struct weir_list used;
+    struct weir_mutex mutex; /* guards what follows, and the calls */
+    struct weir_cond quiet;  /* no call is used, no connection is there, or telling is over */
+    struct weir__keeper keeper;
+    enum client_state state;
+    struct weir__rpc_conn *conn;   /* HELLO, READY, REFUSED */
+    struct weir__rpc_conn *closed; /* to be destroyed by the keeper before it dials again */
+    struct weir_stream_dial *dial; /* to be destroyed when it is over */
+    int64_t due_ms;                /* DOWN: dial; HELLO: give up; REFUSED: say hello again */
+    uint32_t redial_ms;
+    char refused[WEIR_ERROR_TEXT_MAX];
+    struct call **calls; /* by index */
+    uint32_t calls_count;
     uint32_t used_count;
-    enum hello_state hello_state;
-    nng_pipe pipe; /* the present connection; id 0: none */
-    bool ready;    /* its hello was accepted */
+    struct weir_list free;
+    struct weir_list waiting; /* oldest first */
+    struct weir_list sent;
+    int64_t wake_ms; /* when the keeper looks at deadlines next */
     bool stopping;
     bool telling;
     uint64_t events_posted; /* even numbers: connected; odd: disconnected */
     uint64_t events_told;
-    char refused[WEIR_ERROR_TEXT_MAX]; /* why the present connection's hello was refused; "" when it was not */
 };
 
 static int64_t now_ms(void)
 {
-    return weir_clock_mono_ms(weir_clock_real()); /* the deadlines are nng's timers, which are real time too */
-}
-
-static nng_duration remaining_ms(const struct slot *slot)
-{
-    int64_t left_ms = slot->deadline_ms - now_ms();
-    return left_ms < 1 ? 1 : (nng_duration)left_ms;
+    return weir_clock_mono_ms(weir_clock_real()); /* the keeper's sleeps are real time too */
 }
 
 /* Tells connection events in order; the mutex is held, and is released around each callback. */
@@ -114,162 +112,124 @@ static void tell_events_locked(struct weir_rpc_client *client)
 
 /* --- calls ----------------------------------------------------------------------------------------------------------- */
 
-static void slot_send_locked(struct slot *slot)
+static void call_send_locked(struct weir_rpc_client *client, struct call *call)
 {
-    weir_assert(slot->msg != NULL);
-    slot->state = SLOT_SENDING;
-    nng_aio_set_msg(slot->aio, slot->msg);
-    slot->msg = NULL;
-    nng_aio_set_timeout(slot->aio, remaining_ms(slot));
-    nng_ctx_send(slot->nng_ctx, slot->aio);
+    struct weir__rpc_frame frame = {.id = call->id, .method = call->method, .body = weir_buf_slice(&call->body)};
+    weir__rpc_conn_send(client->conn, &frame);
+    weir_buf_fini(&call->body);
+    call->sent = true;
+    weir_list_remove(&call->node);
+    weir_list_push_back(&client->sent, &call->node);
 }
 
-static void slot_wait_locked(struct slot *slot, nng_duration wait_ms)
+/* Out of its list and into that of calls to be ended. */
+static void call_end_locked(struct call *call, enum weir_rc rc, struct weir_list *ended)
 {
-    slot->state = SLOT_WAITING;
-    nng_sleep_aio(wait_ms, slot->sleep_aio);
+    call->rc = rc;
+    weir_list_remove(&call->node);
+    weir_list_push_back(ended, &call->node);
 }
 
-static void outcome_set(struct outcome *outcome, enum weir_rc rc, const char *text)
+static void calls_end_locked(struct weir_list *calls, enum weir_rc rc, struct weir_list *ended)
 {
-    outcome->rc = rc;
-    (void)snprintf(outcome->text, sizeof(outcome->text), "%s", text);
-}
-
-static void outcome_fail(const struct weir_rpc_client *client, struct outcome *outcome, enum weir_rc rc)
-{
-    const char *what = rc == WEIR_TIMEOUT   ? "no answer before the deadline"
-                       : rc == WEIR_CLOSED  ? "the connection was closed before the answer came"
-                       : rc == WEIR_CANCELED ? "canceled: the client is stopping"
-                                             : weir_rc_text(rc);
-    outcome->rc = rc;
-    (void)snprintf(outcome->text, sizeof(outcome->text), "%s: %s", client->address, what);
-}
-
-/* The three steps return true when the call is over, with `outcome` filled. */
-static bool step_waiting_locked(struct slot *slot, struct outcome *outcome)
-{
-    struct weir_rpc_client *client = slot->client;
-    if (client->stopping) {
-        outcome_fail(client, outcome, WEIR_CANCELED);
-    } else if (client->ready) {
-        slot_send_locked(slot);
-        return false;
-    } else if (client->refused[0] != '\0') {
-        outcome_set(outcome, WEIR_REFUSED, client->refused);
-    } else if (now_ms() < slot->deadline_ms) {
-        slot_wait_locked(slot, remaining_ms(slot));
-        return false;
-    } else {
-        outcome->rc = WEIR_TIMEOUT;
-        (void)snprintf(outcome->text, sizeof(outcome->text), "%s: no connection before the deadline", client->address);
-    }
-    nng_msg_free(slot->msg);
-    slot->msg = NULL;
-    return true;
-}
-
-static bool step_sending_locked(struct slot *slot, int nng_error, nng_msg *msg, struct outcome *outcome)
-{
-    if (nng_error != 0) {
-        if (msg != NULL) {
-            nng_msg_free(msg);
-        }
-        outcome_fail(slot->client, outcome, weir__rpc_rc_of_nng(nng_error));
-        return true;
-    }
-    if (slot->client->stopping) {
-        outcome_fail(slot->client, outcome, WEIR_CANCELED);
-        return true;
-    }
-    slot->state = SLOT_RECEIVING;
-    nng_aio_set_timeout(slot->aio, remaining_ms(slot));
-    nng_ctx_recv(slot->nng_ctx, slot->aio);
-    return false;
-}
-
-static void step_received(const struct slot *slot, int nng_error, nng_msg *msg, struct outcome *outcome)
-{
-    const struct weir_rpc_client *client = slot->client;
-    if (nng_error != 0) {
-        outcome_fail(client, outcome, weir__rpc_rc_of_nng(nng_error));
-        return;
-    }
-    struct weir__rpc_frame frame;
-    const char *why = NULL;
-    outcome->msg = msg;
-    if (!weir__rpc_frame_decode(weir_slice(nng_msg_body(msg), nng_msg_len(msg)), &frame, &why)) {
-        weir_log(client->log, WEIR_LOG_WARN, "rpc_frame_malformed", "reason", why, "server", client->address, NULL);
-        (void)nng_pipe_close(nng_msg_get_pipe(msg));
-        outcome->rc = WEIR_CORRUPT;
-        (void)snprintf(outcome->text, sizeof(outcome->text), "%s: the answer is damaged: %s", client->address, why);
-    } else if ((frame.flags & WEIR__RPC_FLAG_NO_HELLO) != 0) {
-        outcome_fail(client, outcome, WEIR_CLOSED);
-    } else if (frame.rc != WEIR_OK) {
-        outcome->rc = frame.rc;
-        (void)snprintf(outcome->text, sizeof(outcome->text), "%.*s",
-                       (int)(frame.body.len < WEIR_ERROR_TEXT_MAX ? frame.body.len : WEIR_ERROR_TEXT_MAX - 1),
-                       (const char *)frame.body.data);
-    } else {
-        outcome->body = frame.body;
+    while (!weir_list_empty(calls)) {
+        call_end_locked(WEIR_CONTAINER_OF(weir_list_first(calls), struct call, node), rc, ended);
     }
 }
 
-static void slot_on_done(void *arg)
+static void call_free_locked(struct weir_rpc_client *client, struct call *call)
 {
-    struct slot *slot = arg;
-    struct weir_rpc_client *client = slot->client;
-    struct outcome outcome = {.rc = WEIR_OK};
-    int nng_error = nng_aio_result(slot->aio);
-    nng_msg *msg = nng_aio_get_msg(slot->aio);
-    nng_aio_set_msg(slot->aio, NULL);
-    weir_mutex_lock(&client->mutex);
-    bool over = true;
-    switch (slot->state) {
-    case SLOT_WAITING:
-        over = step_waiting_locked(slot, &outcome);
-        break;
-    case SLOT_SENDING:
-        over = step_sending_locked(slot, nng_error, msg, &outcome);
-        break;
-    case SLOT_RECEIVING:
-        step_received(slot, nng_error, nng_error == 0 ? msg : NULL, &outcome);
-        break;
-    case SLOT_DONE:
-    case SLOT_FREE:
-        weir_assert(!"an operation ended that nobody started");
-        break;
-    }
-    if (over) {
-        slot->state = SLOT_DONE;
-    }
-    weir_mutex_unlock(&client->mutex);
-    if (!over) {
-        return;
-    }
-    slot->done(slot->ctx, outcome.rc, outcome.body, outcome.text);
-    if (outcome.msg != NULL) {
-        nng_msg_free(outcome.msg);
-    }
-    weir_mutex_lock(&client->mutex);
-    slot->state = SLOT_FREE;
-    weir_list_remove(&slot->node);
-    weir_list_push_front(&client->free, &slot->node);
+    weir_buf_fini(&call->body);
+    weir_list_remove(&call->node);
+    weir_list_push_back(&client->free, &call->node); /* at the back: an id comes again as late as possible */
     client->used_count--;
     if (client->used_count == 0) {
         weir_cond_broadcast(&client->quiet);
     }
-    weir_mutex_unlock(&client->mutex);
 }
 
-static void slots_abort_locked(struct weir_rpc_client *client, enum slot_state state, int nng_error)
+static const char *reason(const struct call *call)
 {
-    for (struct weir_list *node = weir_list_first(&client->used); node != NULL; node = weir_list_next(&client->used, node)) {
-        struct slot *slot = WEIR_CONTAINER_OF(node, struct slot, node);
-        if (slot->state == state) {
-            nng_aio_abort(state == SLOT_WAITING ? slot->sleep_aio : slot->aio, nng_error);
-        }
+    if (call->rc == WEIR_TIMEOUT) {
+        return call->sent ? "no answer before the deadline" : "no connection before the deadline";
     }
+    if (call->rc == WEIR_CLOSED) {
+        return "the connection was closed before the answer came";
+    }
+    return call->rc == WEIR_CANCELED ? "canceled: the client is stopping" : weir_rc_text(call->rc);
+}
+
+/* Calls the callbacks of the ended; the mutex is held, and is released meanwhile. */
+static void tell_ended_locked(struct weir_rpc_client *client, struct weir_list *ended)
+{
+    for (struct weir_list *node = weir_list_first(ended); node != NULL; node = weir_list_first(ended)) {
+        struct call *call = WEIR_CONTAINER_OF(node, struct call, node);
+        char text[WEIR_ERROR_TEXT_MAX];
+        if (call->rc == WEIR_REFUSED) {
+            (void)snprintf(text, sizeof(text), "%s", client->refused);
+        } else {
+            (void)snprintf(text, sizeof(text), "%s: %s", client->address, reason(call));
+        }
+        weir_list_remove(&call->node);
+        call->sent = false; /* no answer finds it any more */
+        weir_mutex_unlock(&client->mutex);
+        call->done(call->ctx, call->rc, weir_slice(NULL, 0), text);
+        weir_mutex_lock(&client->mutex);
+        call_free_locked(client, call);
+    }
+}
+
+/* A slot with a fresh id, or NULL when calls_max are in use. */
+static struct call *call_take_locked(struct weir_rpc_client *client)
+{
+    struct weir_list *node = weir_list_pop_front(&client->free);
+    struct call *call = node == NULL ? NULL : WEIR_CONTAINER_OF(node, struct call, node);
+    if (call == NULL) {
+        if (client->calls_count >= client->calls_max) {
+            return NULL;
+        }
+        call = weir_calloc(1, sizeof(*call));
+        call->id = client->calls_count;
+        client->calls[client->calls_count++] = call;
+    }
+    call->id += 1u << INDEX_BITS;
+    client->used_count++;
+    return call;
+}
+
+static struct call *call_find_locked(const struct weir_rpc_client *client, uint32_t id)
+{
+    uint32_t index = id & ((1u << INDEX_BITS) - 1);
+    struct call *call = index < client->calls_count ? client->calls[index] : NULL;
+    return call != NULL && call->id == id && call->sent ? call : NULL;
+}
+
+/* The answer to a call; one that comes after its deadline finds no call any more. */
+static void handle_answer(struct weir_rpc_client *client, const struct weir__rpc_frame *frame)
+{
+    weir_mutex_lock(&client->mutex);
+    struct call *call = call_find_locked(client, frame->id);
+    if (call != NULL) {
+        weir_list_remove(&call->node);
+        call->sent = false; /* nobody finds it again */
+    }
+    weir_mutex_unlock(&client->mutex);
+    if (call == NULL) {
+        return;
+    }
+    if ((frame->flags & WEIR__RPC_FLAG_NO_HELLO) != 0) {
+        call->done(call->ctx, WEIR_CLOSED, weir_slice(NULL, 0), "the server has forgotten this connection's hello");
+    } else if (frame->rc == WEIR_OK) {
+        call->done(call->ctx, WEIR_OK, frame->body, "");
+    } else {
+        char text[WEIR_ERROR_TEXT_MAX];
+        (void)snprintf(text, sizeof(text), "%.*s", (int)(frame->body.len < sizeof(text) ? frame->body.len : sizeof(text) - 1),
+                       (const char *)frame->body.data);
+        call->done(call->ctx, frame->rc, weir_slice(NULL, 0), text);
+    }
+    weir_mutex_lock(&client->mutex);
+    call_free_locked(client, call);
+    weir_mutex_unlock(&client->mutex);
 }
 
 /* --- connection and hello -------------------------------------------------------------------------------------------- */
@@ -283,249 +243,232 @@ static void hello_send_locked(struct weir_rpc_client *client)
                                     .name = weir_slice_str(client->name)};
     weir__rpc_hello_encode(&hello, &body);
     struct weir__rpc_frame frame = {.method = WEIR_RPC_METHOD_HELLO, .body = weir_buf_slice(&body)};
-    client->hello_state = HELLO_SENDING;
-    nng_aio_set_msg(client->hello_aio, weir__rpc_frame_encode(&frame));
-    nng_aio_set_timeout(client->hello_aio, HELLO_DEADLINE_MS);
-    nng_ctx_send(client->hello_ctx, client->hello_aio);
+    weir__rpc_conn_send(client->conn, &frame);
     weir_buf_fini(&body);
+    client->state = CLIENT_HELLO;
+    client->due_ms = now_ms() + HELLO_TIMEOUT_MS;
+    weir__keeper_kick_locked(&client->keeper);
 }
 
-/* Says hello on the present connection when that is due and the aio is free. */
-static void hello_kick_locked(struct weir_rpc_client *client)
+static void refused_locked(struct weir_rpc_client *client)
 {
-    if (client->stopping || client->pipe.id == 0 || client->ready) {
+    weir_log(client->log, WEIR_LOG_WARN, "rpc_hello_refused", "server", client->address, "reason", client->refused, NULL);
+    client->state = CLIENT_REFUSED;
+    client->due_ms = now_ms() + HELLO_AGAIN_MS;
+    weir__keeper_kick_locked(&client->keeper); /* which refuses the waiting */
+}
+
+static void ready_locked(struct weir_rpc_client *client)
+{
+    client->state = CLIENT_READY;
+    client->redial_ms = REDIAL_MS_MIN;
+    client->events_posted++;
+    weir_log(client->log, WEIR_LOG_INFO, "rpc_connected", "server", client->address, NULL);
+    while (!weir_list_empty(&client->waiting)) {
+        call_send_locked(client, WEIR_CONTAINER_OF(weir_list_first(&client->waiting), struct call, node));
+    }
+    tell_events_locked(client);
+}
+
+static void handle_hello_answer(struct weir_rpc_client *client, struct weir__rpc_conn *conn,
+                                const struct weir__rpc_frame *frame)
+{
+    struct weir__rpc_hello hello;
+    if (frame->rc == WEIR_OK && !weir__rpc_hello_decode(frame->body, &hello)) {
+        weir__rpc_conn_close(conn, "a hello that cannot be read");
         return;
     }
-    if (client->hello_state == HELLO_IDLE) {
-        hello_send_locked(client);
-    } else if (client->hello_state == HELLO_PAUSING && client->refused[0] == '\0') {
-        nng_aio_abort(client->hello_sleep_aio, NNG_ECANCELED);
+    weir_mutex_lock(&client->mutex);
+    if (client->state == CLIENT_HELLO && !client->stopping) {
+        if (frame->rc != WEIR_OK) {
+            (void)snprintf(client->refused, sizeof(client->refused), "%s: %.*s", client->address,
+                           (int)(frame->body.len < WEIR_ERROR_TEXT_MAX ? frame->body.len : WEIR_ERROR_TEXT_MAX),
+                           (const char *)frame->body.data);
+            refused_locked(client);
+        } else if (client->server_role != NULL && !weir_slice_eq_str(hello.role, client->server_role)) {
+            (void)snprintf(client->refused, sizeof(client->refused), "%s: expected a \"%s\" there, but \"%.*s\" is a \"%.*s\"",
+                           client->address, client->server_role, WEIR_SLICE_ARG(hello.name), WEIR_SLICE_ARG(hello.role));
+            refused_locked(client);
+        } else {
+            ready_locked(client);
+        }
+    }
+    weir_mutex_unlock(&client->mutex);
+}
+
+static void on_frame(void *owner, struct weir__rpc_conn *conn, const struct weir__rpc_frame *frame)
+{
+    struct weir_rpc_client *client = owner;
+    if ((frame->flags & WEIR__RPC_FLAG_REPLY) == 0) {
+        weir__rpc_conn_close(conn, "a request where an answer was expected");
+    } else if (frame->method == WEIR_RPC_METHOD_HELLO) {
+        handle_hello_answer(client, conn, frame);
+    } else {
+        handle_answer(client, frame);
     }
 }
 
-static void connection_lost_locked(struct weir_rpc_client *client)
+static void down_locked(struct weir_rpc_client *client)
 {
-    client->pipe.id = 0;
-    client->refused[0] = '\0';
-    if (client->ready) {
-        client->ready = false;
+    client->state = CLIENT_DOWN;
+    client->due_ms = now_ms() + client->redial_ms;
+    client->redial_ms = client->redial_ms * 2 < REDIAL_MS_MAX ? client->redial_ms * 2 : REDIAL_MS_MAX;
+    weir__keeper_kick_locked(&client->keeper);
+}
+
+static void on_closed(void *owner, struct weir__rpc_conn *conn, const char *malformed)
+{
+    struct weir_rpc_client *client = owner;
+    struct weir_list ended;
+    weir_list_init(&ended);
+    if (malformed != NULL) {
+        weir_log(client->log, WEIR_LOG_WARN, "rpc_frame_malformed", "reason", malformed, "server", client->address, NULL);
+    }
+    weir_mutex_lock(&client->mutex);
+    weir_assert(client->conn == conn);
+    if (client->state == CLIENT_READY) {
         client->events_posted++;
         weir_log(client->log, WEIR_LOG_INFO, "rpc_disconnected", "server", client->address, NULL);
     }
-    slots_abort_locked(client, SLOT_SENDING, NNG_ECONNRESET); /* those receiving are told so by nng */
-}
-
-static void on_pipe_add(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    (void)event;
-    struct weir_rpc_client *client = arg;
-    weir_mutex_lock(&client->mutex);
-    if (client->pipe.id != 0) { /* its REM_POST is late */
-        connection_lost_locked(client);
-    }
-    client->pipe = pipe;
-    hello_kick_locked(client);
+    client->state = CLIENT_DOWN;
+    client->due_ms = INT64_MAX; /* not before everybody was told */
+    calls_end_locked(&client->sent, malformed != NULL ? WEIR_CORRUPT : WEIR_CLOSED, &ended);
     tell_events_locked(client);
+    tell_ended_locked(client, &ended);
+    client->conn = NULL;
+    client->closed = conn;
+    down_locked(client);
+    weir_cond_broadcast(&client->quiet);
     weir_mutex_unlock(&client->mutex);
 }
 
-static void on_pipe_remove(nng_pipe pipe, nng_pipe_ev event, void *arg)
+static void on_dialed(void *ctx, enum weir_rc rc, struct weir_stream *stream_take)
 {
-    (void)event;
-    struct weir_rpc_client *client = arg;
+    static const struct weir__rpc_conn_callbacks callbacks = {.on_frame = on_frame, .on_closed = on_closed};
+    struct weir_rpc_client *client = ctx;
     weir_mutex_lock(&client->mutex);
-    if (client->pipe.id == pipe.id) {
-        connection_lost_locked(client);
-        tell_events_locked(client);
-    }
-    weir_mutex_unlock(&client->mutex);
-}
-
-static void hello_refused_locked(struct weir_rpc_client *client, const char *text)
-{
-    (void)snprintf(client->refused, sizeof(client->refused), "%s", text);
-    weir_log(client->log, WEIR_LOG_WARN, "rpc_hello_refused", "server", client->address, "reason", text, NULL);
-    client->hello_state = HELLO_PAUSING;
-    nng_sleep_aio(HELLO_AGAIN_MS, client->hello_sleep_aio);
-    slots_abort_locked(client, SLOT_WAITING, NNG_ECANCELED);
-}
-
-/* An answer to the hello has come on the present connection. Returns whether the connection is to be closed. */
-static bool hello_answered_locked(struct weir_rpc_client *client, struct weir_slice message)
-{
-    struct weir__rpc_frame frame;
-    struct weir__rpc_hello hello;
-    const char *why = NULL;
-    char text[WEIR_ERROR_TEXT_MAX];
-    if (!weir__rpc_frame_decode(message, &frame, &why) ||
-        (frame.rc == WEIR_OK && !weir__rpc_hello_decode(frame.body, &hello))) {
-        weir_log(client->log, WEIR_LOG_WARN, "rpc_hello_malformed", "server", client->address, NULL);
-        return true;
-    }
-    if (frame.rc != WEIR_OK) {
-        (void)snprintf(text, sizeof(text), "%s: %.*s", client->address,
-                       (int)(frame.body.len < sizeof(text) ? frame.body.len : sizeof(text) - 1), (const char *)frame.body.data);
-        hello_refused_locked(client, text);
-    } else if (client->server_role != NULL && !weir_slice_eq_str(hello.role, client->server_role)) {
-        (void)snprintf(text, sizeof(text), "%s: expected a \"%s\" there, but \"%.*s\" is a \"%.*s\"", client->address,
-                       client->server_role, WEIR_SLICE_ARG(hello.name), WEIR_SLICE_ARG(hello.role));
-        hello_refused_locked(client, text);
+    if (rc != WEIR_OK || client->stopping) {
+        down_locked(client);
     } else {
-        client->ready = true;
-        client->refused[0] = '\0';
-        client->events_posted++;
-        weir_log(client->log, WEIR_LOG_INFO, "rpc_connected", "server", client->address, NULL);
-        slots_abort_locked(client, SLOT_WAITING, NNG_EAGAIN);
+        client->conn = weir__rpc_conn_create(stream_take, &callbacks, client, WEIR_RPC_FRAME_BYTES_MAX);
+        stream_take = NULL;
+        weir__rpc_conn_start(client->conn);
+        hello_send_locked(client);
     }
-    return false;
-}
-
-static void hello_step_locked(struct weir_rpc_client *client, int nng_error, nng_msg *msg, nng_pipe *out_close)
-{
-    enum hello_state state = client->hello_state;
-    if (state == HELLO_SENDING && nng_error == 0 && !client->stopping) {
-        client->hello_state = HELLO_RECEIVING;
-        nng_aio_set_timeout(client->hello_aio, HELLO_DEADLINE_MS);
-        nng_ctx_recv(client->hello_ctx, client->hello_aio);
-        return;
-    }
-    client->hello_state = HELLO_IDLE;
-    if (client->stopping) {
-        weir_cond_broadcast(&client->quiet);
-        return;
-    }
-    if (state == HELLO_RECEIVING && nng_error == 0 && nng_msg_get_pipe(msg).id == client->pipe.id) {
-        if (hello_answered_locked(client, weir_slice(nng_msg_body(msg), nng_msg_len(msg)))) {
-            *out_close = client->pipe;
-        }
-    } else if (state == HELLO_RECEIVING && nng_error == NNG_ETIMEDOUT) {
-        weir_log(client->log, WEIR_LOG_WARN, "rpc_hello_unanswered", "server", client->address, NULL);
-        *out_close = client->pipe;
-    }
-    if (out_close->id == 0) {
-        hello_kick_locked(client);
-    }
-}
-
-static void hello_on_done(void *arg)
-{
-    struct weir_rpc_client *client = arg;
-    int nng_error = nng_aio_result(client->hello_aio);
-    nng_msg *msg = nng_aio_get_msg(client->hello_aio);
-    nng_aio_set_msg(client->hello_aio, NULL);
-    nng_pipe to_close = NNG_PIPE_INITIALIZER;
-    weir_mutex_lock(&client->mutex);
-    bool ours = (client->hello_state == HELLO_SENDING && nng_error != 0) ||
-                (client->hello_state == HELLO_RECEIVING && nng_error == 0);
-    hello_step_locked(client, nng_error, msg, &to_close);
-    tell_events_locked(client);
     weir_mutex_unlock(&client->mutex);
-    if (ours && msg != NULL) {
-        nng_msg_free(msg);
+    weir_stream_destroy(stream_take); /* nothing is in flight on it, and this is the dial's callback */
+}
+
+/* --- the keeper ------------------------------------------------------------------------------------------------------ */
+
+/* Ends the overdue of the list; returns when the next is due. */
+static int64_t deadlines_locked(struct weir_list *calls, int64_t now, struct weir_list *ended, int64_t next_ms)
+{
+    for (struct weir_list *node = weir_list_first(calls), *next; node != NULL; node = next) {
+        next = weir_list_next(calls, node);
+        struct call *call = WEIR_CONTAINER_OF(node, struct call, node);
+        if (call->deadline_ms <= now) {
+            call_end_locked(call, WEIR_TIMEOUT, ended);
+        } else if (call->deadline_ms < next_ms) {
+            next_ms = call->deadline_ms;
+        }
     }
-    if (to_close.id != 0) {
-        (void)nng_pipe_close(to_close); /* nng dials again */
+    return next_ms;
+}
+
+static void dial_locked(struct weir_rpc_client *client)
+{
+    struct weir__rpc_conn *closed = client->closed;
+    struct weir_stream_dial *dial = client->dial;
+    struct weir_error err;
+    client->closed = NULL;
+    client->dial = NULL;
+    client->state = CLIENT_DIALING;
+    weir_mutex_unlock(&client->mutex);
+    if (closed != NULL) {
+        weir__rpc_conn_destroy(closed);
     }
+    weir_stream_dial_destroy(dial);
+    enum weir_rc rc = weir_stream_dial(client->host_port, DIAL_TIMEOUT_MS, on_dialed, client, &client->dial, &err);
+    weir_mutex_lock(&client->mutex);
+    if (rc != WEIR_OK) {
+        weir_log(client->log, WEIR_LOG_WARN, "rpc_dial_failed", "reason", err.text, NULL);
+        down_locked(client);
+    }
+}
+
+static int64_t keep_locked(void *owner)
+{
+    struct weir_rpc_client *client = owner;
+    struct weir_list ended;
+    weir_list_init(&ended);
+    int64_t now = now_ms();
+    client->wake_ms = INT64_MAX; /* a call made while the mutex is released meanwhile asks for another round */
+    if (client->stopping) {
+        calls_end_locked(&client->waiting, WEIR_CANCELED, &ended);
+        calls_end_locked(&client->sent, WEIR_CANCELED, &ended);
+    } else if (client->state == CLIENT_REFUSED) {
+        calls_end_locked(&client->waiting, WEIR_REFUSED, &ended);
+    }
+    int64_t next_ms = now + WEIR__KEEPER_REST_MS;
+    next_ms = deadlines_locked(&client->waiting, now, &ended, next_ms);
+    next_ms = deadlines_locked(&client->sent, now, &ended, next_ms);
+    if (!client->stopping && client->due_ms <= now) {
+        if (client->state == CLIENT_DOWN) {
+            dial_locked(client);
+        } else if (client->state == CLIENT_REFUSED) {
+            hello_send_locked(client);
+        } else if (client->state == CLIENT_HELLO) {
+            weir_log(client->log, WEIR_LOG_WARN, "rpc_hello_unanswered", "server", client->address, NULL);
+            weir__rpc_conn_close(client->conn, NULL);
+            client->due_ms = INT64_MAX;
+        }
+    }
+    tell_ended_locked(client, &ended);
+    bool timed = client->state == CLIENT_DOWN || client->state == CLIENT_HELLO || client->state == CLIENT_REFUSED;
+    if (!client->stopping && timed && client->due_ms < next_ms) {
+        next_ms = client->due_ms;
+    }
+    client->wake_ms = next_ms;
+    return next_ms - now_ms();
 }
 
 /* --- the public face ------------------------------------------------------------------------------------------------- */
-
-static int socket_open(struct weir_rpc_client *client)
-{
-    int rv = nng_req0_open(&client->socket);
-    if (rv == 0) {
-        rv = nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
-    }
-    if (rv == 0) {
-        rv = nng_socket_set_size(client->socket, NNG_OPT_RECVMAXSZ,
-                                 WEIR_RPC_FRAME_BYTES_MAX + WEIR__RPC_HEADER_BYTES + WEIR__RPC_NNG_BYTES);
-    }
-    if (rv == 0) {
-        rv = nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, RECONNECT_MS_MIN);
-    }
-    if (rv == 0) {
-        rv = nng_socket_set_ms(client->socket, NNG_OPT_RECONNMAXT, RECONNECT_MS_MAX);
-    }
-    if (rv == 0) {
-        rv = nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_POST, on_pipe_add, client);
-    }
-    if (rv == 0) {
-        rv = nng_pipe_notify(client->socket, NNG_PIPE_EV_REM_POST, on_pipe_remove, client);
-    }
-    if (rv == 0) {
-        rv = nng_ctx_open(&client->hello_ctx, client->socket);
-    }
-    if (rv == 0) {
-        rv = nng_aio_alloc(&client->hello_aio, hello_on_done, client);
-    }
-    if (rv == 0) {
-        rv = nng_aio_alloc(&client->hello_sleep_aio, hello_on_done, client);
-    }
-    nng_dialer dialer;
-    if (rv == 0) {
-        rv = nng_dialer_create(&dialer, client->socket, client->address);
-    }
-    if (rv == 0) {
-        (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
-        rv = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
-    }
-    return rv;
-}
 
 enum weir_rc weir_rpc_client_create(const struct weir_rpc_client_options *options,
                                     const struct weir_rpc_client_callbacks *callbacks, void *ctx,
                                     struct weir_rpc_client **out_client, struct weir_error *err)
 {
     weir_assert(options->calls_max <= WEIR_RPC_CALLS_MAX);
+    char *host = NULL;
+    uint16_t port = 0;
+    enum weir_rc rc = weir__rpc_address_parse(options->address, &host, &port, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
     struct weir_rpc_client *client = weir_calloc(1, sizeof(*client));
     client->address = weir_strdup(options->address);
+    client->host_port = weir_strfmt("%s:%u", host, port);
+    weir_free(host);
     client->cluster_id = weir_strdup(options->cluster_id);
     client->role = weir_strdup(options->role);
     client->name = weir_strdup(options->name);
     client->server_role = options->server_role == NULL ? NULL : weir_strdup(options->server_role);
     client->protocol_version = options->protocol_version;
     client->calls_max = options->calls_max == 0 ? WEIR_RPC_CALLS_DEFAULT : options->calls_max;
+    client->calls = weir_calloc(client->calls_max, sizeof(struct call *));
     client->log = options->log;
     client->callbacks = *callbacks;
     client->ctx = ctx;
+    client->redial_ms = REDIAL_MS_MIN;
     weir_list_init(&client->free);
-    weir_list_init(&client->used);
+    weir_list_init(&client->waiting);
+    weir_list_init(&client->sent);
     weir_mutex_init(&client->mutex);
     weir_cond_init(&client->quiet);
-    int rv = socket_open(client);
-    if (rv != 0) {
-        enum weir_rc rc = weir_error_set(err, weir__rpc_rc_of_nng(rv), "cannot connect to %s: %s", options->address,
-                                         nng_strerror(rv));
-        weir_rpc_client_destroy(client);
-        return rc;
-    }
+    weir__keeper_init(&client->keeper, &client->mutex, keep_locked, client); /* dials: due_ms is long past */
     *out_client = client;
     return WEIR_OK;
-}
-
-/* A slot with its nng objects, from the free list or new; NULL when the bound is reached or nng has no memory. */
-static struct slot *slot_take_locked(struct weir_rpc_client *client)
-{
-    struct weir_list *node = weir_list_pop_front(&client->free);
-    struct slot *slot = node == NULL ? NULL : WEIR_CONTAINER_OF(node, struct slot, node);
-    if (slot == NULL) {
-        if (client->used_count >= client->calls_max) {
-            return NULL;
-        }
-        slot = weir_calloc(1, sizeof(*slot));
-        slot->client = client;
-        if (nng_ctx_open(&slot->nng_ctx, client->socket) != 0) {
-            weir_free(slot);
-            return NULL;
-        }
-        int nng_error = nng_aio_alloc(&slot->aio, slot_on_done, slot);
-        weir_assert(nng_error == 0); /* only NOMEM is possible */
-        nng_error = nng_aio_alloc(&slot->sleep_aio, slot_on_done, slot);
-        weir_assert(nng_error == 0);
-    }
-    weir_list_push_back(&client->used, &slot->node);
-    client->used_count++;
-    return slot;
 }
 
 enum weir_rc weir_rpc_call(struct weir_rpc_client *client, uint16_t method, struct weir_slice body, uint32_t deadline_ms,
@@ -538,26 +481,27 @@ enum weir_rc weir_rpc_call(struct weir_rpc_client *client, uint16_t method, stru
         return weir_error_set(err, WEIR_LIMIT, "a control message of %zu bytes to %s; at most %d are possible", body.len,
                               client->address, WEIR_RPC_FRAME_BYTES_MAX);
     }
-    struct weir__rpc_frame frame = {.method = method, .body = body};
-    nng_msg *msg = weir__rpc_frame_encode(&frame);
     weir_mutex_lock(&client->mutex);
-    struct slot *slot = client->stopping ? NULL : slot_take_locked(client);
-    if (slot == NULL) {
+    struct call *call = client->stopping ? NULL : call_take_locked(client);
+    if (call == NULL) {
         bool stopping = client->stopping;
         weir_mutex_unlock(&client->mutex);
-        nng_msg_free(msg);
         return stopping ? weir_error_set(err, WEIR_CANCELED, "the connection to %s is being closed", client->address)
                         : weir_error_set(err, WEIR_AGAIN, "%u calls to %s are outstanding already", client->calls_max,
                                          client->address);
     }
-    slot->msg = msg;
-    slot->deadline_ms = now_ms() + deadline_ms;
-    slot->done = done;
-    slot->ctx = ctx;
-    if (client->ready) {
-        slot_send_locked(slot);
-    } else {
-        slot_wait_locked(slot, client->refused[0] != '\0' ? 0 : remaining_ms(slot));
+    weir_list_push_back(&client->waiting, &call->node);
+    call->sent = false;
+    call->method = method;
+    call->deadline_ms = now_ms() + deadline_ms;
+    call->done = done;
+    call->ctx = ctx;
+    weir_buf_put_slice(&call->body, body);
+    if (client->state == CLIENT_READY) {
+        call_send_locked(client, call);
+    }
+    if (client->state == CLIENT_REFUSED || call->deadline_ms < client->wake_ms) {
+        weir__keeper_kick_locked(&client->keeper);
     }
     weir_mutex_unlock(&client->mutex);
     return WEIR_OK;
@@ -566,7 +510,7 @@ enum weir_rc weir_rpc_call(struct weir_rpc_client *client, uint16_t method, stru
 bool weir_rpc_client_is_connected(struct weir_rpc_client *client)
 {
     weir_mutex_lock(&client->mutex);
-    bool ready = client->ready;
+    bool ready = client->state == CLIENT_READY;
     weir_mutex_unlock(&client->mutex);
     return ready;
 }
@@ -574,15 +518,8 @@ bool weir_rpc_client_is_connected(struct weir_rpc_client *client)
 void weir_rpc_client_stop(struct weir_rpc_client *client)
 {
     weir_mutex_lock(&client->mutex);
-    if (!client->stopping) {
-        client->stopping = true;
-        slots_abort_locked(client, SLOT_WAITING, NNG_ECANCELED);
-        slots_abort_locked(client, SLOT_SENDING, NNG_ECANCELED);
-        slots_abort_locked(client, SLOT_RECEIVING, NNG_ECANCELED);
-        if (client->hello_state != HELLO_IDLE) {
-            nng_aio_abort(client->hello_state == HELLO_PAUSING ? client->hello_sleep_aio : client->hello_aio, NNG_ECANCELED);
-        }
-    }
+    client->stopping = true;
+    weir__keeper_kick_locked(&client->keeper);
     weir_mutex_unlock(&client->mutex);
 }
 
@@ -593,34 +530,31 @@ void weir_rpc_client_destroy(struct weir_rpc_client *client)
     }
     weir_rpc_client_stop(client);
     weir_mutex_lock(&client->mutex);
-    while (client->used_count > 0 || client->hello_state != HELLO_IDLE) {
+    while (client->used_count > 0) {
         weir_cond_wait(&client->quiet, &client->mutex);
     }
     weir_mutex_unlock(&client->mutex);
-    if (client->socket.id != 0) {
-        (void)nng_close(client->socket); /* closes the contexts; waits for REM_POST */
-    }
-    if (client->hello_aio != NULL) {
-        nng_aio_free(client->hello_aio);
-    }
-    if (client->hello_sleep_aio != NULL) {
-        nng_aio_free(client->hello_sleep_aio);
-    }
-    for (struct weir_list *node = weir_list_pop_front(&client->free); node != NULL;
-         node = weir_list_pop_front(&client->free)) {
-        struct slot *slot = WEIR_CONTAINER_OF(node, struct slot, node);
-        nng_aio_free(slot->sleep_aio);
-        nng_aio_free(slot->aio); /* waits for its callback's end */
-        weir_free(slot);
-    }
+    weir__keeper_fini(&client->keeper); /* nobody dials any more */
+    weir_stream_dial_destroy(client->dial);
     weir_mutex_lock(&client->mutex);
-    while (client->telling) {
+    if (client->conn != NULL) {
+        weir__rpc_conn_close(client->conn, NULL);
+    }
+    while (client->conn != NULL || client->telling) {
         weir_cond_wait(&client->quiet, &client->mutex);
     }
     weir_mutex_unlock(&client->mutex);
+    if (client->closed != NULL) {
+        weir__rpc_conn_destroy(client->closed); /* waits for its callbacks' return */
+    }
+    for (uint32_t i = 0; i < client->calls_count; i++) {
+        weir_free(client->calls[i]);
+    }
+    weir_free(client->calls);
     weir_cond_fini(&client->quiet);
     weir_mutex_fini(&client->mutex);
     weir_free(client->address);
+    weir_free(client->host_port);
     weir_free(client->cluster_id);
     weir_free(client->role);
     weir_free(client->name);

@@ -1,77 +1,65 @@
 /*
- * The answering side. Each slot (an nng context and its aio) goes round: receive, hand the request out, send the answer.
+ * The answering side: a peer per connection.
  *
- * I1. A slot's aio has one operation in flight; submits happen under the mutex and only while not stopping.
- * I2. A request holds a reference to the server's memory and to its peer, never to an nng object: destroy needs no
- *     cooperation of those who still hold requests.
- * I3. on_peer_closed comes after the peer's last on_request: a peer counts the callbacks that run for it (busy).
+ * I1. A request holds a reference to the server's memory and to its peer's; destroy needs no cooperation of those who still
+ *     hold requests.
+ * I2. A peer's connection is used under the mutex and only until on_closed; the keeper destroys it afterwards.
+ * Lock order: this mutex, then a connection's.
  */
 #include "common/net/rpc.h"
 
 #include "common/base/assert.h"
-#include "common/base/hmap.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/net/rpc_frame.h"
-#include "common/runtime/sync.h"
+#include "common/net/keeper.h"
+#include "common/net/rpc_conn.h"
 
-#include <nng/protocol/reqrep0/rep.h>
+enum { HELLO_BODY_BYTES_MAX = 4 << 10, HELLO_TIMEOUT_MS = 10000 };
 
 struct peer {
-    nng_pipe pipe;
+    struct weir_list node; /* in `peers`, then in `dead` */
+    struct weir_rpc_server *server;
+    struct weir__rpc_conn *conn;
     uint64_t id;
+    int64_t accepted_ms;
     char *role; /* role and name: set once, by the hello, before `hello` */
     char *name;
-    uint32_t refs; /* the table's, one per callback in flight, one per request */
-    uint32_t busy; /* callbacks in flight */
+    uint32_t refs; /* the server's, one per request */
     bool hello;
     bool closed;
 };
 
-enum slot_state { SLOT_IDLE, SLOT_RECEIVING, SLOT_HANDLING, SLOT_HELD, SLOT_REPLYING };
-
-struct slot {
-    struct weir_rpc_server *server;
-    nng_ctx nng_ctx;
-    nng_aio *aio;
-    enum slot_state state;
-};
-
 struct weir_rpc_server {
-    nng_socket socket;
-    uint16_t port;
+    struct weir_stream_listener *listener;
     char *cluster_id;
     char *role;
     char *name;
     uint16_t protocol_version;
     uint32_t connections_max;
+    uint32_t requests_max;
     const struct weir_log *log;
     struct weir_rpc_server_callbacks callbacks;
     void *ctx;
-    struct slot *slots;
-    uint32_t slots_count;
 
-    struct weir_mutex mutex; /* guards what follows, slot states and peers */
-    struct weir_cond idle; /* `active` has become 0 */
-    struct weir_hmap *peers; /* by pipe id */
+    struct weir_mutex mutex; /* guards what follows, and the peers */
+    struct weir_cond alone;  /* `peers` has become empty */
+    struct weir__keeper keeper;
+    struct weir_list peers;
+    struct weir_list dead; /* closed, to be destroyed */
     struct weir_rpc_server_stats stats;
     uint64_t peer_id_last;
-    uint32_t active; /* slots receiving, handling or replying */
-    uint32_t refs;   /* the owner's, one per request */
+    uint32_t requests_held;
+    uint32_t refs; /* the owner's, one per request */
     bool stopping;
 };
 
 struct weir_rpc_request {
-    struct weir_rpc_server *server;
-    struct slot *slot; /* dangling once the server stops */
     struct peer *peer;
-    nng_msg *msg;
-    struct weir__rpc_frame frame;
+    uint32_t id;
+    uint16_t method;
+    size_t body_bytes;
+    uint8_t body[];
 };
-
-static struct weir_slice pipe_key(const nng_pipe *pipe)
-{
-    return weir_slice(&pipe->id, sizeof(pipe->id));
-}
 
 static void peer_unref_locked(struct peer *peer)
 {
@@ -91,10 +79,8 @@ static void server_unref_unlock(struct weir_rpc_server *server)
     bool last = server->refs == 0;
     weir_mutex_unlock(&server->mutex);
     if (last) {
-        weir_hmap_destroy(server->peers);
-        weir_cond_fini(&server->idle);
+        weir_cond_fini(&server->alone);
         weir_mutex_fini(&server->mutex);
-        weir_free(server->slots);
         weir_free(server->cluster_id);
         weir_free(server->role);
         weir_free(server->name);
@@ -102,111 +88,20 @@ static void server_unref_unlock(struct weir_rpc_server *server)
     }
 }
 
-/* The peer's callbacks have all returned and its connection is gone: tell, unless stopping. Takes the lock and gives it up. */
-static void peer_leave_unlock(struct weir_rpc_server *server, struct peer *peer)
-{
-    bool tell = peer->closed && peer->hello && peer->busy == 0 && !server->stopping;
-    uint64_t id = peer->id;
-    peer_unref_locked(peer);
-    weir_mutex_unlock(&server->mutex);
-    if (tell && server->callbacks.on_peer_closed != NULL) {
-        server->callbacks.on_peer_closed(server->ctx, id);
-    }
-}
+/* --- frames ---------------------------------------------------------------------------------------------------------- */
 
-static void on_pipe_add(nng_pipe pipe, nng_pipe_ev event, void *arg)
+static void refuse(struct peer *peer, const struct weir__rpc_frame *asked, uint8_t flags, const char *text)
 {
-    (void)event;
-    struct weir_rpc_server *server = arg;
-    weir_mutex_lock(&server->mutex);
-    bool reject = server->stopping || server->stats.connections >= server->connections_max;
-    if (reject) {
-        server->stats.rejected++;
-    } else {
-        struct peer *peer = weir_calloc(1, sizeof(*peer));
-        peer->pipe = pipe;
-        peer->id = ++server->peer_id_last;
-        peer->refs = 1;
-        struct peer *old = weir_hmap_put(server->peers, pipe_key(&pipe), peer);
-        weir_assert(old == NULL); /* nng reuses an id only after REM_POST */
-        server->stats.connections++;
-    }
-    weir_mutex_unlock(&server->mutex);
-    if (reject) {
-        weir_log(server->log, WEIR_LOG_WARN, "rpc_connection_rejected", "limit", WEIR_LOG_INT(server->connections_max), NULL);
-        (void)nng_pipe_close(pipe);
-    }
-}
-
-static void on_pipe_remove(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    (void)event;
-    struct weir_rpc_server *server = arg;
-    weir_mutex_lock(&server->mutex);
-    struct peer *peer = weir_hmap_remove(server->peers, pipe_key(&pipe));
-    if (peer == NULL) { /* was rejected */
-        weir_mutex_unlock(&server->mutex);
-        return;
-    }
-    server->stats.connections--;
-    peer->closed = true;
-    peer_leave_unlock(server, peer);
-}
-
-static void slot_idle_locked(struct slot *slot, enum slot_state state)
-{
-    struct weir_rpc_server *server = slot->server;
-    slot->state = state;
-    weir_assert(server->active > 0);
-    server->active--;
-    if (server->active == 0) {
-        weir_cond_broadcast(&server->idle);
-    }
-}
-
-static void slot_receive(struct slot *slot)
-{
-    struct weir_rpc_server *server = slot->server;
-    weir_mutex_lock(&server->mutex);
-    if (server->stopping) {
-        slot_idle_locked(slot, SLOT_IDLE);
-    } else {
-        slot->state = SLOT_RECEIVING;
-        nng_ctx_recv(slot->nng_ctx, slot->aio);
-    }
-    weir_mutex_unlock(&server->mutex);
-}
-
-static void slot_send_locked(struct slot *slot, const struct weir__rpc_frame *frame)
-{
-    slot->state = SLOT_REPLYING;
-    nng_aio_set_msg(slot->aio, weir__rpc_frame_encode(frame));
-    nng_ctx_send(slot->nng_ctx, slot->aio);
-}
-
-static void slot_send(struct slot *slot, const struct weir__rpc_frame *frame)
-{
-    struct weir_rpc_server *server = slot->server;
-    weir_mutex_lock(&server->mutex);
-    if (server->stopping) {
-        slot_idle_locked(slot, SLOT_IDLE);
-    } else {
-        slot_send_locked(slot, frame);
-    }
-    weir_mutex_unlock(&server->mutex);
-}
-
-static void slot_refuse(struct slot *slot, const struct weir__rpc_frame *asked, uint16_t flags, const char *text)
-{
-    struct weir_rpc_server *server = slot->server;
+    struct weir_rpc_server *server = peer->server;
     weir_mutex_lock(&server->mutex);
     server->stats.refused++;
     weir_mutex_unlock(&server->mutex);
-    struct weir__rpc_frame answer = {.method = asked->method,
+    struct weir__rpc_frame answer = {.id = asked->id,
+                                     .method = asked->method,
                                      .rc = WEIR_REFUSED,
-                                     .flags = (uint16_t)(WEIR__RPC_FLAG_REPLY | flags),
+                                     .flags = (uint8_t)(WEIR__RPC_FLAG_REPLY | flags),
                                      .body = weir_slice_str(text)};
-    slot_send(slot, &answer);
+    weir__rpc_conn_send(peer->conn, &answer);
 }
 
 /* Whether the hello is one of ours; err says why not, with both values. */
@@ -227,202 +122,211 @@ static enum weir_rc hello_check(const struct weir_rpc_server *server, const stru
     return WEIR_OK;
 }
 
-static void slot_hello(struct slot *slot, struct peer *peer, const struct weir__rpc_frame *asked,
-                       const struct weir__rpc_hello *hello)
+static void handle_hello(struct peer *peer, const struct weir__rpc_frame *asked)
 {
-    struct weir_rpc_server *server = slot->server;
+    struct weir_rpc_server *server = peer->server;
+    struct weir__rpc_hello hello;
     struct weir_error err;
-    if (hello_check(server, hello, &err) != WEIR_OK) {
+    if (!weir__rpc_hello_decode(asked->body, &hello)) {
+        weir__rpc_conn_close(peer->conn, "a hello that cannot be read");
+        return;
+    }
+    if (hello_check(server, &hello, &err) != WEIR_OK) {
         weir_log(server->log, WEIR_LOG_WARN, "rpc_hello_refused", "reason", err.text, NULL);
-        slot_refuse(slot, asked, 0, err.text);
+        refuse(peer, asked, 0, err.text);
         return;
     }
     weir_mutex_lock(&server->mutex);
     if (!peer->hello) {
-        peer->role = weir_strndup(hello->role.data, hello->role.len);
-        peer->name = weir_strndup(hello->name.data, hello->name.len);
+        peer->role = weir_strndup(hello.role.data, hello.role.len);
+        peer->name = weir_strndup(hello.name.data, hello.name.len);
         peer->hello = true;
     }
     weir_mutex_unlock(&server->mutex);
+    weir__rpc_conn_set_body_max(peer->conn, WEIR_RPC_FRAME_BYTES_MAX);
     struct weir_buf body = {0};
     struct weir__rpc_hello own = {.protocol_version = server->protocol_version,
                                   .cluster_id = weir_slice_str(server->cluster_id),
                                   .role = weir_slice_str(server->role),
                                   .name = weir_slice_str(server->name)};
     weir__rpc_hello_encode(&own, &body);
-    struct weir__rpc_frame answer = {.method = WEIR_RPC_METHOD_HELLO,
-                                     .flags = WEIR__RPC_FLAG_REPLY,
-                                     .body = weir_buf_slice(&body)};
-    slot_send(slot, &answer);
+    struct weir__rpc_frame answer = {
+        .id = asked->id, .method = WEIR_RPC_METHOD_HELLO, .flags = WEIR__RPC_FLAG_REPLY, .body = weir_buf_slice(&body)};
+    weir__rpc_conn_send(peer->conn, &answer);
     weir_buf_fini(&body);
 }
 
-/* Out of the slot and into the hands of the owner; msg moves too. */
-static void slot_hand_out(struct slot *slot, struct peer *peer, nng_msg *msg, const struct weir__rpc_frame *frame)
+static void handle_request(struct peer *peer, const struct weir__rpc_frame *asked)
 {
-    struct weir_rpc_server *server = slot->server;
-    struct weir_rpc_request *request = weir_malloc(sizeof(*request));
-    *request = (struct weir_rpc_request){.server = server, .slot = slot, .peer = peer, .msg = msg, .frame = *frame};
+    struct weir_rpc_server *server = peer->server;
     weir_mutex_lock(&server->mutex);
-    bool drop = server->stopping;
-    if (!drop) {
+    bool stopping = server->stopping;
+    bool full = server->requests_held >= server->requests_max;
+    if (!stopping && !full) {
         server->stats.requests++;
+        server->requests_held++;
         server->refs++;
         peer->refs++;
     }
-    slot_idle_locked(slot, drop ? SLOT_IDLE : SLOT_HELD);
     weir_mutex_unlock(&server->mutex);
-    if (drop) {
-        nng_msg_free(msg);
-        weir_free(request);
+    if (stopping) {
         return;
+    }
+    if (full) {
+        struct weir__rpc_frame answer = {.id = asked->id,
+                                         .method = asked->method,
+                                         .rc = WEIR_AGAIN,
+                                         .flags = WEIR__RPC_FLAG_REPLY,
+                                         .body = weir_slice_str("the server holds as many requests as it may")};
+        weir__rpc_conn_send(peer->conn, &answer);
+        return;
+    }
+    struct weir_rpc_request *request = weir_malloc(sizeof(*request) + asked->body.len);
+    request->peer = peer;
+    request->id = asked->id;
+    request->method = asked->method;
+    request->body_bytes = asked->body.len;
+    if (asked->body.len > 0) {
+        memcpy(request->body, asked->body.data, asked->body.len);
     }
     server->callbacks.on_request(server->ctx, request);
 }
 
-static void malformed(struct weir_rpc_server *server, const struct peer *peer, const char *why)
+static void on_frame(void *owner, struct weir__rpc_conn *conn, const struct weir__rpc_frame *frame)
 {
-    weir_mutex_lock(&server->mutex);
-    server->stats.malformed++;
-    weir_mutex_unlock(&server->mutex);
-    weir_log(server->log, WEIR_LOG_WARN, "rpc_frame_malformed", "reason", why, "peer", WEIR_LOG_INT(peer->id), NULL);
-    (void)nng_pipe_close(peer->pipe);
-}
-
-static void slot_handle(struct slot *slot, struct peer *peer, bool said_hello, nng_msg *msg)
-{
-    struct weir__rpc_frame frame;
-    struct weir__rpc_hello hello;
-    const char *why = NULL;
-    bool intact = weir__rpc_frame_decode(weir_slice(nng_msg_body(msg), nng_msg_len(msg)), &frame, &why);
-    if (intact && (frame.flags & WEIR__RPC_FLAG_REPLY) != 0) {
-        intact = false;
-        why = "an answer where a request was expected";
-    }
-    if (intact && frame.method == WEIR_RPC_METHOD_HELLO && !weir__rpc_hello_decode(frame.body, &hello)) {
-        intact = false;
-        why = "a hello that cannot be read";
-    }
-    if (!intact) {
-        malformed(slot->server, peer, why);
-        slot_receive(slot);
-    } else if (frame.method == WEIR_RPC_METHOD_HELLO) {
-        slot_hello(slot, peer, &frame, &hello);
-    } else if (!said_hello) {
-        slot_refuse(slot, &frame, WEIR__RPC_FLAG_NO_HELLO, "this connection has not said hello");
+    struct peer *peer = owner;
+    if ((frame->flags & WEIR__RPC_FLAG_REPLY) != 0) {
+        weir__rpc_conn_close(conn, "an answer where a request was expected");
+    } else if (frame->method == WEIR_RPC_METHOD_HELLO) {
+        handle_hello(peer, frame);
+    } else if (!peer->hello) { /* written by this very chain of callbacks */
+        refuse(peer, frame, WEIR__RPC_FLAG_NO_HELLO, "this connection has not said hello");
     } else {
-        slot_hand_out(slot, peer, msg, &frame);
-        return;
+        handle_request(peer, frame);
     }
-    nng_msg_free(msg);
 }
 
-static void slot_on_done(void *arg)
+/* --- connections ----------------------------------------------------------------------------------------------------- */
+
+static void on_closed(void *owner, struct weir__rpc_conn *conn, const char *malformed)
 {
-    struct slot *slot = arg;
-    struct weir_rpc_server *server = slot->server;
-    int nng_error = nng_aio_result(slot->aio);
-    nng_msg *msg = nng_aio_get_msg(slot->aio);
-    nng_aio_set_msg(slot->aio, NULL);
+    (void)conn;
+    struct peer *peer = owner;
+    struct weir_rpc_server *server = peer->server;
+    if (malformed != NULL) {
+        weir_log(server->log, WEIR_LOG_WARN, "rpc_frame_malformed", "reason", malformed, "peer", WEIR_LOG_INT(peer->id), NULL);
+    }
     weir_mutex_lock(&server->mutex);
-    if (slot->state == SLOT_REPLYING || nng_error != 0) {
-        bool ours = slot->state == SLOT_REPLYING && nng_error != 0; /* a message not sent comes back */
+    server->stats.malformed += malformed != NULL ? 1 : 0;
+    server->stats.connections--;
+    bool tell = peer->hello && !server->stopping;
+    uint64_t id = peer->id;
+    peer->closed = true;
+    if (tell && server->callbacks.on_peer_closed != NULL) {
         weir_mutex_unlock(&server->mutex);
-        if (ours && msg != NULL) {
-            nng_msg_free(msg);
-        }
-        slot_receive(slot);
-        return;
+        server->callbacks.on_peer_closed(server->ctx, id);
+        weir_mutex_lock(&server->mutex);
     }
-    weir_assert(slot->state == SLOT_RECEIVING);
-    slot->state = SLOT_HANDLING;
-    nng_pipe pipe = nng_msg_get_pipe(msg);
-    struct peer *peer = weir_hmap_get(server->peers, pipe_key(&pipe));
-    if (peer != NULL) {
-        peer->refs++;
-        peer->busy++;
+    weir_list_remove(&peer->node);
+    weir_list_push_back(&server->dead, &peer->node);
+    weir__keeper_kick_locked(&server->keeper);
+    if (weir_list_empty(&server->peers)) {
+        weir_cond_broadcast(&server->alone);
     }
-    bool said_hello = peer != NULL && peer->hello;
     weir_mutex_unlock(&server->mutex);
-    if (peer == NULL) { /* its connection has gone meanwhile */
-        nng_msg_free(msg);
-        slot_receive(slot);
-        return;
-    }
-    slot_handle(slot, peer, said_hello, msg);
-    weir_mutex_lock(&server->mutex);
-    peer->busy--;
-    peer_leave_unlock(server, peer);
 }
 
-static int socket_open(struct weir_rpc_server *server, const char *address)
+static void on_accept(void *ctx, struct weir_stream *stream_take)
 {
-    nng_listener listener;
-    int port = 0;
-    int rv = nng_rep0_open(&server->socket);
-    if (rv == 0) {
-        rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ,
-                                 WEIR_RPC_FRAME_BYTES_MAX + WEIR__RPC_HEADER_BYTES + WEIR__RPC_NNG_BYTES);
+    static const struct weir__rpc_conn_callbacks callbacks = {.on_frame = on_frame, .on_closed = on_closed};
+    struct weir_rpc_server *server = ctx;
+    weir_mutex_lock(&server->mutex);
+    if (server->stopping || server->stats.connections >= server->connections_max) {
+        server->stats.rejected++;
+        weir_mutex_unlock(&server->mutex);
+        weir_log(server->log, WEIR_LOG_WARN, "rpc_connection_rejected", "limit", WEIR_LOG_INT(server->connections_max), NULL);
+        weir_stream_destroy(stream_take); /* nothing is in flight on it, and this is the listener's callback */
+        return;
     }
-    if (rv == 0) {
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe_add, server);
+    struct peer *peer = weir_calloc(1, sizeof(*peer));
+    peer->server = server;
+    peer->id = ++server->peer_id_last;
+    peer->accepted_ms = weir_clock_mono_ms(weir_clock_real());
+    peer->refs = 1;
+    peer->conn = weir__rpc_conn_create(stream_take, &callbacks, peer, HELLO_BODY_BYTES_MAX);
+    weir_list_push_back(&server->peers, &peer->node);
+    server->stats.connections++;
+    weir__rpc_conn_start(peer->conn);
+    weir__keeper_kick_locked(&server->keeper); /* its hello is awaited */
+    weir_mutex_unlock(&server->mutex);
+}
+
+static void dead_destroy_locked(struct weir_rpc_server *server)
+{
+    for (struct weir_list *node = weir_list_pop_front(&server->dead); node != NULL;
+         node = weir_list_pop_front(&server->dead)) {
+        struct peer *peer = WEIR_CONTAINER_OF(node, struct peer, node);
+        weir_mutex_unlock(&server->mutex);
+        weir__rpc_conn_destroy(peer->conn); /* may wait for its last callback's return */
+        weir_mutex_lock(&server->mutex);
+        peer->conn = NULL;
+        peer_unref_locked(peer);
     }
-    if (rv == 0) {
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe_remove, server);
-    }
-    for (uint32_t i = 0; rv == 0 && i < server->slots_count; i++) {
-        struct slot *slot = &server->slots[i];
-        slot->server = server;
-        rv = nng_ctx_open(&slot->nng_ctx, server->socket);
-        if (rv == 0) {
-            rv = nng_aio_alloc(&slot->aio, slot_on_done, slot);
+}
+
+/* Destroys what has closed, and closes those who keep us waiting for their hello. */
+static int64_t keep_locked(void *owner)
+{
+    struct weir_rpc_server *server = owner;
+    dead_destroy_locked(server);
+    int64_t now_ms = weir_clock_mono_ms(weir_clock_real());
+    int64_t rest_ms = WEIR__KEEPER_REST_MS;
+    for (struct weir_list *node = weir_list_first(&server->peers); node != NULL; node = weir_list_next(&server->peers, node)) {
+        const struct peer *peer = WEIR_CONTAINER_OF(node, struct peer, node);
+        int64_t left_ms = peer->accepted_ms + HELLO_TIMEOUT_MS - now_ms;
+        if (!peer->hello && left_ms <= 0) {
+            weir__rpc_conn_close(peer->conn, NULL);
+        } else if (!peer->hello && left_ms < rest_ms) {
+            rest_ms = left_ms;
         }
     }
-    if (rv == 0) {
-        rv = nng_listener_create(&listener, server->socket, address);
-    }
-    if (rv == 0) {
-        (void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-        rv = nng_listener_start(listener, 0);
-    }
-    if (rv == 0) {
-        rv = nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port);
-        server->port = (uint16_t)port;
-    }
-    return rv;
+    return rest_ms;
 }
+
+/* --- the public face ------------------------------------------------------------------------------------------------- */
 
 enum weir_rc weir_rpc_server_create(const struct weir_rpc_server_options *options,
                                     const struct weir_rpc_server_callbacks *callbacks, void *ctx,
                                     struct weir_rpc_server **out_server, struct weir_error *err)
 {
     weir_assert(callbacks->on_request != NULL);
-    weir_assert(options->contexts <= WEIR_RPC_CONTEXTS_MAX);
+    char *host = NULL;
+    uint16_t port = 0;
+    enum weir_rc rc = weir__rpc_address_parse(options->address, &host, &port, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
     struct weir_rpc_server *server = weir_calloc(1, sizeof(*server));
     server->cluster_id = weir_strdup(options->cluster_id);
     server->role = weir_strdup(options->role);
     server->name = weir_strdup(options->name);
     server->protocol_version = options->protocol_version;
     server->connections_max = options->connections_max == 0 ? WEIR_RPC_CONNECTIONS_DEFAULT : options->connections_max;
+    server->requests_max = options->requests_max == 0 ? WEIR_RPC_REQUESTS_DEFAULT : options->requests_max;
     server->log = options->log;
     server->callbacks = *callbacks;
     server->ctx = ctx;
-    server->slots_count = options->contexts == 0 ? WEIR_RPC_CONTEXTS_DEFAULT : options->contexts;
-    server->slots = weir_calloc(server->slots_count, sizeof(*server->slots));
-    server->peers = weir_hmap_create(0);
     server->refs = 1;
+    weir_list_init(&server->peers);
+    weir_list_init(&server->dead);
     weir_mutex_init(&server->mutex);
-    weir_cond_init(&server->idle);
-    int rv = socket_open(server, options->address);
-    if (rv != 0) {
-        enum weir_rc rc = weir_error_set(err, weir__rpc_rc_of_nng(rv), "cannot listen for control messages on %s: %s",
-                                         options->address, nng_strerror(rv));
+    weir_cond_init(&server->alone);
+    weir__keeper_init(&server->keeper, &server->mutex, keep_locked, server);
+    rc = weir_stream_listen(host, port, on_accept, server, &server->listener, err);
+    weir_free(host);
+    if (rc != WEIR_OK) {
         weir_rpc_server_destroy(server);
         return rc;
-    }
-    server->active = server->slots_count;
-    for (uint32_t i = 0; i < server->slots_count; i++) {
-        slot_receive(&server->slots[i]);
     }
     *out_server = server;
     return WEIR_OK;
@@ -430,7 +334,7 @@ enum weir_rc weir_rpc_server_create(const struct weir_rpc_server_options *option
 
 uint16_t weir_rpc_server_port(const struct weir_rpc_server *server)
 {
-    return server->port;
+    return weir_stream_listener_port(server->listener);
 }
 
 void weir_rpc_server_stats(struct weir_rpc_server *server, struct weir_rpc_server_stats *out_stats)
@@ -443,15 +347,7 @@ void weir_rpc_server_stats(struct weir_rpc_server *server, struct weir_rpc_serve
 void weir_rpc_server_stop(struct weir_rpc_server *server)
 {
     weir_mutex_lock(&server->mutex);
-    if (!server->stopping) {
-        server->stopping = true;
-        for (uint32_t i = 0; i < server->slots_count; i++) {
-            struct slot *slot = &server->slots[i];
-            if (slot->state == SLOT_RECEIVING || slot->state == SLOT_REPLYING) {
-                nng_aio_abort(slot->aio, NNG_ECANCELED);
-            }
-        }
-    }
+    server->stopping = true;
     weir_mutex_unlock(&server->mutex);
 }
 
@@ -461,23 +357,18 @@ void weir_rpc_server_destroy(struct weir_rpc_server *server)
         return;
     }
     weir_rpc_server_stop(server);
+    weir_stream_listener_destroy(server->listener); /* no peer is added any more */
     weir_mutex_lock(&server->mutex);
-    while (server->active > 0) {
-        weir_cond_wait(&server->idle, &server->mutex);
+    for (struct weir_list *node = weir_list_first(&server->peers); node != NULL; node = weir_list_next(&server->peers, node)) {
+        weir__rpc_conn_close(WEIR_CONTAINER_OF(node, struct peer, node)->conn, NULL);
+    }
+    while (!weir_list_empty(&server->peers)) {
+        weir_cond_wait(&server->alone, &server->mutex);
     }
     weir_mutex_unlock(&server->mutex);
-    for (uint32_t i = 0; i < server->slots_count && server->slots[i].aio != NULL; i++) {
-        nng_aio_stop(server->slots[i].aio); /* waits for the callback's end */
-        (void)nng_ctx_close(server->slots[i].nng_ctx);
-    }
-    if (server->socket.id != 0) {
-        (void)nng_close(server->socket); /* waits for every REM_POST */
-    }
-    for (uint32_t i = 0; i < server->slots_count && server->slots[i].aio != NULL; i++) {
-        nng_aio_free(server->slots[i].aio);
-    }
+    weir__keeper_fini(&server->keeper);
     weir_mutex_lock(&server->mutex);
-    weir_assert(weir_hmap_count(server->peers) == 0);
+    dead_destroy_locked(server);
     server_unref_unlock(server);
 }
 
@@ -498,31 +389,30 @@ const char *weir_rpc_request_peer_name(const struct weir_rpc_request *request)
 
 uint16_t weir_rpc_request_method(const struct weir_rpc_request *request)
 {
-    return request->frame.method;
+    return request->method;
 }
 
 struct weir_slice weir_rpc_request_body(const struct weir_rpc_request *request)
 {
-    return request->frame.body;
+    return weir_slice(request->body, request->body_bytes);
 }
 
 void weir_rpc_reply(struct weir_rpc_request *request_take, enum weir_rc rc, struct weir_slice body)
 {
-    struct weir_rpc_server *server = request_take->server;
+    struct peer *peer = request_take->peer;
+    struct weir_rpc_server *server = peer->server;
     struct weir__rpc_frame answer = {
-        .method = request_take->frame.method, .rc = rc, .flags = WEIR__RPC_FLAG_REPLY, .body = body};
+        .id = request_take->id, .method = request_take->method, .rc = rc, .flags = WEIR__RPC_FLAG_REPLY, .body = body};
     if (body.len > WEIR_RPC_FRAME_BYTES_MAX) {
         answer.rc = WEIR_LIMIT;
         answer.body = weir_slice_str("the answer is larger than a control message may be");
     }
     weir_mutex_lock(&server->mutex);
-    if (!server->stopping) {
-        weir_assert(request_take->slot->state == SLOT_HELD);
-        server->active++;
-        slot_send_locked(request_take->slot, &answer);
+    if (!server->stopping && !peer->closed) {
+        weir__rpc_conn_send(peer->conn, &answer);
     }
-    peer_unref_locked(request_take->peer);
-    nng_msg_free(request_take->msg);
+    server->requests_held--;
+    peer_unref_locked(peer);
     weir_free(request_take);
     server_unref_unlock(server);
 }

@@ -11,13 +11,13 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
-#include <nng/protocol/reqrep0/req.h>
+#include <nng/nng.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { ECHO = 1, HOLD = 2, FAIL = 3, LATER = 4, HELD_MAX = 64 };
+enum { ECHO = 1, HOLD = 2, FAIL = 3, LATER = 4, HELD_MAX = 64, REQUESTS_MAX = 60 };
 
 static struct weir_mutex *mutex_create(void)
 {
@@ -126,6 +126,7 @@ static void rig_serve(struct rig *rig, const char *address)
                                               .role = "jobmanager",
                                               .name = "jm1",
                                               .protocol_version = 7,
+                                              .requests_max = REQUESTS_MAX,
                                               .connections_max = 4};
     ck_assert_msg(weir_rpc_server_create(&options, &callbacks, rig, &rig->server, &err) == WEIR_OK, "%s", err.text);
     (void)snprintf(rig->address, sizeof(rig->address), "tcp://127.0.0.1:%u", weir_rpc_server_port(rig->server));
@@ -181,27 +182,47 @@ START_TEST(frames_survive_the_wire_and_damage_is_noticed)
     for (size_t i = 0; i < sizeof(body); i++) {
         body[i] = (uint8_t)(i * 7);
     }
-    struct weir__rpc_frame frame = {.method = 513, .flags = 3, .rc = WEIR_STALE, .body = weir_slice(body, sizeof(body))};
-    nng_msg *msg = weir__rpc_frame_encode(&frame);
-    uint8_t *bytes = nng_msg_body(msg);
-    size_t len = nng_msg_len(msg);
+    struct weir__rpc_frame frame = {.id = 70000, .method = 513, .flags = 3, .rc = WEIR_STALE, .body = weir_slice(body, sizeof(body))};
+    struct weir_buf wire = {0};
+    weir__rpc_frame_encode(&frame, &wire);
     struct weir__rpc_frame back;
     const char *why = NULL;
-    ck_assert(weir__rpc_frame_decode(weir_slice(bytes, len), &back, &why));
+    size_t bytes = 0;
+    ck_assert_int_eq(weir__rpc_frame_decode(weir_buf_slice(&wire), 300, &back, &bytes, &why), WEIR_OK);
+    ck_assert_uint_eq(bytes, wire.len);
+    ck_assert_uint_eq(back.id, 70000);
     ck_assert_uint_eq(back.method, 513);
     ck_assert_uint_eq(back.flags, 3);
     ck_assert_int_eq(back.rc, WEIR_STALE);
     ck_assert(weir_slice_eq(back.body, frame.body));
-    for (size_t cut = 0; cut < len; cut++) {
-        ck_assert_msg(!weir__rpc_frame_decode(weir_slice(bytes, cut), &back, &why), "cut at %zu", cut);
+    ck_assert_int_eq(weir__rpc_frame_decode(weir_buf_slice(&wire), 299, &back, &bytes, &why), WEIR_LIMIT);
+    for (size_t cut = 0; cut < wire.len; cut++) {
+        ck_assert_int_eq(weir__rpc_frame_decode(weir_slice(wire.data, cut), 300, &back, &bytes, &why), WEIR_AGAIN);
+        ck_assert_uint_eq(bytes, cut < WEIR__RPC_HEADER_BYTES ? WEIR__RPC_HEADER_BYTES : wire.len);
     }
-    for (size_t bit = 0; bit < len * 8; bit++) {
-        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        ck_assert_msg(!weir__rpc_frame_decode(weir_slice(bytes, len), &back, &why), "bit %zu", bit);
-        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    for (size_t bit = 0; bit < wire.len * 8; bit++) {
+        wire.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        ck_assert_msg(weir__rpc_frame_decode(weir_buf_slice(&wire), 300, &back, &bytes, &why) != WEIR_OK, "bit %zu", bit);
+        wire.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     }
-    nng_msg_free(msg);
-    nng_fini();
+    weir_buf_fini(&wire);
+}
+END_TEST
+
+START_TEST(addresses_are_parsed)
+{
+    static const char *const bad[] = {"", "tcp://", "tcp://:1", "tcp://a", "tcp://a:", "tcp://a:x", "tcp://a:65536", "tcp://a:-1",
+                                      "ipc://a:1", "a:1"};
+    struct weir_error err;
+    char *host = NULL;
+    uint16_t port = 0;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_msg(weir__rpc_address_parse(bad[i], &host, &port, &err) == WEIR_INVALID, "%s", bad[i]);
+    }
+    ck_assert_int_eq(weir__rpc_address_parse("tcp://[::1]:65535", &host, &port, &err), WEIR_OK);
+    ck_assert_str_eq(host, "[::1]");
+    ck_assert_uint_eq(port, 65535);
+    weir_free(host);
 }
 END_TEST
 
@@ -452,7 +473,7 @@ START_TEST(garbage_costs_its_sender_the_connection_only)
     rig_wait(&rig, &rig.connects, 1);
     struct weir_rand rand;
     weir_rand_init(&rand, 42);
-    for (int i = 0; i < 20; i++) { /* not even nng's greeting */
+    for (int i = 0; i < 20; i++) {
         uint8_t bytes[200];
         for (size_t k = 0; k < sizeof(bytes); k++) {
             bytes[k] = (uint8_t)weir_rand_u64(&rand);
@@ -461,21 +482,27 @@ START_TEST(garbage_costs_its_sender_the_connection_only)
         (void)send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
         raw_expect_close(fd);
     }
-    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
-    /* A length over the limit; a frame shorter than a header; a header of zeros. All after a proper greeting. */
-    static const uint8_t huge[8] = {0, 0, 0, 0x7f, 0, 0, 0, 0};
-    static const uint8_t tiny[8 + 4 + 4] = {0, 0, 0, 0, 0, 0, 0, 8, 0x80, 0, 0, 1, 1, 2, 3, 4};
-    static const uint8_t zero[8 + 4 + 24] = {0, 0, 0, 0, 0, 0, 0, 28, 0x80, 0, 0, 1};
-    static const struct weir_slice sent[] = {{huge, sizeof(huge)}, {tiny, sizeof(tiny)}, {zero, sizeof(zero)}};
-    for (size_t i = 0; i < 3; i++) {
+    /* A good frame of no hello, but damaged, too long for a stranger, or an answer. */
+    for (int i = 0; i < 3; i++) {
+        struct weir_buf wire = {0};
+        uint8_t body[8000] = {0};
+        struct weir__rpc_frame frame = {.method = WEIR_RPC_METHOD_HELLO,
+                                        .flags = i == 2 ? WEIR__RPC_FLAG_REPLY : 0,
+                                        .body = weir_slice(body, i == 1 ? sizeof(body) : 50)};
+        weir__rpc_frame_encode(&frame, &wire);
+        wire.data[wire.len - 1] ^= i == 0 ? 1 : 0;
         int fd = raw_connect(&rig);
-        ck_assert_int_eq(send(fd, greeting, sizeof(greeting), MSG_NOSIGNAL), sizeof(greeting));
-        ck_assert_int_eq(send(fd, sent[i].data, sent[i].len, MSG_NOSIGNAL), (ssize_t)sent[i].len);
+        ck_assert_int_eq(send(fd, wire.data, wire.len, MSG_NOSIGNAL), (ssize_t)wire.len);
         raw_expect_close(fd);
+        weir_buf_fini(&wire);
     }
-    struct weir_rpc_server_stats stats;
-    weir_rpc_server_stats(rig.server, &stats);
-    ck_assert_uint_eq(stats.malformed, 2);
+    struct weir_rpc_server_stats stats = {0};
+    int64_t limit_ms = weir_clock_mono_ms(weir_clock_real()) + 30000;
+    while (stats.malformed + stats.rejected < 23 && weir_clock_mono_ms(weir_clock_real()) < limit_ms) {
+        weir_rpc_server_stats(rig.server, &stats);
+    }
+    ck_assert_uint_eq(stats.malformed + stats.rejected, 23); /* the closed before still count for a moment */
+    ck_assert_uint_ge(stats.malformed, 10);
     ck_assert_int_eq(rig_call(&rig, ECHO, "still here", 30000), WEIR_OK);
     rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
     ck_assert_uint_eq(rig.disconnects, 0);
@@ -487,20 +514,29 @@ START_TEST(a_request_without_hello_is_refused_unexecuted)
 {
     struct rig rig;
     rig_init(&rig);
-    nng_socket socket;
-    ck_assert_int_eq(nng_req0_open(&socket), 0);
-    ck_assert_int_eq(nng_dial(socket, rig.address, NULL, 0), 0);
-    struct weir__rpc_frame frame = {.method = HOLD, .body = weir_slice_str("x")};
-    ck_assert_int_eq(nng_sendmsg(socket, weir__rpc_frame_encode(&frame), 0), 0);
-    nng_msg *msg = NULL;
-    ck_assert_int_eq(nng_recvmsg(socket, &msg, 0), 0);
+    struct weir_buf wire = {0};
+    struct weir__rpc_frame frame = {.id = 5, .method = HOLD, .body = weir_slice_str("x")};
+    weir__rpc_frame_encode(&frame, &wire);
+    int fd = raw_connect(&rig);
+    for (size_t i = 0; i < wire.len; i++) { /* byte by byte, to be put together */
+        ck_assert_int_eq(send(fd, wire.data + i, 1, MSG_NOSIGNAL), 1);
+    }
+    uint8_t answer[1000];
+    size_t got = 0;
+    size_t bytes = 0;
     const char *why = NULL;
-    ck_assert(weir__rpc_frame_decode(weir_slice(nng_msg_body(msg), nng_msg_len(msg)), &frame, &why));
+    while (weir__rpc_frame_decode(weir_slice(answer, got), sizeof(answer), &frame, &bytes, &why) == WEIR_AGAIN) {
+        ssize_t n = recv(fd, answer + got, sizeof(answer) - got, 0);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    }
+    ck_assert_ptr_null(why);
+    ck_assert_uint_eq(frame.id, 5);
     ck_assert_int_eq(frame.rc, WEIR_REFUSED);
     ck_assert((frame.flags & WEIR__RPC_FLAG_NO_HELLO) != 0);
     ck_assert_uint_eq(rig.held_count, 0);
-    nng_msg_free(msg);
-    (void)nng_close(socket);
+    (void)close(fd);
+    weir_buf_fini(&wire);
     rig_fini(&rig);
 }
 END_TEST
@@ -509,10 +545,9 @@ START_TEST(connections_beyond_the_limit_are_closed)
 {
     struct rig rig;
     rig_init(&rig);
-    nng_socket sockets[4];
+    int fds[4];
     for (int i = 0; i < 4; i++) {
-        ck_assert_int_eq(nng_req0_open(&sockets[i]), 0);
-        ck_assert_int_eq(nng_dial(sockets[i], rig.address, NULL, 0), 0);
+        fds[i] = raw_connect(&rig);
     }
     struct weir_rpc_server_stats stats = {0};
     int64_t limit_ms = weir_clock_mono_ms(weir_clock_real()) + 30000;
@@ -528,11 +563,31 @@ START_TEST(connections_beyond_the_limit_are_closed)
     }
     ck_assert_uint_gt(stats.rejected, 0);
     ck_assert_uint_eq(rig.done, 0);
-    (void)nng_close(sockets[0]);
+    (void)close(fds[0]);
     rig_wait(&rig, &rig.by_rc[WEIR_OK], 1); /* there is room now */
     for (int i = 1; i < 4; i++) {
-        (void)nng_close(sockets[i]);
+        (void)close(fds[i]);
     }
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(a_full_server_says_so)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct weir_rpc_client_options options = client_options(&rig);
+    rig_connect(&rig, &options);
+    for (int i = 0; i < REQUESTS_MAX; i++) {
+        ck_assert_int_eq(rig_call(&rig, LATER, "x", 30000), WEIR_OK);
+    }
+    rig_wait(&rig, &rig.held_count, REQUESTS_MAX);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_AGAIN], 1);
+    weir_rpc_reply(rig.held[--rig.held_count], WEIR_OK, weir_slice(NULL, 0));
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 2);
     rig_fini(&rig);
 }
 END_TEST
@@ -589,6 +644,7 @@ Suite *rpc_suite(void)
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, frames_survive_the_wire_and_damage_is_noticed);
+    tcase_add_test(tc, addresses_are_parsed);
     tcase_add_test(tc, thousands_of_calls_each_get_their_own_answer);
     tcase_add_test(tc, the_servers_code_and_text_come_back);
     tcase_add_test(tc, deadlines_hold_with_and_without_a_connection);
@@ -599,6 +655,7 @@ Suite *rpc_suite(void)
     tcase_add_test(tc, garbage_costs_its_sender_the_connection_only);
     tcase_add_test(tc, a_request_without_hello_is_refused_unexecuted);
     tcase_add_test(tc, connections_beyond_the_limit_are_closed);
+    tcase_add_test(tc, a_full_server_says_so);
     tcase_add_test(tc, calls_complete_once_through_restarts);
     tcase_add_test(tc, bad_addresses_are_errors);
     suite_add_tcase(suite, tc);

@@ -137,7 +137,8 @@ static struct weir_stream *stream_create_take(nng_stream *nng)
     weir_mutex_init(&stream->mutex);
     stream->send_aio = aio_create(on_send_aio, stream);
     stream->receive_aio = aio_create(on_receive_aio, stream);
-    (void)nng_stream_set_bool(nng, NNG_OPT_TCP_NODELAY, true); /* a latency hint: a stream without it still works */
+    (void)nng_stream_set_bool(nng, NNG_OPT_TCP_NODELAY, true); /* hints: a stream without them still works */
+    (void)nng_stream_set_bool(nng, NNG_OPT_TCP_KEEPALIVE, true);
     return stream;
 }
 

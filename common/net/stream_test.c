@@ -89,6 +89,15 @@ static void rig_wait(struct rig *rig, const uint32_t *counter, uint32_t value)
     weir_mutex_unlock(&rig->mutex);
 }
 
+static bool rig_sent(struct rig *rig, uint32_t sends)
+{
+    weir_mutex_lock(&rig->mutex);
+    bool sent = rig->sends == sends;
+    ck_assert_int_eq(rig->sent_rc, WEIR_OK);
+    weir_mutex_unlock(&rig->mutex);
+    return sent;
+}
+
 static void rig_dial(struct rig *rig)
 {
     struct weir_error err;
@@ -143,7 +152,7 @@ START_TEST(bytes_arrive_whole_and_in_order)
     uint32_t receives = 0;
     bool receiving = false;
     while (received < TOTAL_BYTES) {
-        if (sent < TOTAL_BYTES && rig.sends == sends) {
+        if (sent < TOTAL_BYTES && rig_sent(&rig, sends)) {
             struct weir_slice runs[WEIR_STREAM_RUNS_MAX];
             uint32_t count = 1 + (uint32_t)weir_rand_below(&rand, WEIR_STREAM_RUNS_MAX);
             for (uint32_t i = 0; i < count; i++) {
@@ -171,13 +180,6 @@ START_TEST(bytes_arrive_whole_and_in_order)
         if (received == sent) { /* nothing more comes before the next send */
             rig_wait(&rig, &rig.sends, sends);
         }
-        weir_mutex_lock(&rig.mutex);
-        bool sent_all = rig.sends == sends;
-        weir_mutex_unlock(&rig.mutex);
-        if (!sent_all) {
-            continue;
-        }
-        ck_assert_int_eq(rig.sent_rc, WEIR_OK);
     }
     ck_assert_int_eq(memcmp(from, to, TOTAL_BYTES), 0);
     rig_wait(&rig, &rig.sends, sends);

@@ -4,10 +4,10 @@
 #
 #   count-vehicles.sh DIR
 set -euo pipefail
-cat "$1"/*.jsonl | jq -r 'select(.vehicleType != null and .speed >= 0) | [.ts, .vehicleType, .speed] | @tsv' | awk -F'\t' '{
-    key = int($1 / 20000) * 20 "\t" $2
+cat "$1"/*.jsonl | awk -F'[:,}]' '$4 != "null" && $6 >= 0 {
+    key = int($8 / 20000) * 20 "\t" substr($4, 2, length($4) - 2)
     count[key]++
-    sum[key] += $3
+    sum[key] += $6
 }
 END {
     for (key in count) {

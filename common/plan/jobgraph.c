@@ -392,7 +392,8 @@ static enum weir_rc check_settings(const struct weir_jobgraph *graph, struct wei
     }
     bool ok = settings->parallelism > 0 && settings->parallelism <= settings->max_parallelism &&
               settings->max_parallelism <= WEIR_PARALLELISM_MAX && settings->watermark_interval_ms > 0 &&
-              settings->idle_timeout_ms >= 0 && settings->buffer_timeout_ms >= 0 && settings->checkpoint_interval_ms >= 0 && settings->checkpoint_timeout_ms >= 0 &&
+              settings->idle_timeout_ms >= 0 && settings->buffer_timeout_ms >= 0 && settings->checkpoint_interval_ms >= 0 &&
+              settings->checkpoint_timeout_ms >= 0 &&
               settings->checkpoint_min_pause_ms >= 0 && settings->checkpoint_failures_max >= 0 &&
               settings->record_bytes_max > 0 && settings->record_bytes_max <= WEIR_RECORD_BYTES_MAX &&
               settings->restart_attempts >= 0 && settings->restart_delay_ms >= 0;

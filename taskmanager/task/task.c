@@ -25,6 +25,7 @@ struct weir_task {
     bool failing;  /* an error happened: over once nothing is in flight */
     bool end_seen; /* END has been pushed into the chain */
     bool flushed;  /* FLUSH has been pushed since the last batch */
+    int64_t unflushed_since_ms; /* while not flushed: when the first batch since came */
     uint32_t in_flight;
     /* Checkpoints. */
     uint64_t triggered;      /* a source's: to begin; 0 = none */
@@ -94,6 +95,7 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
     task->ctx.state_bytes = &task->state_bytes;
     atomic_init(&task->counts.watermark_ms, INT64_MIN);
     task->stepped_ns = weir_clock_mono_ns(spec->env.clock);
+    task->flushed = true;
     return task;
 }
 
@@ -358,7 +360,10 @@ static enum weir_rc push_batch_take(struct weir_task *task, uint32_t input, stru
 {
     add(&task->counts.records_in, weir_batch_rows(batch));
     add(&task->counts.bytes_in, weir_batch_bytes(batch));
-    task->flushed = false;
+    if (task->flushed) {
+        task->flushed = false;
+        task->unflushed_since_ms = now_ms(task);
+    }
     return weir_chain_batch_take(task->chain, input, batch, weir_clock_wall_ms(task->spec.env.clock), err);
 }
 
@@ -428,15 +433,17 @@ static enum weir_rc take_from_source(struct weir_task *task, bool *out_any, int6
     weir_assert(false);
 }
 
-/* No input now: what operators hold back goes out once. True when there was a flush to do. */
-static enum weir_rc flush_when_idle(struct weir_task *task, bool *out_any, struct weir_error *err)
+/* What operators hold back goes out when there is no input now, and when some of it has waited for the buffer time-out. */
+static enum weir_rc flush(struct weir_task *task, bool *out_any, struct weir_error *err)
 {
-    if (task->flushed) {
-        return WEIR_OK;
-    }
     task->flushed = true;
     *out_any = true;
     return push_control(task, WEIR_CHAIN_FLUSH, 0, err);
+}
+
+static bool flush_is_due(const struct weir_task *task)
+{
+    return !task->flushed && now_ms(task) - task->unflushed_since_ms >= task->spec.graph->settings.buffer_timeout_ms;
 }
 
 /* Whether the task has done all it is for. */
@@ -472,9 +479,13 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
         *out_wait = WEIR_TASK_BLOCKED;
         return WEIR_OK;
     }
-    rc = task->source != NULL ? take_from_source(task, &any, out_wait_ms, err) : take_from_gate(task, &any, err);
-    if (rc == WEIR_OK && !any) {
-        rc = flush_when_idle(task, &any, err);
+    if (flush_is_due(task)) {
+        rc = flush(task, &any, err);
+    } else {
+        rc = task->source != NULL ? take_from_source(task, &any, out_wait_ms, err) : take_from_gate(task, &any, err);
+    }
+    if (rc == WEIR_OK && !any && !task->flushed) {
+        rc = flush(task, &any, err);
     }
     *out_wait = any || *out_wait_ms == 0 ? WEIR_TASK_RAN : WEIR_TASK_IDLE;
     return rc;

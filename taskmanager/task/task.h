@@ -7,7 +7,8 @@
  *        cancel, from INITIALIZING or RUNNING ───> CANCELING ──step──> CANCELED
  *
  * With checkpoints (settings.checkpoint_interval_ms > 0) a task that has seen the end of its input goes on taking part in them, and is
- * FINISHED when the last checkpoint, which every task of the job took after its end, was committed. At most one snapshot is under way: a barrier that comes meanwhile is declined.
+ * FINISHED when the last checkpoint, which every task of the job took after its end, was committed. At most one snapshot is under way: a
+ * barrier that comes meanwhile is declined.
  *
  * weir_task_step needs no thread: clock, executor, file system and channels are injected, so that a test or simulator can drive whole
  * clusters step by step. task_thread.h is the shell that gives a task its thread. FINISHED, FAILED and CANCELED are reached only when

@@ -11,6 +11,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/fs/fs_local.h"
+#include "tests/lib/temp_dir.h"
 
 /* --- a file system that is dead after a number of changes --------------------------------------------------------------- */
 struct shim {
@@ -124,15 +125,15 @@ static const char job[] = "0123456789abcdef0123456789abcdef";
 struct store {
     struct shim shim;
     struct weir_fs *real;
-    char root[64];
+    char root[WEIR_TEMP_DIR_MAX];
     struct weir_buf manifest;
     uint64_t bytes, hash;
 };
 
 static void init(struct store *s)
 {
-    *s = (struct store){.root = "/tmp/weir-ckpt-XXXXXX"};
-    ck_assert_ptr_nonnull(mkdtemp(s->root));
+    *s = (struct store){0};
+    weir_temp_dir(s->root, "ckpt");
     s->real = weir_fs_local_create();
     s->shim = (struct shim){.real = s->real, .left = UINT32_MAX};
     s->shim.ops = (struct weir_fs_ops){.open = shim_open,

@@ -13,6 +13,7 @@
 #include "common/fs/fs_local.h"
 #include "jobmanager/ha/dir_lock.h"
 #include "jobmanager/ha/log_frame.h"
+#include "tests/lib/temp_dir.h"
 
 /* --- a file system whose n-th changing call fails ------------------------------------------------------------------------ */
 struct shim {
@@ -108,7 +109,7 @@ static enum weir_rc shim_fsync_dir(struct weir_fs *fs, const char *path, struct 
 enum { ENTRIES = 64 };
 
 struct world {
-    char dir[64];
+    char dir[WEIR_TEMP_DIR_MAX];
     struct shim shim;
     struct weir_executor executor;
     struct weir_work *work;
@@ -198,8 +199,8 @@ static enum weir_rc on_snapshot_restore(void *ctx, struct weir_slice snapshot, s
 
 static void world_init(struct world *w)
 {
-    *w = (struct world){.dir = "/tmp/weir-file-log-XXXXXX"};
-    ck_assert_ptr_nonnull(mkdtemp(w->dir));
+    *w = (struct world){0};
+    weir_temp_dir(w->dir, "file-log");
     w->executor.submit = submit;
     w->shim.real = weir_fs_local_create();
     w->shim.ops = (struct weir_fs_ops){.open = shim_open, .append = shim_append, .pread = shim_pread, .fsync = shim_fsync,

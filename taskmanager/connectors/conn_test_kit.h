@@ -6,6 +6,7 @@
 
 #include "common/fs/fs_local.h"
 #include "taskmanager/connectors/connector.h"
+#include "tests/lib/temp_dir.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ struct conn_kit {
     struct weir_work *works[KIT_WORKS_MAX];
     uint32_t nworks;
     uint32_t wakes;
-    char dir[64];
+    char dir[WEIR_TEMP_DIR_MAX];
     struct weir_fs *fs;
     struct weir_clock_virtual clock;
     struct weir_mem *mem;
@@ -64,7 +65,7 @@ static inline void conn_kit_wake(void *ctx)
 /* columns: name, type, ..., NULL. options: key, value, ..., NULL; they outlive the kit. */
 static inline void conn_kit_init(struct conn_kit *kit, const char *connector, const char *const *columns, const char *const *options)
 {
-    *kit = (struct conn_kit){.executor = {.submit = conn_kit_submit}, .dir = "/tmp/weir-conn-XXXXXX"};
+    *kit = (struct conn_kit){.executor = {.submit = conn_kit_submit}};
     struct weir_field fields[32];
     struct weir_error err;
     uint32_t count = 0;
@@ -73,7 +74,7 @@ static inline void conn_kit_init(struct conn_kit *kit, const char *connector, co
         ck_assert_int_eq(weir_type_parse(weir_slice_str(columns[2 * count + 1]), &fields[count].type, &err), WEIR_OK);
     }
     ck_assert_int_eq(weir_schema_create(fields, count, WEIR_NO_COLUMN, &kit->schema, &err), WEIR_OK);
-    ck_assert_ptr_nonnull(mkdtemp(kit->dir));
+    weir_temp_dir(kit->dir, "conn");
     kit->fs = weir_fs_local_create();
     kit->mem = weir_mem_create("test", 0, NULL);
     weir_clock_virtual_init(&kit->clock, 5000000000, 1700000000000);

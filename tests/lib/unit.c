@@ -2,7 +2,7 @@
  * Runs every unit suite. The parent has no threads of its own: Check forks per test, and a threaded parent would make that
  * unsound under ThreadSanitizer (so nothing of nng, librdkafka or RocksDB may run in an unchecked fixture).
  *
- * CK_RUN_SUITE=<suite> runs one; CK_FORK=no for a debugger.
+ * CK_RUN_SUITE=<suite> runs one; CK_FORK=no for a debugger; CK_XML_LOG_FILE_NAME=<file> writes the duration of each test.
  */
 #include "tests/lib/unit.h"
 

@@ -117,9 +117,12 @@ bool weir_channel_push(struct weir_channel *channel, struct weir_element element
     }
     if (!weir_spsc_push(channel->ring, packed)) {
         weir_assert(element.kind != WEIR_ELEMENT_BATCH); /* has_room keeps the reserve free */
-        (void)unpack(packed);
+        /* As in has_room: the consumer may have emptied the ring since, and would then never wake us. */
         atomic_store(&channel->producer_waits, true);
-        return false;
+        if (!weir_spsc_push(channel->ring, packed)) {
+            (void)unpack(packed);
+            return false;
+        }
     }
     call_wake(channel->consumer);
     return true;

@@ -183,7 +183,7 @@ static void do_accept(void *payload)
 static void drop_accept(void *payload)
 {
     struct order *order = payload;
-    weir_stream_close(order->stream); /* destroyed by nobody: only at process end, when the mailbox is already closed */
+    weir_stream_destroy(order->stream); /* also on the accepting library thread: nothing was ever submitted to this stream */
     free_order(order);
 }
 

@@ -137,6 +137,42 @@ class Checkpoints(unittest.TestCase):
         self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FINISHED")
         self.check_exact()
 
+    def damage(self, pick):
+        """A job whose newest checkpoint's file is damaged while no TaskManager runs; the text of its failure."""
+        cluster = self.start()
+        job = self.submit(cluster)
+        wait_for(lambda: self.completed(cluster, job) >= 2, "two checkpoints")
+        for tm in cluster.taskmanagers:
+            tm.kill()
+        folder = cluster.folder / "checkpoints" / job / f"chk-{self.completed(cluster, job)}"
+        path = pick(folder)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        path.write_bytes(data)
+        cluster.start_taskmanager()
+        cluster.start_taskmanager()
+        cluster.wait_state(job, "FAILED", "FINISHED", deadline_s=60)
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FAILED", "it must never start from a damaged checkpoint, nor empty")
+        return str(path), json.dumps(cluster.get(f"/jobs/{job}/exceptions"))
+
+    def test_damaged_metadata_fails_the_job_and_is_named(self):
+        path, text = self.damage(lambda folder: folder / "_metadata")
+        self.assertIn(path, text)
+
+    def test_a_damaged_state_file_fails_the_job_and_is_named(self):
+        path, text = self.damage(lambda folder: sorted(folder.glob("0-0-*"))[0])
+        self.assertIn(path, text)
+
+    def test_cancel_leaves_what_was_committed_and_nothing_else(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        wait_for(lambda: self.completed(cluster, job) >= 3, "three checkpoints")
+        self.assertEqual(cluster.weir("cancel", job).returncode, 0)
+        cluster.wait_state(job, "CANCELED")
+        copies = [row["n"] for row in read_rows(self.copies)]
+        self.assertEqual(len(copies), len(set(copies)), "doubled")
+        wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "the job's checkpoints are gone")
+
 
 if __name__ == "__main__":
     unittest.main()

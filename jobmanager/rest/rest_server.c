@@ -10,7 +10,7 @@
 
 struct weir_rest {
     struct weir_jm *jm;
-    struct weir_log *log;
+    const struct weir_log *log;
     struct weir_http_server *server;
 };
 
@@ -178,7 +178,7 @@ static void http_on_request(void *ctx, struct weir_http_request *http)
     }
 }
 
-enum weir_rc weir_rest_start(struct weir_jm *jm, const struct weir_config *config, struct weir_log *log, struct weir_rest **out_rest,
+enum weir_rc weir_rest_start(struct weir_jm *jm, const struct weir_config *config, const struct weir_log *log, struct weir_rest **out_rest,
                              struct weir_error *err)
 {
     struct weir_rest *rest = weir_calloc(1, sizeof(*rest));

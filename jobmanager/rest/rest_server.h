@@ -10,7 +10,7 @@
 struct weir_rest;
 
 /* Listens on rest.bind-address:rest.port. jm, config and log must outlive the server. Errors: the address cannot be bound (IO). */
-enum weir_rc weir_rest_start(struct weir_jm *jm, const struct weir_config *config, struct weir_log *log, struct weir_rest **out_rest,
+enum weir_rc weir_rest_start(struct weir_jm *jm, const struct weir_config *config, const struct weir_log *log, struct weir_rest **out_rest,
                              struct weir_error *err) WEIR_CHECKED;
 
 /* The port that is listened on (the kernel's choice when rest.port is 0). */

@@ -4,6 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/rand.h"
 #include "common/data/rowkey.h"
+#include "tests/lib/hot_assert.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -38,16 +39,16 @@ static void check_space(const struct weir_delta *delta, const struct model *mode
     struct weir_delta_entry last = {0};
     uint32_t seen = 0;
     while (weir_delta_cursor_next(&cursor, &entry)) {
-        ck_assert(seen == 0 || weir_delta_compare(delta, &last, &entry) < 0);
+        WEIR_HOT_ASSERT(seen == 0 || weir_delta_compare(delta, &last, &entry) < 0);
         last = entry;
         uint32_t k = 0;
         for (uint32_t i = 0; i < entry.key.len && i < 4; i++) {
             k |= (uint32_t)entry.key.data[i] << (8 * i);
         }
         uint8_t room[64];
-        ck_assert(weir_slice_eq(entry.key, make_key(k, room)));
-        ck_assert_uint_eq(entry.hash, hash(entry.key));
-        ck_assert_uint_eq(*payload_count(entry.payload), model->count[space][k]);
+        WEIR_HOT_ASSERT(weir_slice_eq(entry.key, make_key(k, room)));
+        WEIR_HOT_ASSERT_EQ(entry.hash, hash(entry.key));
+        WEIR_HOT_ASSERT_EQ(*payload_count(entry.payload), model->count[space][k]);
         seen++;
     }
     weir_delta_cursor_fini(&cursor);
@@ -94,8 +95,8 @@ static void add_rows(struct weir_delta *delta, struct model *model, struct weir_
     ck_assert_int_eq(weir_delta_get_many(delta, spaces, hashes, keys, rows, payloads, created), WEIR_OK);
     for (uint32_t i = 0; i < rows; i++) {
         uint64_t *count = &model->count[spaces[i]][ks[i]];
-        ck_assert_uint_eq(*payload_count(payloads[i]), *count);
-        ck_assert_int_eq(created[i], *count == 0);
+        WEIR_HOT_ASSERT_EQ(*payload_count(payloads[i]), *count);
+        WEIR_HOT_ASSERT_EQ(created[i], (*count == 0));
         ++*count;
         ++*payload_count(payloads[i]);
     }
@@ -266,8 +267,8 @@ static void count_keys(uint64_t nkeys, uint64_t rows, uint32_t step, bool print)
     while (weir_delta_cursor_next(&cursor, &entry)) {
         uint64_t id;
         memcpy(&id, entry.key.data, 8);
-        ck_assert_uint_eq(payload_count(entry.payload)[1], id * payload_count(entry.payload)[0]);
-        ck_assert_uint_ge(entry.hash, last);
+        WEIR_HOT_ASSERT_EQ(payload_count(entry.payload)[1], id * payload_count(entry.payload)[0]);
+        WEIR_HOT_ASSERT(entry.hash >= last);
         last = entry.hash;
         total += payload_count(entry.payload)[0];
     }

@@ -3,6 +3,8 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "tests/lib/hot_assert.h"
+
 struct weir_schema *weir_test_schema(void)
 {
     struct weir_field fields[] = {
@@ -17,7 +19,7 @@ struct weir_schema *weir_test_schema(void)
 
 static struct weir_slice text_of(int64_t number, uint32_t str_bytes, char *buffer, size_t size)
 {
-    ck_assert_uint_lt(str_bytes, size);
+    WEIR_HOT_ASSERT(str_bytes < size);
     int len = snprintf(buffer, size, "s%lld", (long long)number);
     for (; (uint32_t)len < str_bytes; len++) {
         buffer[len] = '.';
@@ -48,9 +50,9 @@ void weir_test_check_row(const struct weir_batch *batch, uint32_t i, int64_t num
 {
     char buffer[4096];
     uint32_t row = batch->sel == NULL ? i : weir_batch_sel(batch)[i];
-    ck_assert_int_eq(WEIR_COLUMN_VALUES(&batch->cols[0], const int64_t)[row], number);
-    ck_assert_int_eq(weir_column_is_null(&batch->cols[1], row), number % 7 == 0);
+    WEIR_HOT_ASSERT_EQ(WEIR_COLUMN_VALUES(&batch->cols[0], const int64_t)[row], number);
+    WEIR_HOT_ASSERT_EQ(weir_column_is_null(&batch->cols[1], row), (number % 7 == 0));
     if (number % 7 != 0) {
-        ck_assert(weir_slice_eq(weir_column_slice(&batch->cols[1], row), text_of(number, str_bytes, buffer, sizeof(buffer))));
+        WEIR_HOT_ASSERT(weir_slice_eq(weir_column_slice(&batch->cols[1], row), text_of(number, str_bytes, buffer, sizeof(buffer))));
     }
 }

@@ -166,12 +166,21 @@ static void enumerate_done(void *ctx)
     weir_free(job);
 }
 
+/* Never run, or nobody is left to hear of it. On a pool thread or the mailbox thread. */
+static void enumerate_drop(void *ctx)
+{
+    struct enumerate_job *job = ctx;
+    weir_rpc_reply(job->request, WEIR_REFUSED, weir_slice_str("the TaskManager is shutting down"));
+    weir_buf_fini(&job->reply);
+    weir_free(job);
+}
+
 static void handle_enumerate(struct weir_tm *tm, struct weir_rpc_request *request)
 {
     struct enumerate_job *job = weir_calloc(1, sizeof(*job));
     job->tm = tm;
     job->request = request;
-    struct weir_pool_job work = {.run = enumerate_run, .done = enumerate_done, .ctx = job};
+    struct weir_pool_job work = {.run = enumerate_run, .done = enumerate_done, .drop = enumerate_drop, .ctx = job};
     enum weir_rc rc = weir_pool_submit(tm->pool, work, tm->mailbox);
     if (rc != WEIR_OK) {
         weir_rpc_reply(request, rc, weir_slice_str("the TaskManager's work queue is full"));
@@ -402,14 +411,33 @@ static void on_expelled(void *ctx)
     weir_tm_attempts_cancel_all(tm->attempts);
 }
 
+/* The server first: its port is part of the id that the links go by. What it is asked meanwhile waits in the mailbox. */
 static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
 {
     const struct weir_config *config = tm->config;
     const char *host = weir_config_string(config, WEIR_CFG_TM_HOST);
+    const char *cluster_id = weir_config_string(config, WEIR_CFG_CLUSTER_ID);
+    char listen[128];
+    (void)snprintf(listen, sizeof(listen), "tcp://%s:%lld", host, (long long)weir_config_int(config, WEIR_CFG_TM_RPC_PORT));
+    struct weir_rpc_server_options server = {
+        .address = listen,
+        .cluster_id = cluster_id,
+        .role = WEIR_ROLE_TASKMANAGER,
+        .name = tm->id,
+        .protocol_version = WEIR_PROTOCOL_VERSION,
+        .log = tm->log,
+    };
+    struct weir_rpc_server_callbacks callbacks = {.on_request = on_request};
+    enum weir_rc rc = weir_rpc_server_create(&server, &callbacks, tm, &tm->server, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    (void)snprintf(tm->rpc_address, sizeof(tm->rpc_address), "tcp://%s:%u", host, weir_rpc_server_port(tm->server));
+    make_id(tm);
     struct weir_links_options links = {
         .host = host,
         .port = (uint16_t)weir_config_int(config, WEIR_CFG_TM_DATA_PORT),
-        .cluster_id = weir_config_string(config, WEIR_CFG_CLUSTER_ID),
+        .cluster_id = cluster_id,
         .name = tm->id,
         .credit_bytes = CHANNEL_BYTES,
         .open_timeout_ms = LINK_OPEN_TIMEOUT_MS,
@@ -417,26 +445,9 @@ static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
         .clock = tm->clock,
         .log = tm->log,
     };
-    enum weir_rc rc = weir_links_create(&links, &tm->links, err);
-    if (rc != WEIR_OK) {
-        return rc;
-    }
-    (void)snprintf(tm->data_address, sizeof(tm->data_address), "%s:%u", host, weir_links_port(tm->links));
-    char listen[128];
-    (void)snprintf(listen, sizeof(listen), "tcp://%s:%lld", host, (long long)weir_config_int(config, WEIR_CFG_TM_RPC_PORT));
-    struct weir_rpc_server_options server = {
-        .address = listen,
-        .cluster_id = links.cluster_id,
-        .role = WEIR_ROLE_TASKMANAGER,
-        .name = tm->id,
-        .protocol_version = WEIR_PROTOCOL_VERSION,
-        .log = tm->log,
-    };
-    struct weir_rpc_server_callbacks callbacks = {.on_request = on_request};
-    rc = weir_rpc_server_create(&server, &callbacks, tm, &tm->server, err);
+    rc = weir_links_create(&links, &tm->links, err);
     if (rc == WEIR_OK) {
-        (void)snprintf(tm->rpc_address, sizeof(tm->rpc_address), "tcp://%s:%u", host, weir_rpc_server_port(tm->server));
-        make_id(tm);
+        (void)snprintf(tm->data_address, sizeof(tm->data_address), "%s:%u", host, weir_links_port(tm->links));
     }
     return rc;
 }

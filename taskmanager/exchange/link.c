@@ -9,7 +9,8 @@
 enum { MAILS_MAX = 65536, MAILS_PER_ROUND = 256, SWEEP_MS = 200, DROPPED_MAX = 4096 };
 
 struct weir_links {
-    struct weir_links_options options;
+    struct weir_links_options options; /* with name below: the creator's may change while the thread says hello with it */
+    char *name;
     struct weir_waker *waker;
     struct weir_mailbox *mailbox;
     struct weir_thread *thread;
@@ -315,6 +316,8 @@ enum weir_rc weir_links_create(const struct weir_links_options *options, struct 
     }
     struct weir_links *links = weir_calloc(1, sizeof(*links));
     links->options = *options;
+    links->name = weir_strdup(options->name);
+    links->options.name = links->name;
     links->waker = waker;
     links->mailbox = weir_mailbox_create(MAILS_MAX, waker);
     links->dropped = weir_hmap_create(0);
@@ -354,6 +357,7 @@ void weir_links_destroy(struct weir_links *links)
     weir_hmap_destroy(links->env.expected);
     weir_free(links->outs);
     weir_free(links->ins);
+    weir_free(links->name);
     unref_links(links);
 }
 

@@ -54,7 +54,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: failpoints all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -156,10 +156,14 @@ test-asan:
 test-tsan:
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" unit
 
+# The daemons with named failpoints compiled in (common/base/failpoint.h), for tests/integration/test_failpoints.py.
+failpoints:
+	@$(MAKE) BUILD=build-fp DEFINES=-DWEIR_FAILPOINTS all
+
 # --- whole runs ------------------------------------------------------------------------------------------------------
 check: tidy unit
 
-integration: all
+integration: all failpoints
 	python3 tests/integration/run.py $(T)
 
 # Everything; ends with `N passed, N failed, N skipped`. @: nothing may be printed after that line.
@@ -204,6 +208,6 @@ dist: all
 	@echo $(BUILD)/$(DIST).tar.gz
 
 clean:
-	rm -rf build build-asan build-tsan
+	rm -rf build build-asan build-tsan build-fp
 
 -include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/mem.h"
 #include "jobmanager/checkpoint/storage.h"
 #include "jobmanager/jm_internal.h"
@@ -52,6 +53,7 @@ static void work_run(void *ctx)
     if (work->kind == WEIR_EFFECT_CKPT_PREPARE) {
         work->rc = weir_fs_mkdirs(fs, work->dir, &work->err);
     } else if (work->kind == WEIR_EFFECT_CKPT_STORE) {
+        WEIR_FAILPOINT("jm.all_acks");
         work->rc = weir_ckpt_write(fs, work->dir, weir_buf_slice(&work->bytes), &work->length, &work->hash, &work->err);
     } else if (work->kind == WEIR_EFFECT_CKPT_LOAD) {
         work->rc = weir_ckpt_read(fs, work->path, work->length, work->hash, work->arena, &work->manifest, &work->err);
@@ -69,6 +71,7 @@ static void work_answer(struct disk_work *work)
     if (work->kind == WEIR_EFFECT_CKPT_PREPARE) {
         weir_dispatcher_ckpt_prepared(dispatcher, job_id, work->checkpoint_id, work->rc, text, now);
     } else if (work->kind == WEIR_EFFECT_CKPT_STORE) {
+        WEIR_FAILPOINT("jm.metadata");
         weir_dispatcher_ckpt_stored(dispatcher, job_id, work->checkpoint_id, work->rc, work->path, work->length, work->hash, text, now);
     } else if (work->kind == WEIR_EFFECT_CKPT_LOAD) {
         weir_dispatcher_ckpt_loaded(dispatcher, job_id, work->attempt, work->rc, work->rc == WEIR_OK ? &work->manifest : NULL, text, now);

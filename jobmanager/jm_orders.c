@@ -3,6 +3,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/mem.h"
 #include "common/base/version.h"
 #include "jobmanager/checkpoint/storage.h"
@@ -247,6 +248,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
             order.tasks[order.n_tasks++] = deployment;
         }
     }
+    WEIR_FAILPOINT("jm.deploy");
     call_send(call, &order.base, DEPLOY_DEADLINE_MS);
     weir_arena_destroy(arena);
 }
@@ -280,6 +282,7 @@ static void send_trigger(struct weir_jm *jm, struct call *call, struct weir_jm_l
 static void send_notify(struct weir_jm *jm, struct call *call, const struct weir_effect *effect, struct weir_jm_link *link)
 {
     Weir__Control__NotifyRequest order;
+    WEIR_FAILPOINT("jm.after_commit");
     weir__control__notify_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
     order.sequence = ++link->sequence;

@@ -1,6 +1,7 @@
 #include "taskmanager/tm_link.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/vec.h"
 #include "common/base/version.h"
 #include "proto/methods.h"
@@ -354,6 +355,7 @@ static void call_ended(void *payload)
     struct weir_tm_link *link = call->link;
     bool periodic = call->method == WEIR_METHOD_REGISTER || call->method == WEIR_METHOD_HEARTBEAT;
     if (call->unanswered != 0) {
+        WEIR_FAILPOINT("ckpt.after_ack");
         report_answered(link, call->unanswered, call->rc);
     }
     link->calling = link->calling && !periodic;

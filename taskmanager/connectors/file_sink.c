@@ -22,6 +22,7 @@
 
 #include "common/base/config.h"
 #include "common/base/crc32c.h"
+#include "common/base/failpoint.h"
 #include "common/base/vec.h"
 #include "common/catalog/connector_desc.h"
 #include "taskmanager/connectors/out_buffer.h"
@@ -249,9 +250,11 @@ static enum weir_rc publish(struct file_sink *sink, struct weir_error *err)
 {
     struct weir_fs *fs = sink->out.ctx->fs;
     enum weir_rc rc = WEIR_OK;
+    WEIR_FAILPOINT("sink.before_begin");
     for (size_t i = 0; i < sink->parts_len && rc == WEIR_OK; i++) {
         rc = to_publish(sink, &sink->parts[i]) ? link_part(sink, &sink->parts[i], err) : WEIR_OK;
     }
+    WEIR_FAILPOINT("sink.in_publish");
     rc = rc != WEIR_OK ? rc : weir_fs_fsync_dir(fs, sink->dir, err);
     for (size_t i = 0; i < sink->parts_len && rc == WEIR_OK; i++) {
         if (to_publish(sink, &sink->parts[i])) {

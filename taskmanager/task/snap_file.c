@@ -1,6 +1,7 @@
 #include "taskmanager/task/snap_file.h"
 
 #include "common/base/crc32c.h"
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
@@ -86,6 +87,7 @@ static enum weir_rc write_file(struct weir_snap_io *io, struct weir_error *err)
     if (rc == WEIR_OK) {
         rc = weir_fs_append(file, bytes, err);
     }
+    WEIR_FAILPOINT("ckpt.upload");
     if (rc == WEIR_OK) {
         rc = weir_fs_fsync(file, err);
     }
@@ -100,6 +102,7 @@ static enum weir_rc write_file(struct weir_snap_io *io, struct weir_error *err)
 static enum weir_rc read_file(struct weir_snap_io *io, struct weir_error *err)
 {
     enum weir_rc rc = weir_fs_read_all(io->fs, io->handle.path, io->handle.bytes, &io->buf, err);
+    WEIR_FAILPOINT("restore.mid_download");
     bool same = rc == WEIR_OK && io->buf.len == io->handle.bytes && weir_hash_slice(weir_buf_slice(&io->buf), 0) == io->handle.hash;
     if (rc == WEIR_LIMIT || (rc == WEIR_OK && !same)) {
         return weir_error_set(err, WEIR_CORRUPT, "checkpoint file %s is damaged: its length or hash is not what the checkpoint recorded",

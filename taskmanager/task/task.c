@@ -1,6 +1,7 @@
 #include "taskmanager/task/task.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/mem.h"
 #include "taskmanager/exchange/gate.h"
 #include "taskmanager/exchange/writer.h"
@@ -237,6 +238,7 @@ static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, 
         decline(task, checkpoint, "the snapshot of an earlier checkpoint is still being written");
         return WEIR_OK;
     }
+    WEIR_FAILPOINT("task.before_barrier");
     task->snapping = SNAP_CHAIN;
     task->snapshot = (struct weir_task_snapshot){.checkpoint = checkpoint, .ended = task->end_seen};
     task->snap_began_ms = now_ms(task);
@@ -281,6 +283,7 @@ static void write_snapshot(struct weir_task *task)
         .ops = ops,
         .nops = weir_chain_states(task->chain, ops),
     };
+    WEIR_FAILPOINT("ckpt.after_snapshot");
     task->io.writing = true;
     task->io.fs = task->spec.env.fs;
     task->io.work.done = snapshot_written;

@@ -32,13 +32,14 @@ def wait_for(condition, what, deadline_s=DEADLINE_S):
 class Daemon:
     """One process; `ready` holds the fields of its ready line."""
 
-    def __init__(self, name, binary, options, folder):
+    def __init__(self, name, binary, options, folder, build=BUILD, environment=None):
         self.name = name
         self.killed = False
         self.out_path = folder / f"{name}.out"
         self.log_path = folder / f"{name}.log"
         with open(self.out_path, "wb") as out, open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([BUILD / binary, *options], stdin=subprocess.DEVNULL, stdout=out, stderr=log)
+            self.process = subprocess.Popen([build / binary, *options], env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+                                            stdout=out, stderr=log)
         self.ready = wait_for(self._read_ready, f"{name} is ready")
 
     def _read_ready(self):
@@ -85,8 +86,9 @@ class Daemon:
 class Cluster:
     """A JobManager and TaskManagers; use as a context manager, or start() and close()."""
 
-    def __init__(self, taskmanagers=1, slots=2, options=()):
+    def __init__(self, taskmanagers=1, slots=2, options=(), build=BUILD):
         self.slots = slots
+        self.build = build
         self.options = [word for option in options for word in ("-D", option)]
         self.taskmanagers = []
         self.jobmanager = None
@@ -106,7 +108,7 @@ class Cluster:
     def __exit__(self, kind, value, trace):
         self.close(failed=kind is not None)
 
-    def start_jobmanager(self):
+    def start_jobmanager(self, environment=None):
         ports = self.jobmanager.ready if self.jobmanager else {}
         rpc_port = ports.get("rpc", ":0").rsplit(":", 1)[1]
         rest_port = ports.get("rest", ":0").rsplit(":", 1)[1]
@@ -114,16 +116,16 @@ class Cluster:
         data.mkdir(exist_ok=True)
         self.jobmanager = Daemon("jobmanager", "weir-jobmanager", [
             "-D", f"jobmanager.rpc.port={rpc_port}", "-D", f"rest.port={rest_port}", "-D", f"jobmanager.data.dir={data}",
-            *self.options], self.folder)
+            *self.options], self.folder, self.build, environment)
 
-    def start_taskmanager(self):
+    def start_taskmanager(self, environment=None):
         name = f"taskmanager-{len(self.taskmanagers) + 1}"
         tmp = self.folder / f"{name}.tmp"
         tmp.mkdir()
         port = self.jobmanager.ready["rpc"].rsplit(":", 1)[1]
         tm = Daemon(name, "weir-taskmanager", [
             "-D", f"jobmanager.rpc.port={port}", "-D", f"taskmanager.numberOfTaskSlots={self.slots}",
-            "-D", f"taskmanager.tmp.dir={tmp}", *self.options], self.folder)
+            "-D", f"taskmanager.tmp.dir={tmp}", *self.options], self.folder, self.build, environment)
         self.taskmanagers.append(tm)
         return tm
 

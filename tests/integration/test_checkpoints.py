@@ -38,26 +38,16 @@ pipeline:
 ROWS = 400_000
 
 
-class Checkpoints(unittest.TestCase):
-    def setUp(self):
-        self.random = random.Random(self.id())
+class Exactness:
+    """A job of numbers, copied and counted in windows, and the check that none was lost or doubled."""
 
-    def start(self, taskmanagers=2):
-        # The directory is shared by all daemons; it goes with the cluster's folder.
-        cluster = Cluster(taskmanagers=0, slots=2)
-        self.addCleanup(cluster.close)
-        cluster.options += ["-D", f"state.checkpoints.dir={cluster.folder}/checkpoints"]
-        cluster.jobmanager.stop()
-        cluster.start_jobmanager()
-        for _ in range(taskmanagers):
-            cluster.start_taskmanager()
-        cluster.wait_registered(taskmanagers)
-        return cluster
-
-    def submit(self, cluster, rows=ROWS, rate=80_000):
+    def submit(self, cluster, rows=ROWS, rate=80_000, wait=True):
+        """The job's id; None with wait=False when the JobManager died over it."""
         self.copies, self.counts, self.rows = cluster.folder / "copies", cluster.folder / "counts", rows
         text = PASS_THROUGH.format(job="exact", rate=rate, rows=rows, last=rows - 1, seed=7, copies=self.copies, counts=self.counts)
         result = cluster.weir("run", "-d", str(cluster.write("exact.yaml", text)))
+        if not wait:
+            return None
         self.assertEqual(result.returncode, 0, result.stderr)
         return cluster.get("/jobs/overview")["jobs"][0]["jid"]
 
@@ -83,6 +73,23 @@ class Checkpoints(unittest.TestCase):
         for folder in (self.copies, self.counts):
             hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
             self.assertEqual(hidden, [], "leaked files")
+
+
+class Checkpoints(Exactness, unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(self.id())
+
+    def start(self, taskmanagers=2):
+        # The directory is shared by all daemons; it goes with the cluster's folder.
+        cluster = Cluster(taskmanagers=0, slots=2)
+        self.addCleanup(cluster.close)
+        cluster.options += ["-D", f"state.checkpoints.dir={cluster.folder}/checkpoints"]
+        cluster.jobmanager.stop()
+        cluster.start_jobmanager()
+        for _ in range(taskmanagers):
+            cluster.start_taskmanager()
+        cluster.wait_registered(taskmanagers)
+        return cluster
 
     def test_checkpoints_complete_and_go_with_the_job(self):
         cluster = self.start()

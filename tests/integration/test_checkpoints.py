@@ -3,6 +3,7 @@
 import collections
 import json
 import random
+import signal
 import unittest
 
 from cluster import Cluster, read_rows, wait_for
@@ -127,6 +128,26 @@ class Checkpoints(Exactness, unittest.TestCase):
         self.check_exact()
         log = cluster.taskmanagers[0].log_path.read_text()
         self.assertEqual(log.count("event=attempt_deployed"), 1, "the tasks were restarted")
+
+    def test_a_zombie_wakes_up_and_changes_nothing(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        wait_for(lambda: self.completed(cluster, job) >= 2, "two checkpoints")
+        zombie = cluster.taskmanagers[0]
+        zombie.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: cluster.get("/overview")["taskmanagers"] == 1, "the silent TaskManager counts as lost")
+            cluster.start_taskmanager()
+            before = self.completed(cluster, job)
+            wait_for(lambda: self.completed(cluster, job) > before, "a checkpoint of the new attempt")
+        finally:
+            zombie.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "event=task_canceled" in zombie.log_path.read_text() or "event=task_failed" in zombie.log_path.read_text(),
+                 "the zombie gives up its tasks")
+        wait_for(lambda: cluster.get("/overview")["taskmanagers"] == 3, "it is back")
+        cluster.wait_state(job, "FINISHED", "FAILED", deadline_s=60)
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FINISHED")
+        self.check_exact()
 
     def test_everything_is_killed_at_once(self):
         cluster = self.start()

@@ -15,7 +15,7 @@ BUILD = ROOT / "build-fp"
 class Failpoints(test_checkpoints.Exactness, unittest.TestCase):
     def start(self, jobmanager=None, taskmanager=None):
         """A cluster of two TaskManagers; the JobManager or the second TaskManager dies at the failpoint."""
-        cluster = Cluster(taskmanagers=0, slots=2, build=BUILD)
+        cluster = Cluster(taskmanagers=0, slots=1, build=BUILD)  # the job needs both TaskManagers, and so every replacement
         self.addCleanup(cluster.close)
         cluster.options += ["-D", f"state.checkpoints.dir={cluster.folder}/checkpoints"]
         cluster.jobmanager.stop()

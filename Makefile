@@ -116,12 +116,15 @@ $(BUILD)/weir-taskmanager: $(BUILD)/obj/taskmanager/main.o $(BUILD)/libtm.a $(BU
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM)
 
 # --- unit tests: every x_test.c defines `Suite *x_suite(void)`; the list is made from the file names -------------------
-$(GEN)/suites.c: $(TESTS) Makefile
+# Made anew each time, replaced only when it differs: a test that was removed must go from it too.
+$(GEN)/suites.c: FORCE
 	@mkdir -p $(@D)
 	@{ echo '#include <check.h>'; echo '#include "tests/lib/unit.h"'; \
 	   for t in $(basename $(notdir $(TESTS))); do echo "Suite *$${t%_test}_suite(void);"; done; \
 	   echo 'Suite *(*const weir_unit_suites[])(void) = {'; \
-	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@
+	   for t in $(basename $(notdir $(TESTS))); do echo "    $${t%_test}_suite,"; done; echo '    0};'; } > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+.PHONY: FORCE
 
 $(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib tests/sim)) $(call obj,$(SRC_TIDY)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a

@@ -142,7 +142,6 @@ void weir_jm_tm_view(struct weir_jm *jm, uint32_t i, struct weir_tm_view *out_vi
 const struct weir_config *weir_jm_config(const struct weir_jm *jm);
 const struct weir_clock *weir_jm_clock(const struct weir_jm *jm);
 struct weir_log_sink *weir_jm_log_sink(const struct weir_jm *jm);
-uint64_t weir_jm_leader_epoch(const struct weir_jm *jm);
 
 /* The result of a command. err is valid during the call when rc is not WEIR_OK. */
 typedef void weir_jm_done_fn(void *ctx, enum weir_rc rc, const struct weir_error *err);

@@ -74,11 +74,6 @@ struct weir_log_sink *weir_jm_log_sink(const struct weir_jm *jm)
     return jm->options.sink;
 }
 
-uint64_t weir_jm_leader_epoch(const struct weir_jm *jm)
-{
-    return weir_dispatcher_epoch(jm->dispatcher);
-}
-
 /* --- commands --------------------------------------------------------------------------------------------------------- */
 void weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_slice text, struct weir_slice file_name, uint32_t parallelism,
                     weir_jm_done_fn *done, void *ctx)

@@ -25,7 +25,6 @@ struct block {
 struct weir_arena {
     struct block *head; /* the block allocations come from */
     size_t block_bytes;
-    size_t held_bytes;
 };
 
 static void push_block(struct weir_arena *arena, size_t bytes)
@@ -36,14 +35,12 @@ static void push_block(struct weir_arena *arena, size_t bytes)
     block->used = 0;
     block->next = arena->head;
     arena->head = block;
-    arena->held_bytes += bytes;
     ASAN_POISON_MEMORY_REGION(block->data, bytes);
 }
 
-static void free_block(struct weir_arena *arena, struct block *block)
+static void free_block(struct block *block)
 {
     ASAN_UNPOISON_MEMORY_REGION(block->data, block->bytes);
-    arena->held_bytes -= block->bytes;
     weir_free(block->data);
     weir_free(block);
 }
@@ -62,7 +59,7 @@ void weir_arena_destroy(struct weir_arena *arena)
     }
     while (arena->head != NULL) {
         struct block *next = arena->head->next;
-        free_block(arena, arena->head);
+        free_block(arena->head);
         arena->head = next;
     }
     weir_free(arena);
@@ -134,16 +131,11 @@ void weir_arena_reset(struct weir_arena *arena)
 {
     while (arena->head != NULL && arena->head->next != NULL) {
         struct block *next = arena->head->next;
-        free_block(arena, arena->head);
+        free_block(arena->head);
         arena->head = next;
     }
     if (arena->head != NULL) {
         arena->head->used = 0;
         ASAN_POISON_MEMORY_REGION(arena->head->data, arena->head->bytes);
     }
-}
-
-size_t weir_arena_bytes(const struct weir_arena *arena)
-{
-    return arena->held_bytes;
 }

@@ -13,7 +13,6 @@ struct weir_mem {
     uint64_t limit_bytes;
     struct weir_mem *parent;
     _Atomic uint64_t used_bytes;
-    _Atomic uint64_t peak_bytes;
 };
 
 _Noreturn static void out_of_memory(size_t bytes)
@@ -112,17 +111,10 @@ void weir_mem_destroy(struct weir_mem *mem)
     weir_free(mem);
 }
 
-static void raise_peak(struct weir_mem *mem, uint64_t used)
-{
-    uint64_t peak = atomic_load_explicit(&mem->peak_bytes, memory_order_relaxed);
-    while (used > peak && !atomic_compare_exchange_weak(&mem->peak_bytes, &peak, used)) {
-    }
-}
-
 void weir_mem_charge(struct weir_mem *mem, uint64_t bytes)
 {
     for (; mem != NULL; mem = mem->parent) {
-        raise_peak(mem, atomic_fetch_add(&mem->used_bytes, bytes) + bytes);
+        atomic_fetch_add(&mem->used_bytes, bytes);
     }
 }
 
@@ -138,7 +130,6 @@ bool weir_mem_try_charge(struct weir_mem *mem, uint64_t bytes)
                 }
             }
         }
-        raise_peak(m, used);
     }
     return true;
 }
@@ -154,11 +145,6 @@ void weir_mem_uncharge(struct weir_mem *mem, uint64_t bytes)
 uint64_t weir_mem_used(const struct weir_mem *mem)
 {
     return atomic_load(&mem->used_bytes);
-}
-
-uint64_t weir_mem_peak(const struct weir_mem *mem)
-{
-    return atomic_load(&mem->peak_bytes);
 }
 
 uint64_t weir_mem_limit(const struct weir_mem *mem)

@@ -44,7 +44,6 @@ void weir_mem_charge(struct weir_mem *mem, uint64_t bytes);
 void weir_mem_uncharge(struct weir_mem *mem, uint64_t bytes);
 
 uint64_t weir_mem_used(const struct weir_mem *mem);
-uint64_t weir_mem_peak(const struct weir_mem *mem);
 uint64_t weir_mem_limit(const struct weir_mem *mem); /* the tightest of this and its ancestors; UINT64_MAX when none */
 
 /* True when used is at or over 100% of the limit here or above: producers should stop taking input. NULL: false. */

@@ -1,7 +1,5 @@
 #include "common/base/rc.h"
 
-#include <string.h>
-
 static const struct {
     const char *name;
     const char *text;
@@ -27,14 +25,4 @@ const char *weir_rc_text(enum weir_rc rc)
 bool weir_rc_retryable(enum weir_rc rc)
 {
     return (unsigned)rc < WEIR_RC_COUNT_ && rows[rc].retryable;
-}
-
-enum weir_rc weir_rc_from_name(const char *name)
-{
-    for (unsigned i = 0; i < WEIR_RC_COUNT_; i++) {
-        if (strcmp(rows[i].name, name) == 0) {
-            return (enum weir_rc)i;
-        }
-    }
-    return WEIR_RC_COUNT_;
 }

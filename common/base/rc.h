@@ -24,7 +24,5 @@ const char *weir_rc_text(enum weir_rc rc);
 /* Whether trying again later may help. */
 bool weir_rc_retryable(enum weir_rc rc);
 
-/* The code of that name, or WEIR_RC_COUNT_ when there is none. */
-enum weir_rc weir_rc_from_name(const char *name);
 
 #endif

@@ -877,11 +877,6 @@ const struct weir_execgraph *weir_job_exec(const struct weir_job *job)
     return job->exec;
 }
 
-const struct weir_jobgraph *weir_job_graph(const struct weir_job *job)
-{
-    return job->graph;
-}
-
 struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job)
 {
     return job->ckpt == NULL ? NULL : weir_job_ckpt_coordinator(job->ckpt);

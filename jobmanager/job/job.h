@@ -117,7 +117,6 @@ int64_t weir_job_deadline_ms(const struct weir_job *job);
 const char *weir_job_id(const struct weir_job *job);
 enum weir_job_state weir_job_state(const struct weir_job *job);
 const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL when the graph is unreadable */
-const struct weir_jobgraph *weir_job_graph(const struct weir_job *job);
 /* NULL: it takes no checkpoints. For declines and the answers of orders and of the disk. */
 struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
 /* What the present attempt starts from; NULL: from the beginning. */

@@ -145,11 +145,6 @@ struct weir_element weir_channel_pop(struct weir_channel *channel)
     return element;
 }
 
-bool weir_channel_has_element(struct weir_channel *channel)
-{
-    return weir_spsc_size(channel->ring) != 0;
-}
-
 bool weir_channel_closed(struct weir_channel *channel)
 {
     return atomic_load_explicit(&channel->producer_gone, memory_order_acquire) && weir_spsc_size(channel->ring) == 0;
@@ -189,9 +184,4 @@ void weir_channel_release_consumer(struct weir_channel *channel)
         call_wake(channel->producer);
     }
     drop_end(channel);
-}
-
-uint64_t weir_channel_queued_bytes(const struct weir_channel *channel)
-{
-    return atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
 }

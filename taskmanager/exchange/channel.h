@@ -68,16 +68,10 @@ void weir_channel_release_producer(struct weir_channel *channel);
 /* The next element, the caller's; kind NONE when there is none now. */
 struct weir_element weir_channel_pop(struct weir_channel *channel);
 
-/* Whether pop would give something. */
-bool weir_channel_has_element(struct weir_channel *channel);
-
 /* Whether the producer is gone and nothing is left (then END was popped, or the channel was broken). */
 bool weir_channel_closed(struct weir_channel *channel);
 
 /* Drops what is queued; the producer's pushes go nowhere from now on. Frees its end. Accepts NULL. */
 void weir_channel_release_consumer(struct weir_channel *channel);
-
-/* Bytes and elements queued now; any thread, approximate. */
-uint64_t weir_channel_queued_bytes(const struct weir_channel *channel);
 
 #endif

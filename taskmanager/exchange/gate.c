@@ -241,8 +241,3 @@ enum weir_rc weir_gate_poll(struct weir_gate *gate, struct weir_gate_event *out_
     }
     return WEIR_OK;
 }
-
-int64_t weir_gate_watermark(const struct weir_gate *gate)
-{
-    return gate->watermark_ms;
-}

@@ -52,6 +52,4 @@ void weir_gate_abort(struct weir_gate *gate, uint64_t checkpoint);
 /* The checkpoint being aligned, 0: none. */
 uint64_t weir_gate_aligning(const struct weir_gate *gate);
 
-int64_t weir_gate_watermark(const struct weir_gate *gate);
-
 #endif

@@ -273,8 +273,3 @@ enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, stru
     no_rows(op, out_event);
     return WEIR_OK;
 }
-
-int64_t weir_source_op_watermark(const struct weir_source_op *op)
-{
-    return op->watermark_ms;
-}

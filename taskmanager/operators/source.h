@@ -49,6 +49,4 @@ enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice
 enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, struct weir_source_event *out_event, struct weir_error *err)
     WEIR_CHECKED;
 
-int64_t weir_source_op_watermark(const struct weir_source_op *op);
-
 #endif

@@ -38,6 +38,8 @@ struct weir_table_spec {
     const char *format;               /* "json" or NULL where the connector takes none */
     const struct weir_option *options; /* all `with` options but connector and format, checked against the catalog */
     uint32_t noptions;
+    const uint32_t *primary_key; /* columns of schema, in the order written; NULL: none */
+    uint32_t nprimary_key;
     bool has_watermark;
     int64_t watermark_delay_ms;       /* watermark = max event time - delay - 1 ms */
     enum weir_on_error on_error;

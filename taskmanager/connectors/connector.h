@@ -14,12 +14,27 @@
 #include "common/plan/jobgraph.h"
 #include "common/runtime/executor.h"
 
+/*
+ * Asks the JobManager whether an attempt is still the job's present one, before something outside is taken over in its name (RELIABILITY 4.6:
+ * a fresh lease immediately before init_transactions). Reference counted: a thread that outlives its task may hold it.
+ */
+struct weir_lease {
+    /* Any thread but the TaskManager's own; blocks up to timeout_ms. OK: the attempt was the present one at some moment of the call. STALE:
+     * it was replaced or the job is over. TIMEOUT: nobody answered: unknown, ask again. */
+    enum weir_rc (*check)(struct weir_lease *lease, int64_t timeout_ms, struct weir_error *err);
+    struct weir_lease *(*ref)(struct weir_lease *lease);
+    void (*unref)(struct weir_lease *lease);
+};
+
 /* What a connector may touch. Outlives it. */
 struct weir_conn_ctx {
     const struct weir_table_spec *table;
     const struct weir_job_settings *settings;
     const char *job_id;
+    const char *checkpoints_dir;     /* state.checkpoints.dir; the job's files are below <dir>/<job-id>/ */
+    const char *uid;                 /* of the operator: stable across attempts, unique in the job */
     uint32_t attempt;
+    uint32_t vertex;
     uint32_t subtask;
     uint32_t parallelism;
     struct weir_mem *mem;            /* batches are charged here */
@@ -31,6 +46,7 @@ struct weir_conn_ctx {
     /* Makes the task step again soon. Any thread. */
     void (*wake)(void *wake_ctx);
     void *wake_ctx;
+    struct weir_lease *lease; /* NULL in tests without a JobManager: the attempt is always the present one */
 };
 
 /* A split: the unit a source is divided into. Strings and bytes are borrowed for the call. */
@@ -87,6 +103,10 @@ struct weir_source_vtable {
 
     /* Whether the split has been handed out to its end. */
     bool (*split_finished)(const struct weir_source *source, uint32_t split);
+
+    /* A checkpoint in which the split stood at `position` was committed: for those who follow along outside (a consumer group's offsets).
+     * Best effort, no effect on the job. NULL: nothing. */
+    void (*committed)(struct weir_source *source, uint32_t split, struct weir_slice position);
 };
 
 struct weir_sink {
@@ -112,13 +132,17 @@ struct weir_sink_vtable {
      * is called at the end of input as well), without commit and restore it has no state and is at most as exact as its writes.
      * prepare: what was written so far belongs to `checkpoint`: makes it durable, appends what commit will need to out. AGAIN: still at it,
      *   call again with the same arguments after a wake.
-     * commit: makes everything up to `checkpoint` visible, exactly once however often it is repeated, also by a later attempt. AGAIN.
+     * commit: makes everything up to `checkpoint` visible, exactly once however often it is repeated, also by a later attempt. AGAIN; or OK
+     *   at once where that goes on in the background, and an error of it comes out of any later call.
      * restore: once, before the first write: the state that prepare wrote at a committed checkpoint; the sink commits it (again) and drops
      *   what later, lost epochs left behind. AGAIN: call again with the same arguments.
      */
     enum weir_rc (*prepare)(struct weir_sink *sink, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err);
     enum weir_rc (*commit)(struct weir_sink *sink, uint64_t checkpoint, struct weir_error *err);
     enum weir_rc (*restore)(struct weir_sink *sink, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
+    /* Before the task ends well, after the last commit or (in an attempt that only drains) after restore: waits until everything committed is
+     * visible. NULL: commit and restore return OK only then. AGAIN. */
+    enum weir_rc (*drain)(struct weir_sink *sink, struct weir_error *err);
 };
 
 /* The connector's side of that name, or NULL. Static; any thread. */

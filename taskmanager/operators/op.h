@@ -60,6 +60,8 @@ struct weir_op_vtable {
     enum weir_rc (*restore)(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
     /* The checkpoint was committed: external effects follow. AGAIN allowed. NULL: nothing. */
     enum weir_rc (*notify)(struct weir_op *op, uint64_t checkpoint, struct weir_error *err);
+    /* Before the task ends well: waits until everything committed has had its effect outside. AGAIN allowed. NULL: nothing. */
+    enum weir_rc (*drain)(struct weir_op *op, struct weir_error *err);
     /* Goes on with the hook that returned AGAIN. NULL where no hook does. */
     enum weir_rc (*resume)(struct weir_op *op, struct weir_error *err);
 };

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-enum doing { DOING_NOTHING, DOING_WRITE, DOING_FINISH, DOING_PREPARE, DOING_COMMIT, DOING_RESTORE };
+enum doing { DOING_NOTHING, DOING_WRITE, DOING_FINISH, DOING_PREPARE, DOING_COMMIT, DOING_RESTORE, DOING_DRAIN };
 
 struct sink {
     struct weir_op op;
@@ -50,6 +50,7 @@ static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
     case DOING_PREPARE: rc = conn->vtable->prepare(conn, sink->checkpoint, sink->out, err); break;
     case DOING_COMMIT: rc = conn->vtable->commit(conn, sink->checkpoint, err); break;
     case DOING_RESTORE: rc = conn->vtable->restore(conn, sink->checkpoint, weir_buf_slice(&sink->state), err); break;
+    case DOING_DRAIN: rc = conn->vtable->drain(conn, err); break;
     }
     if (rc != WEIR_AGAIN) {
         sink->doing = DOING_NOTHING;
@@ -118,6 +119,12 @@ static enum weir_rc sink_notify(struct weir_op *op, uint64_t checkpoint, struct 
     return sink->sink->vtable->commit == NULL ? WEIR_OK : begin(sink, DOING_COMMIT, checkpoint, err);
 }
 
+static enum weir_rc sink_drain(struct weir_op *op, struct weir_error *err)
+{
+    struct sink *sink = (struct sink *)op;
+    return sink->sink->vtable->drain == NULL ? WEIR_OK : begin(sink, DOING_DRAIN, 0, err);
+}
+
 static enum weir_rc sink_resume(struct weir_op *op, struct weir_error *err)
 {
     return go_on((struct sink *)op, err);
@@ -133,5 +140,6 @@ const struct weir_op_vtable weir_sink_op = {
     .snapshot = sink_snapshot,
     .restore = sink_restore,
     .notify = sink_notify,
+    .drain = sink_drain,
     .resume = sink_resume,
 };

@@ -9,6 +9,7 @@ struct split_state {
     struct weir_slice id, data; /* in the operator's arena: a checkpoint names its splits */
     int64_t max_time_ms; /* INT64_MIN: no row yet */
     int64_t last_row_ms; /* monotonic; when it last gave a row, or was added */
+    struct weir_buf snapshot; /* its position in the newest snapshot */
     bool finished;
     bool idle;
 };
@@ -21,6 +22,7 @@ struct weir_source_op {
     size_t nsplits;
     size_t splits_cap;
     bool bounded;
+    uint64_t snapshot_checkpoint; /* the newest; 0: none */
     int64_t watermark_ms;     /* handed out */
     int64_t watermark_due_ms;
     int64_t watermark_at_ms;  /* monotonic: when one was last handed out */
@@ -62,6 +64,9 @@ void weir_source_op_close(struct weir_source_op *op)
         return;
     }
     op->source->vtable->destroy(op->source);
+    for (size_t i = 0; i < op->nsplits; i++) {
+        weir_buf_fini(&op->splits[i].snapshot);
+    }
     weir_free(op->splits);
     weir_arena_destroy(op->arena);
     weir_free(op);
@@ -92,21 +97,31 @@ enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_spl
 }
 
 /* Version 1: u8 version | i64 watermark | u32 splits | each: id, data, position (u32 length + bytes) | i64 greatest time */
-void weir_source_op_snapshot(const struct weir_source_op *op, struct weir_buf *out)
+void weir_source_op_snapshot(struct weir_source_op *op, uint64_t checkpoint, struct weir_buf *out)
 {
-    struct weir_buf position = {0};
+    op->snapshot_checkpoint = checkpoint;
     weir_buf_put_u8(out, STATE_VERSION);
     weir_buf_put_i64(out, op->watermark_due_ms);
     weir_buf_put_u32(out, (uint32_t)op->nsplits);
     for (size_t i = 0; i < op->nsplits; i++) {
-        weir_buf_clear(&position);
-        op->source->vtable->split_position(op->source, (uint32_t)i, &position);
+        struct weir_buf *position = &op->splits[i].snapshot;
+        weir_buf_clear(position);
+        op->source->vtable->split_position(op->source, (uint32_t)i, position);
         weir_buf_put_bytes(out, op->splits[i].id);
         weir_buf_put_bytes(out, op->splits[i].data);
-        weir_buf_put_bytes(out, weir_buf_slice(&position));
+        weir_buf_put_bytes(out, weir_buf_slice(position));
         weir_buf_put_i64(out, op->splits[i].max_time_ms);
     }
-    weir_buf_fini(&position);
+}
+
+void weir_source_op_committed(struct weir_source_op *op, uint64_t checkpoint)
+{
+    if (op->source->vtable->committed == NULL || checkpoint != op->snapshot_checkpoint) {
+        return;
+    }
+    for (size_t i = 0; i < op->nsplits; i++) {
+        op->source->vtable->committed(op->source, (uint32_t)i, weir_buf_slice(&op->splits[i].snapshot));
+    }
 }
 
 enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err)

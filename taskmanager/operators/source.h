@@ -39,8 +39,11 @@ void weir_source_op_close(struct weir_source_op *op); /* accepts NULL; nothing o
 /* Adds a split to read from the beginning. */
 enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err) WEIR_CHECKED;
 
-/* Appends splits, positions, watermarks and what is finished: state of a checkpoint. */
-void weir_source_op_snapshot(const struct weir_source_op *op, struct weir_buf *out);
+/* Appends splits, positions, watermarks and what is finished: state of `checkpoint`. */
+void weir_source_op_snapshot(struct weir_source_op *op, uint64_t checkpoint, struct weir_buf *out);
+
+/* The checkpoint was committed: the connector hears at which positions, if it is the newest that was taken. */
+void weir_source_op_committed(struct weir_source_op *op, uint64_t checkpoint);
 
 /* Instead of add_split: goes on with the splits of a checkpoint, each at its position. CORRUPT. */
 enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;

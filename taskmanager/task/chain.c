@@ -75,6 +75,7 @@ static enum weir_rc open_link(struct weir_chain *chain, uint32_t index, const st
     link->index = index;
     link->ctx = *ctx;
     link->ctx.conn.table = spec->tag == WEIR_OP_SINK ? spec->u.io.table : NULL;
+    link->ctx.conn.uid = spec->uid;
     link->ctx.emit = chain_emit;
     link->ctx.output_ready = chain_output_ready;
     link->ctx.emit_ctx = link;
@@ -203,6 +204,8 @@ static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct
         return vtable->notify == NULL ? WEIR_OK : vtable->notify(link->op, (uint64_t)chain->value, err);
     case WEIR_CHAIN_RESTORE:
         return vtable->restore == NULL ? WEIR_OK : vtable->restore(link->op, (uint64_t)chain->value, link->restore, err);
+    case WEIR_CHAIN_DRAIN:
+        return vtable->drain == NULL ? WEIR_OK : vtable->drain(link->op, err);
     case WEIR_CHAIN_NONE:
     case WEIR_CHAIN_IDLE:
     case WEIR_CHAIN_FLUSH:
@@ -215,7 +218,7 @@ static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct
 static enum weir_rc control_hook(struct weir_chain *chain, struct link *link, struct weir_error *err)
 {
     const struct weir_op_vtable *vtable = link->op->vtable;
-    bool flushes = chain->control != WEIR_CHAIN_NOTIFY && chain->control != WEIR_CHAIN_RESTORE;
+    bool flushes = chain->control != WEIR_CHAIN_NOTIFY && chain->control != WEIR_CHAIN_RESTORE && chain->control != WEIR_CHAIN_DRAIN;
     if (chain->step == STEP_FLUSH) {
         return settle(chain, link, vtable->flush == NULL || !flushes ? WEIR_OK : vtable->flush(link->op, err), err);
     }
@@ -244,6 +247,7 @@ static void control_to_writer(struct weir_chain *chain)
     case WEIR_CHAIN_FLUSH:
     case WEIR_CHAIN_NOTIFY:
     case WEIR_CHAIN_RESTORE:
+    case WEIR_CHAIN_DRAIN:
         return;
     }
 }

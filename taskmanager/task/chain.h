@@ -23,6 +23,7 @@ enum weir_chain_control {
     WEIR_CHAIN_BARRIER, /* every operator's state is taken, then the barrier is passed on */
     WEIR_CHAIN_NOTIFY,  /* a checkpoint was committed; ends at the writer */
     WEIR_CHAIN_RESTORE, /* before all else: the operators take over the state of a checkpoint; ends at the writer */
+    WEIR_CHAIN_DRAIN,   /* after all else: everything committed takes effect outside; ends at the writer */
 };
 
 struct weir_chain;

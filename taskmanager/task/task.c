@@ -41,6 +41,7 @@ struct weir_task {
     int64_t aligning_since_ms;
     uint64_t last;           /* the job's last checkpoint, once it is committed; 0 = not yet */
     bool last_committed;     /* and the chain has been told */
+    bool draining;           /* DRAIN has been pushed into the chain */
     bool restore_read;       /* INITIALIZING: the file is in io.buf */
     struct weir_op_ctx ctx;
     struct weir_gate *gate;          /* NULL for a source task */
@@ -87,7 +88,9 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
     task->ctx.conn = spec->env;
     task->ctx.conn.settings = &spec->graph->settings;
     task->ctx.conn.job_id = spec->job_id;
+    task->ctx.conn.checkpoints_dir = spec->checkpoints_dir;
     task->ctx.conn.attempt = spec->attempt;
+    task->ctx.conn.vertex = spec->vertex;
     task->ctx.conn.subtask = spec->subtask;
     task->ctx.conn.parallelism = task->vertex->parallelism;
     task->ctx.conn.errors_skipped = &task->errors_skipped;
@@ -136,6 +139,7 @@ static bool takes_checkpoints(const struct weir_task *task)
 static enum weir_rc open_source(struct weir_task *task, const struct weir_snap *restore, struct weir_error *err)
 {
     task->ctx.conn.table = task->vertex->ops[0]->u.io.table;
+    task->ctx.conn.uid = task->vertex->ops[0]->uid;
     enum weir_rc rc = weir_source_op_open(&task->ctx.conn, &task->source, err);
     if (rc == WEIR_OK && restore != NULL) {
         return weir_source_op_restore(task->source, restore->source, err);
@@ -150,7 +154,7 @@ static enum weir_rc open_all(struct weir_task *task, const struct weir_snap *res
 {
     uint32_t first = is_source(task) ? 1 : 0;
     enum weir_rc rc = weir_chain_open(task->vertex->ops + first, task->vertex->nops - first, &task->ctx, task->writer, &task->chain, err);
-    if (rc == WEIR_OK && is_source(task)) {
+    if (rc == WEIR_OK && is_source(task) && !task->spec.drain_only) {
         rc = open_source(task, restore, err);
     }
     if (rc == WEIR_OK && restore != NULL) {
@@ -247,7 +251,7 @@ static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, 
     }
     weir_buf_clear(&task->source_state);
     if (task->source != NULL) {
-        weir_source_op_snapshot(task->source, &task->source_state);
+        weir_source_op_snapshot(task->source, checkpoint, &task->source_state);
     }
     return weir_chain_control(task->chain, WEIR_CHAIN_BARRIER, (int64_t)checkpoint, err);
 }
@@ -341,6 +345,9 @@ static enum weir_rc checkpoint_work(struct weir_task *task, bool *out_any, struc
         *out_any = true;
         task->notifying = task->to_notify;
         task->to_notify = 0;
+        if (task->source != NULL) {
+            weir_source_op_committed(task->source, task->notifying);
+        }
         return weir_chain_control(task->chain, WEIR_CHAIN_NOTIFY, (int64_t)task->notifying, err);
     }
     if (task->triggered != 0 && (task->writer == NULL || weir_writer_ready(task->writer))) {
@@ -449,11 +456,28 @@ static bool flush_is_due(const struct weir_task *task)
     return !task->flushed && now_ms(task) - task->unflushed_since_ms >= task->spec.graph->settings.buffer_timeout_ms;
 }
 
-/* Whether the task has done all it is for. */
-static bool finished(struct weir_task *task)
+/* Whether the task has no more input to deal with and nothing to wait for inside the job. */
+static bool worked_off(struct weir_task *task)
 {
     bool committed = !takes_checkpoints(task) || task->last_committed;
-    return task->end_seen && committed && task->in_flight == 0 && (task->writer == NULL || weir_writer_drained(task->writer));
+    bool ended = task->end_seen && committed && (task->writer == NULL || weir_writer_drained(task->writer));
+    return (ended || task->spec.drain_only) && task->in_flight == 0;
+}
+
+/* The chain is clear and the task worked off: what is committed takes effect outside, then the task is FINISHED. */
+static enum weir_rc wind_off(struct weir_task *task, enum weir_task_wait *out_wait, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    if (!task->draining) {
+        task->draining = true;
+        rc = weir_chain_control(task->chain, WEIR_CHAIN_DRAIN, 0, err);
+    }
+    *out_wait = WEIR_TASK_BLOCKED;
+    if (rc == WEIR_OK && weir_chain_clear(task->chain)) {
+        task->phase = WEIR_TASK_PHASE_FINISHED;
+        *out_wait = WEIR_TASK_OVER;
+    }
+    return rc;
 }
 
 /* One event carried through, or what was unfinished carried on. */
@@ -473,12 +497,10 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
         return WEIR_OK;
     }
     bool clear = weir_chain_clear(task->chain);
-    if (clear && finished(task)) {
-        task->phase = WEIR_TASK_PHASE_FINISHED;
-        *out_wait = WEIR_TASK_OVER;
-        return WEIR_OK;
+    if (clear && worked_off(task)) {
+        return wind_off(task, out_wait, err);
     }
-    if (!clear || (task->end_seen && !takes_checkpoints(task)) || (task->writer != NULL && !weir_writer_ready(task->writer))) {
+    if (!clear || task->spec.drain_only || (task->end_seen && !takes_checkpoints(task)) || (task->writer != NULL && !weir_writer_ready(task->writer))) {
         *out_wait = WEIR_TASK_BLOCKED;
         return WEIR_OK;
     }

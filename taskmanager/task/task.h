@@ -55,6 +55,8 @@ struct weir_task_spec {
     uint32_t nsplits;
     struct weir_snap_handle restore; /* path NULL: from the beginning; copied */
     uint64_t restore_checkpoint;
+    /* Nothing is read: the operators take over the checkpoint, commit and drain what it owes, and the task is FINISHED. No inputs are added. */
+    bool drain_only;
     /* Its part of a checkpoint is durable, or was declined. On the task's thread. */
     void (*on_snapshot)(void *ctx, const struct weir_task_snapshot *snapshot);
     void *on_snapshot_ctx;

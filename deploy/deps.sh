@@ -17,6 +17,10 @@ packages=(
     python3 jq curl procps gawk               # integration tests and the demo's independent count
 )
 
+# Kafka's broker, for tests and demonstrations, runs on any Java from 11 on and is fetched with Maven: whichever is there.
+command -v java >/dev/null || packages+=(default-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
+
 missing=()
 for p in "${packages[@]}"; do
     status=$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || true)

@@ -50,6 +50,27 @@ static const struct weir_table_spec *make_input(struct weir_jobgraph *graph, con
     return in;
 }
 
+static void link_up(struct weir_jobgraph *graph, const struct weir_opspec *const *chain, const struct weir_schema *partial,
+                    const struct weir_schema *bad)
+{
+    struct weir_vertex *vertices = weir_arena_zalloc(graph->arena, 3 * sizeof(*vertices));
+    vertices[0] = (struct weir_vertex){.id = "00112233445566778899aabbccddeeff", .name = "read -> keep", .parallelism = 2,
+                                       .max_parallelism = 128, .ops = chain, .nops = 3};
+    vertices[1] = (struct weir_vertex){.id = "ffeeddccbbaa99887766554433221100", .name = "w -> write", .parallelism = 3,
+                                       .max_parallelism = 128, .ops = chain + 3, .nops = 3};
+    vertices[2] = (struct weir_vertex){.id = "f0eeddccbbaa99887766554433221100", .name = "bad", .parallelism = 2, .max_parallelism = 128,
+                                       .ops = chain + 6, .nops = 1};
+    struct weir_edge *edges = weir_arena_zalloc(graph->arena, 2 * sizeof(*edges));
+    static const uint32_t edge_keys[] = {1};
+    edges[0] = (struct weir_edge){.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH, .keys = edge_keys, .nkeys = 1, .schema = partial};
+    edges[1] = (struct weir_edge){.from = 0, .to = 2, .exchange = WEIR_EXCHANGE_FORWARD, .schema = bad, .side = true};
+    graph->vertices = vertices;
+    graph->nvertices = 3;
+    graph->edges = edges;
+    graph->nedges = 2;
+    weir_jobgraph_link(graph, vertices);
+}
+
 /* read -> calc -> local | hash | window -> cast -> sink, with expressions of every kind and a table of bad records. */
 static struct weir_jobgraph *make_graph(void)
 {
@@ -110,22 +131,7 @@ static struct weir_jobgraph *make_graph(void)
     for (int i = 0; i < 7; i++) {
         chain[i] = &ops[i];
     }
-    struct weir_vertex *vertices = weir_arena_zalloc(arena, 3 * sizeof(*vertices));
-    vertices[0] = (struct weir_vertex){.id = "00112233445566778899aabbccddeeff", .name = "read -> keep", .parallelism = 2,
-                                       .max_parallelism = 128, .ops = chain, .nops = 3};
-    vertices[1] = (struct weir_vertex){.id = "ffeeddccbbaa99887766554433221100", .name = "w -> write", .parallelism = 3,
-                                       .max_parallelism = 128, .ops = chain + 3, .nops = 3};
-    vertices[2] = (struct weir_vertex){.id = "f0eeddccbbaa99887766554433221100", .name = "bad", .parallelism = 2, .max_parallelism = 128,
-                                       .ops = chain + 6, .nops = 1};
-    struct weir_edge *edges = weir_arena_zalloc(arena, 2 * sizeof(*edges));
-    static const uint32_t edge_keys[] = {1};
-    edges[0] = (struct weir_edge){.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH, .keys = edge_keys, .nkeys = 1, .schema = partial};
-    edges[1] = (struct weir_edge){.from = 0, .to = 2, .exchange = WEIR_EXCHANGE_FORWARD, .schema = in->error_table->schema, .side = true};
-    graph->vertices = vertices;
-    graph->nvertices = 3;
-    graph->edges = edges;
-    graph->nedges = 2;
-    weir_jobgraph_link(graph, vertices);
+    link_up(graph, chain, partial, in->error_table->schema);
     finish(graph);
     return graph;
 }

@@ -19,6 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
+import kafka_bench  # noqa: E402
 from cluster import BUILD, Cluster, read_rows  # noqa: E402
 
 FLINK = json.loads((HERE / "flink.json").read_text())["figures"]
@@ -266,6 +267,7 @@ def main():
             pipelines.run("file-window", WINDOW, FILES, FILES, parallelism)
             pipelines.run("datagen-blackhole", COPY, DATAGEN, BLACKHOLE, parallelism)
             pipelines.run("datagen-window", WINDOW, DATAGEN, BLACKHOLE, parallelism)
+    kafka_bench.measure(report, cpu_s, arguments.messages, arguments.runs)
     if not report.figures:
         parser.error("no figure has such a name")
     report.print()

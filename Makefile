@@ -115,6 +115,11 @@ $(BUILD)/weir-taskmanager: $(BUILD)/obj/taskmanager/main.o $(BUILD)/libtm.a $(BU
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM)
 
+# Kafka's client for the integration tests: on purpose without a line of Weir.
+$(BUILD)/kafka-tool: $(BUILD)/obj/tests/kafka/kafka_tool.o
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lrdkafka
+
 # --- unit tests: every x_test.c defines `Suite *x_suite(void)`; the list is made from the file names -------------------
 # Made anew each time, replaced only when it differs: a test that was removed must go from it too.
 $(GEN)/suites.c: FORCE
@@ -166,7 +171,7 @@ failpoints:
 # --- whole runs ------------------------------------------------------------------------------------------------------
 check: tidy unit
 
-integration: all failpoints
+integration: all failpoints $(BUILD)/kafka-tool
 	python3 tests/integration/run.py $(T)
 
 # Everything; ends with `N passed, N failed, N skipped`. @: nothing may be printed after that line.

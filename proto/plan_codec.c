@@ -177,6 +177,7 @@ static Weir__Plan__Edge *encode_edge(struct encoder *encoder, const struct weir_
         message->keys[i] = edge->keys[i];
     }
     message->schema_ref = schema_ref(encoder, edge->schema);
+    message->side = edge->side;
     return message;
 }
 
@@ -494,6 +495,7 @@ static enum weir_rc decode_edges(const struct decoder *decoder, struct weir_edge
             .exchange = (enum weir_exchange)message->exchange,
             .keys = copy_u32(decoder, message->keys, message->n_keys),
             .nkeys = (uint32_t)message->n_keys,
+            .side = message->side != 0,
         };
         enum weir_rc rc = get_schema(decoder, message->schema_ref, false, &edges[i].schema);
         if (rc != WEIR_OK) {

@@ -50,6 +50,27 @@ static const struct weir_table_spec *make_input(struct weir_jobgraph *graph, con
     return in;
 }
 
+static void link_up(struct weir_jobgraph *graph, const struct weir_opspec *const *chain, const struct weir_schema *partial,
+                    const struct weir_schema *bad)
+{
+    struct weir_vertex *vertices = weir_arena_zalloc(graph->arena, 3 * sizeof(*vertices));
+    vertices[0] = (struct weir_vertex){.id = "00112233445566778899aabbccddeeff", .name = "read -> keep", .parallelism = 2,
+                                       .max_parallelism = 128, .ops = chain, .nops = 3};
+    vertices[1] = (struct weir_vertex){.id = "ffeeddccbbaa99887766554433221100", .name = "w -> write", .parallelism = 3,
+                                       .max_parallelism = 128, .ops = chain + 3, .nops = 3};
+    vertices[2] = (struct weir_vertex){.id = "f0eeddccbbaa99887766554433221100", .name = "bad", .parallelism = 2, .max_parallelism = 128,
+                                       .ops = chain + 6, .nops = 1};
+    struct weir_edge *edges = weir_arena_zalloc(graph->arena, 2 * sizeof(*edges));
+    static const uint32_t edge_keys[] = {1};
+    edges[0] = (struct weir_edge){.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH, .keys = edge_keys, .nkeys = 1, .schema = partial};
+    edges[1] = (struct weir_edge){.from = 0, .to = 2, .exchange = WEIR_EXCHANGE_FORWARD, .schema = bad, .side = true};
+    graph->vertices = vertices;
+    graph->nvertices = 3;
+    graph->edges = edges;
+    graph->nedges = 2;
+    weir_jobgraph_link(graph, vertices);
+}
+
 /* read -> calc -> local | hash | window -> cast -> sink, with expressions of every kind and a table of bad records. */
 static struct weir_jobgraph *make_graph(void)
 {
@@ -80,7 +101,7 @@ static struct weir_jobgraph *make_graph(void)
     struct weir_table_spec *out = weir_arena_zalloc(arena, sizeof(*out));
     *out = (struct weir_table_spec){.name = "out", .schema = last, .connector = "blackhole"};
 
-    struct weir_opspec *ops = weir_arena_zalloc(arena, 6 * sizeof(*ops));
+    struct weir_opspec *ops = weir_arena_zalloc(arena, 7 * sizeof(*ops));
     ops[0] = (struct weir_opspec){.tag = WEIR_OP_SOURCE, .uid = "read", .name = "source", .output = raw, .u.io.table = in};
     ops[1] = (struct weir_opspec){.tag = WEIR_OP_CALC, .uid = "keep", .name = "", .input = raw, .output = raw};
     ops[1].u.calc.filter = bound(graph, "k LIKE 'a%' OR v / 2 > -1e300 AND NOT k IN ('x', 'y') AND d <> 1.5", raw, false);
@@ -104,23 +125,13 @@ static struct weir_jobgraph *make_graph(void)
     ops[4].u.calc.nexprs = 3;
     ops[5] = (struct weir_opspec){.tag = WEIR_OP_SINK, .uid = "write", .name = "sink", .input = last, .u.io.table = out};
 
-    const struct weir_opspec **chain = weir_arena_alloc(arena, 6 * sizeof(*chain));
-    for (int i = 0; i < 6; i++) {
+    ops[6] = (struct weir_opspec){.tag = WEIR_OP_SINK, .uid = "bad", .name = "bad", .input = in->error_table->schema, .u.io.table = in->error_table};
+
+    const struct weir_opspec **chain = weir_arena_alloc(arena, 7 * sizeof(*chain));
+    for (int i = 0; i < 7; i++) {
         chain[i] = &ops[i];
     }
-    struct weir_vertex *vertices = weir_arena_zalloc(arena, 2 * sizeof(*vertices));
-    vertices[0] = (struct weir_vertex){.id = "00112233445566778899aabbccddeeff", .name = "read -> keep", .parallelism = 2,
-                                       .max_parallelism = 128, .ops = chain, .nops = 3};
-    vertices[1] = (struct weir_vertex){.id = "ffeeddccbbaa99887766554433221100", .name = "w -> write", .parallelism = 3,
-                                       .max_parallelism = 128, .ops = chain + 3, .nops = 3};
-    struct weir_edge *edges = weir_arena_zalloc(arena, sizeof(*edges));
-    static const uint32_t edge_keys[] = {1};
-    edges[0] = (struct weir_edge){.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH, .keys = edge_keys, .nkeys = 1, .schema = partial};
-    graph->vertices = vertices;
-    graph->nvertices = 2;
-    graph->edges = edges;
-    graph->nedges = 1;
-    weir_jobgraph_link(graph, vertices);
+    link_up(graph, chain, partial, in->error_table->schema);
     finish(graph);
     return graph;
 }
@@ -141,7 +152,8 @@ START_TEST(decoding_and_encoding_again_gives_the_same_bytes)
     weir_jobgraph_format(graph, &text);
     weir_jobgraph_format(decoded, &text_again);
     ck_assert(weir_slice_eq(weir_buf_slice(&text), weir_buf_slice(&text_again)));
-    ck_assert_uint_eq(weir_jobgraph_tasks(decoded), 5);
+    ck_assert_uint_eq(weir_jobgraph_tasks(decoded), 7);
+    ck_assert(decoded->edges[1].side);
     ck_assert_uint_eq(weir_jobgraph_task_index(decoded, 1, 2), 4);
     ck_assert_uint_eq(weir_jobgraph_slots(decoded), 3);
     ck_assert_str_eq(weir_table_option(decoded->vertices[0].ops[0]->u.io.table, "path"), "/tmp/in");

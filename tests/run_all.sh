@@ -30,7 +30,7 @@ stage() {
     skipped=$((skipped + ${s:-0}))
 }
 
-stage build make -j"$(nproc)" all failpoints
+stage build make -j"$(nproc)" all failpoints build/kafka-tool
 stage tidy make -j"$(nproc)" tidy
 stage unit make -j"$(nproc)" unit
 stage integration python3 tests/integration/run.py

@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "common/plan/agg_partial.h"
+#include "common/plan/error_table.h"
 
 #include <ctype.h>
 
@@ -136,6 +137,11 @@ static enum weir_rc check_table(const struct weir_opspec *op, const struct weir_
     }
     if ((table->on_error == WEIR_ON_ERROR_TABLE) != (table->error_table != NULL)) {
         return bad(err, op, "its table's on-error and table of bad records do not agree");
+    }
+    struct weir_error columns;
+    if (table->error_table != NULL &&
+        (table->error_table->schema == NULL || weir_error_table_check(table->error_table->schema, &columns) != WEIR_OK)) {
+        return bad(err, op, "its table of bad records has other columns than those can have");
     }
     return WEIR_OK;
 }
@@ -321,6 +327,14 @@ static const struct weir_opspec *tail_op(const struct weir_vertex *vertex)
     return vertex->ops[vertex->nops - 1];
 }
 
+/* What goes along a side edge: the rows of its source's error table; NULL: it has none. */
+static const struct weir_schema *side_schema(const struct weir_vertex *from)
+{
+    const struct weir_opspec *head = head_op(from);
+    bool has = head->tag == WEIR_OP_SOURCE && head->u.io.table->on_error == WEIR_ON_ERROR_TABLE;
+    return has ? head->u.io.table->error_table->schema : NULL;
+}
+
 static enum weir_rc check_edge(const struct weir_jobgraph *graph, uint32_t index, struct weir_error *err)
 {
     const struct weir_edge *edge = &graph->edges[index];
@@ -330,7 +344,7 @@ static enum weir_rc check_edge(const struct weir_jobgraph *graph, uint32_t index
     }
     const struct weir_vertex *from = &graph->vertices[edge->from];
     const struct weir_vertex *to = &graph->vertices[edge->to];
-    const struct weir_schema *output = tail_op(from)->output;
+    const struct weir_schema *output = edge->side ? side_schema(from) : tail_op(from)->output;
     const struct weir_schema *input = head_op(to)->input;
     if (output == NULL || input == NULL || edge->schema == NULL || !weir_schema_same(output, edge->schema) ||
         !weir_schema_same(edge->schema, input)) {
@@ -366,7 +380,11 @@ static enum weir_rc check_vertex_edges(const struct weir_jobgraph *graph, uint32
     const struct weir_vertex *vertex = &graph->vertices[index];
     enum weir_op_tag head = head_op(vertex)->tag;
     bool inputs_ok = head == WEIR_OP_SOURCE ? vertex->ninputs == 0 : head == WEIR_OP_UNION_ALL || vertex->ninputs == 1;
-    bool outputs_ok = (tail_op(vertex)->tag == WEIR_OP_SINK) == (vertex->noutputs == 0);
+    uint32_t sides = 0;
+    for (uint32_t i = 0; i < vertex->noutputs; i++) {
+        sides += vertex->outputs[i] < graph->nedges && graph->edges[vertex->outputs[i]].side;
+    }
+    bool outputs_ok = (tail_op(vertex)->tag == WEIR_OP_SINK) == (vertex->noutputs == sides) && (side_schema(vertex) != NULL) == (sides == 1) && sides <= 1;
     inputs_ok = inputs_ok && (head == WEIR_OP_SOURCE || vertex->ninputs > 0) && vertex->ninputs == in_count[index];
     outputs_ok = outputs_ok && vertex->noutputs == out_count[index];
     for (uint32_t i = 0; inputs_ok && i < vertex->ninputs; i++) {

@@ -24,6 +24,7 @@ struct weir_edge {
     const uint32_t *keys; /* HASH: columns of the from vertex's output that make the key, in key order */
     uint32_t nkeys;
     const struct weir_schema *schema;
+    bool side; /* carries the bad records of the source at the head of `from` to its error table, instead of from's output */
 };
 
 struct weir_vertex {
@@ -35,7 +36,7 @@ struct weir_vertex {
     uint32_t nops;
     const uint32_t *inputs;  /* edge indices, ordered by (edge.input, edge index) */
     uint32_t ninputs;
-    const uint32_t *outputs; /* edge indices: every output batch goes to each of them */
+    const uint32_t *outputs; /* edge indices: every output batch goes to each of them but side edges */
     uint32_t noutputs;
 };
 

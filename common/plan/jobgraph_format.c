@@ -147,14 +147,15 @@ void weir_jobgraph_format(const struct weir_jobgraph *graph, struct weir_buf *ou
             weir_opspec_format(vertex->ops[k], out);
             weir_buf_put_str(out, "\n");
         }
-        if (vertex->noutputs > 0) {
+        const struct weir_schema *output = vertex->ops[vertex->nops - 1]->output; /* NULL: a sink */
+        if (output != NULL) {
             weir_buf_put_str(out, "    gives ");
-            weir_schema_format(vertex->ops[vertex->nops - 1]->output, out);
+            weir_schema_format(output, out);
             weir_buf_put_str(out, "\n");
         }
         for (uint32_t k = 0; k < vertex->noutputs; k++) {
             const struct weir_edge *edge = &graph->edges[vertex->outputs[k]];
-            weir_buf_put_fmt(out, "    -> %u input %u %s", edge->to, edge->input, exchange_name(edge->exchange));
+            weir_buf_put_fmt(out, "    -> %u input %u %s%s", edge->to, edge->input, edge->side ? "bad records " : "", exchange_name(edge->exchange));
             if (edge->exchange == WEIR_EXCHANGE_HASH) {
                 put_columns(edge->schema, edge->keys, edge->nkeys, out);
             }

@@ -19,6 +19,7 @@ enum { WEIR_JOBFILE_STEPS_MAX = WEIR_JOB_OPERATORS_MAX / 4, WEIR_JOBFILE_TABLES_
 struct weir_jobfile_table {
     const struct weir_yaml *node; /* its name */
     const struct weir_yaml *with;
+    const struct weir_yaml *on_error; /* the name of the table of its bad records, or NULL */
     struct weir_table_spec spec;
     const struct weir_connector_desc *connector; /* NULL when unknown */
     const struct weir_format_desc *format;

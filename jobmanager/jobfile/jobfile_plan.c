@@ -6,19 +6,22 @@
  *    follows it: its few rows must stay in order.
  * 2  A node joins the vertex of the node it reads when that is its only input, nothing else reads it, and the link is FORWARD;
  *    else it begins a vertex, and its links become edges.
+ *
+ * Bad records: for each table that `on-error` names, a sink behind the sources whose bad records it receives, joined by side links.
  */
 #include "jobmanager/jobfile/jobfile_plan.h"
 
 #include "common/base/hash.h"
 #include "common/plan/agg_partial.h"
 
-enum { FUSED_FILTERS_MAX = 8, OP_NAME_MAX = 200, NODES_PER_STEP = 3 };
+enum { FUSED_FILTERS_MAX = 8, OP_NAME_MAX = 200, NODES_PER_STEP = 3, NODES_PER_ERROR_TABLE = 2 };
 
 struct link {
     uint32_t from; /* node */
     enum weir_exchange exchange;
     const uint32_t *keys;
     uint32_t nkeys;
+    bool side;
 };
 
 struct node {
@@ -230,6 +233,49 @@ static uint32_t plan_sink(struct planner *planner, const struct weir_jobfile_ste
     return index_of(planner, node);
 }
 
+/* The nodes of bad records: SINK for one source, UNION_ALL and SINK for several that name the same table. */
+static void plan_error_table(struct planner *planner, struct weir_jobfile_table *table, uint32_t nsources, uint32_t nnodes)
+{
+    const struct weir_schema *schema = table->spec.schema;
+    const char *uid = weir_arena_fmt(planner->arena, "%s[bad records]", table->spec.name);
+    uint32_t parallelism = planner->jf->graph->settings.parallelism;
+    struct node *sink = NULL;
+    struct node *head;
+    if (nsources > 1) {
+        const char *union_uid = weir_arena_fmt(planner->arena, "%s[bad records union]", table->spec.name);
+        head = add_node(planner, WEIR_OP_UNION_ALL, union_uid, union_uid, parallelism, nsources);
+        head->op->output = schema;
+        sink = add_node(planner, WEIR_OP_SINK, uid, uid, parallelism, 1);
+        link_rows(planner, sink, index_of(planner, head));
+    } else {
+        sink = head = add_node(planner, WEIR_OP_SINK, uid, uid, parallelism, nsources);
+    }
+    head->op->input = schema;
+    sink->op->input = schema;
+    sink->op->u.io.table = &table->spec;
+    for (uint32_t i = 0; i < nnodes; i++) {
+        const struct node *node = &planner->nodes[i];
+        if (node->op->tag == WEIR_OP_SOURCE && node->op->u.io.table->error_table == &table->spec) {
+            head->links[head->nlinks++] = (struct link){.from = i, .exchange = WEIR_EXCHANGE_FORWARD, .side = true};
+        }
+    }
+}
+
+static void plan_error_tables(struct planner *planner)
+{
+    uint32_t nnodes = planner->nnodes;
+    for (uint32_t t = 0; t < planner->jf->ntables; t++) {
+        uint32_t nsources = 0;
+        for (uint32_t i = 0; i < nnodes; i++) {
+            const struct weir_opspec *op = planner->nodes[i].op;
+            nsources += op->tag == WEIR_OP_SOURCE && op->u.io.table->error_table == &planner->jf->tables[t].spec;
+        }
+        if (nsources > 0) {
+            plan_error_table(planner, &planner->jf->tables[t], nsources, nnodes);
+        }
+    }
+}
+
 static enum weir_rc plan_step(struct planner *planner, uint32_t index)
 {
     const struct weir_jobfile_step *step = &planner->jf->steps[index];
@@ -261,7 +307,7 @@ static enum weir_rc plan_step(struct planner *planner, uint32_t index)
 
 static bool joins_input(const struct planner *planner, const struct node *node)
 {
-    return node->nlinks == 1 && node->op->tag != WEIR_OP_UNION_ALL && node->links[0].exchange == WEIR_EXCHANGE_FORWARD &&
+    return node->nlinks == 1 && !node->links[0].side && node->op->tag != WEIR_OP_UNION_ALL && node->links[0].exchange == WEIR_EXCHANGE_FORWARD &&
            planner->nodes[node->links[0].from].readers == 1;
 }
 
@@ -341,7 +387,8 @@ static void fill_edges(const struct planner *planner, struct weir_edge *edges)
                 .exchange = node->links[k].exchange,
                 .keys = node->links[k].keys,
                 .nkeys = node->links[k].nkeys,
-                .schema = from->op->output,
+                .schema = node->links[k].side ? node->op->input : from->op->output,
+                .side = node->links[k].side,
             };
         }
     }
@@ -351,7 +398,8 @@ enum weir_rc weir__jobfile_make_graph(struct weir_jobfile *jf, struct weir_error
 {
     struct weir_jobgraph *graph = jf->graph;
     struct planner planner = {.jf = jf, .arena = graph->arena, .err = err};
-    planner.nodes = weir_arena_zalloc(planner.arena, (size_t)jf->nsteps * NODES_PER_STEP * sizeof(*planner.nodes));
+    size_t nodes_max = (size_t)jf->nsteps * NODES_PER_STEP + (size_t)jf->ntables * NODES_PER_ERROR_TABLE;
+    planner.nodes = weir_arena_zalloc(planner.arena, nodes_max * sizeof(*planner.nodes));
     planner.tails = weir_arena_zalloc(planner.arena, jf->nsteps * sizeof(*planner.tails));
     graph->bounded = true;
     for (uint32_t i = 0; i < jf->norder; i++) {
@@ -364,6 +412,7 @@ enum weir_rc weir__jobfile_make_graph(struct weir_jobfile *jf, struct weir_error
             return rc;
         }
     }
+    plan_error_tables(&planner);
     uint32_t *sizes = weir_arena_zalloc(planner.arena, planner.nnodes * sizeof(*sizes));
     graph->nvertices = assign_vertices(&planner, sizes, &graph->nedges);
     struct weir_vertex *vertices = weir_arena_zalloc(planner.arena, graph->nvertices * sizeof(*vertices));

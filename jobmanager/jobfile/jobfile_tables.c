@@ -1,5 +1,7 @@
 #include "jobmanager/jobfile/jobfile_read.h"
 
+#include "common/plan/error_table.h"
+
 enum { LIST_TEXT_MAX = 1 << 20 };
 
 /* --- columns and watermark -------------------------------------------------------------------------------------------- */
@@ -263,12 +265,45 @@ static void read_on_error(struct weir_jobfile *jf, struct weir_jobfile_table *ta
         table->spec.on_error = WEIR_ON_ERROR_FAIL;
     } else if (node->kind == WEIR_YAML_SCALAR && weir_slice_eq_str(node->text, "skip")) {
         table->spec.on_error = WEIR_ON_ERROR_SKIP;
-    } else if (weir_yaml_get(node, "table") != NULL) {
-        weir__jobfile_problem(jf, node, "on-error: {table: ...} is not available yet; use fail or skip");
-        table->broken = true;
+    } else if (node->kind == WEIR_YAML_MAP && node->count == 1 && weir_yaml_get(node, "table") != NULL) {
+        table->spec.on_error = WEIR_ON_ERROR_TABLE; /* found when all tables are read */
+        table->on_error = weir_yaml_get(node, "table");
     } else {
-        weir__jobfile_problem(jf, node, "on-error is not understood; expected fail or skip");
+        weir__jobfile_problem(jf, node, "on-error is not understood; expected fail, skip or {table: NAME}");
         table->broken = true;
+    }
+}
+
+/* The table that receives the bad records of `table`. */
+static void find_error_table(struct weir_jobfile *jf, struct weir_jobfile_table *table)
+{
+    struct weir_slice name;
+    struct weir_error err;
+    const char **names = weir_arena_alloc(jf->arena, jf->ntables * sizeof(*names));
+    struct weir_jobfile_table *found = NULL;
+    bool is_text = weir__jobfile_text(jf, table->on_error, "the table of bad records", &name);
+    for (uint32_t i = 0; i < jf->ntables; i++) {
+        names[i] = jf->tables[i].spec.name;
+        found = is_text && weir_slice_eq_str(name, names[i]) ? &jf->tables[i] : found;
+    }
+    table->broken = true;
+    if (!is_text) {
+        return;
+    }
+    if (found == NULL) {
+        weir__jobfile_problem(jf, table->on_error, "there is no table \"%.*s\"%s", WEIR_SLICE_ARG(name),
+                              weir__jobfile_suggest(jf, name, names, jf->ntables));
+    } else if (found == table || found->on_error != NULL) {
+        weir__jobfile_problem(jf, table->on_error, "table \"%s\" cannot receive bad records, since its own go to a table", found->spec.name);
+    } else if (found->connector != NULL && (found->connector->roles & WEIR_ROLE_SINK) == 0) {
+        weir__jobfile_problem(jf, table->on_error, "table \"%s\" has connector \"%s\", which cannot be written", found->spec.name,
+                              found->connector->name);
+    } else if (found->spec.schema != NULL && weir_error_table_check(found->spec.schema, &err) != WEIR_OK) {
+        weir__jobfile_problem(jf, found->node, "table \"%s\": %s", found->spec.name, err.text);
+    } else if (!found->broken) { /* else that was reported */
+        found->roles |= WEIR_ROLE_SINK;
+        table->spec.error_table = &found->spec;
+        table->broken = false;
     }
 }
 
@@ -320,5 +355,10 @@ void weir__jobfile_read_tables(struct weir_jobfile *jf, const struct weir_yaml *
     jf->tables = weir_arena_zalloc(jf->arena, node->count * sizeof(*jf->tables));
     for (size_t i = 0; i < node->count; i++) {
         read_table(jf, node->keys[i], node->items[i]);
+    }
+    for (uint32_t i = 0; i < jf->ntables; i++) {
+        if (jf->tables[i].on_error != NULL && !jf->tables[i].broken) {
+            find_error_table(jf, &jf->tables[i]);
+        }
     }
 }

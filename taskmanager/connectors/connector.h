@@ -13,6 +13,7 @@
 #include "common/fs/fs.h"
 #include "common/plan/jobgraph.h"
 #include "common/runtime/executor.h"
+#include "taskmanager/connectors/bad_records.h"
 
 /*
  * Asks the JobManager whether an attempt is still the job's present one, before something outside is taken over in its name (RELIABILITY 4.6:
@@ -42,7 +43,8 @@ struct weir_conn_ctx {
     struct weir_fs *fs;
     const struct weir_clock *clock;  /* for pacing and time-outs only: results must not depend on it */
     const struct weir_log *log;      /* bound to job and task */
-    uint64_t *errors_skipped;        /* counter of bad records left out */
+    uint64_t *errors_skipped;        /* counter of bad records left out, or given to bad_records */
+    struct weir_bad_records *bad_records; /* of a source whose on_error is TABLE */
     /* Makes the task step again soon. Any thread. */
     void (*wake)(void *wake_ctx);
     void *wake_ctx;

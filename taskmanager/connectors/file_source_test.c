@@ -266,8 +266,26 @@ START_TEST(bad_lines_fail_or_are_skipped)
     ck_assert_uint_eq(kit.errors_skipped, 2);
     source->vtable->destroy(source);
 
+    const struct weir_field position = {"position", {.id = WEIR_TYPE_VARCHAR}};
+    struct weir_schema *schema = NULL;
+    ck_assert_int_eq(weir_schema_create(&position, 1, WEIR_NO_COLUMN, &schema, &err), WEIR_OK);
+    struct weir_table_spec rejected = {.name = "rejected", .schema = schema};
     kit.table.on_error = WEIR_ON_ERROR_TABLE;
-    ck_assert_int_eq(weir_conn_source("filesystem")->create(&kit.ctx, &source, &err), WEIR_UNSUPPORTED);
+    kit.table.error_table = &rejected;
+    ck_assert_int_eq(weir_bad_records_create(&kit.table, kit.mem, &kit.ctx.bad_records, &err), WEIR_OK);
+    memset(&tally, 0, sizeof(tally));
+    source = create(&kit);
+    add_range(source, path, 0, UINT64_MAX, weir_slice(NULL, 0));
+    ck_assert_msg(drain(&kit, source, &tally, &err) == WEIR_END, "%s", err.text);
+    ck_assert_uint_eq(tally.rows, 298);
+    source->vtable->destroy(source);
+    struct weir_batch *bad = weir_bad_records_take(kit.ctx.bad_records);
+    ck_assert_uint_eq(weir_batch_rows(bad), 2);
+    (void)snprintf(wanted, sizeof(wanted), "%s: line 200", path);
+    ck_assert(weir_slice_eq_str(weir_column_slice(&bad->cols[0], 1), wanted));
+    weir_batch_unref(bad);
+    weir_bad_records_destroy(kit.ctx.bad_records);
+    weir_schema_unref(schema);
     weir_buf_fini(&text);
     conn_kit_fini(&kit);
 }

@@ -24,7 +24,7 @@
 
 enum {
     FETCH_MAX = 1024,       /* messages taken from the queue at once */
-    FETCHES_MAX = 16,       /* of one poll that makes no row */
+    FETCHES_MAX = 8,        /* of one poll that makes no row */
     MEM_FULL_WAIT_MS = 10,
     WATERMARKS_TIMEOUT_MS = 5000,
     LAST_COMMIT_WAIT_MS = 1000,

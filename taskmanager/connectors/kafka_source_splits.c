@@ -43,12 +43,6 @@ struct enumeration {
     int64_t *earliest, *latest; /* of each partition; NULL until asked for */
 };
 
-static const char *option(const struct weir_table_spec *table, const char *key)
-{
-    const char *text = weir_table_option(table, key);
-    return text != NULL ? text : weir_connector_default(table, key);
-}
-
 static bool option_is(const char *text, const char *word)
 {
     return text != NULL && strcmp(text, word) == 0;
@@ -204,7 +198,7 @@ static enum weir_rc resolve_time(struct enumeration *of, const char *key, int64_
 
 static enum weir_rc resolve_starts(struct enumeration *of, int64_t *out, struct weir_error *err)
 {
-    const char *mode = option(of->table, "scan.startup.mode");
+    const char *mode = weir_connector_option(of->table, "scan.startup.mode");
     if (option_is(mode, "group-offsets")) {
         return resolve_group(of, out, err);
     }
@@ -224,7 +218,7 @@ static enum weir_rc resolve_starts(struct enumeration *of, int64_t *out, struct 
 
 static enum weir_rc resolve_stops(struct enumeration *of, int64_t *out, struct weir_error *err)
 {
-    const char *mode = option(of->table, "scan.bounded.mode");
+    const char *mode = weir_connector_option(of->table, "scan.bounded.mode");
     if (mode == NULL || option_is(mode, "unbounded")) {
         for (uint32_t i = 0; i < of->count; i++) {
             out[i] = WEIR_KAFKA_UNBOUNDED;

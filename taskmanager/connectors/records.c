@@ -15,10 +15,6 @@ struct weir_records {
 enum weir_rc weir__records_create(const struct weir_conn_ctx *ctx, struct weir_records **out_records, struct weir_error *err)
 {
     const struct weir_table_spec *table = ctx->table;
-    if (table->on_error == WEIR_ON_ERROR_TABLE) {
-        return weir_error_set(err, WEIR_UNSUPPORTED, "table %s: on-error can be fail or skip; a table for bad records is not supported yet",
-                              table->name);
-    }
     const struct weir_format *format = table->format == NULL ? NULL : weir_format_find(table->format);
     if (format == NULL) {
         return weir_error_set(err, WEIR_INVALID, "table %s: there is no format \"%s\"", table->name,
@@ -58,6 +54,11 @@ enum weir_rc weir__records_bad(struct weir_records *records, struct weir_slice h
 {
     if (records->ctx->table->on_error == WEIR_ON_ERROR_SKIP) {
         (*records->ctx->errors_skipped)++;
+        return WEIR_OK;
+    }
+    if (records->ctx->table->on_error == WEIR_ON_ERROR_TABLE) {
+        (*records->ctx->errors_skipped)++;
+        weir_bad_records_add(records->ctx->bad_records, head, position, err->text);
         return WEIR_OK;
     }
     char text[4 * HEAD_BYTES_MAX + 4];

@@ -129,10 +129,13 @@ static void emit_edge(struct weir_writer *writer, struct out_edge *out, struct w
     weir_assert(false);
 }
 
-void weir_writer_emit_take(struct weir_writer *writer, struct weir_batch *batch)
+static void emit_take(struct weir_writer *writer, struct weir_batch *batch, bool side)
 {
     if (weir_batch_rows(batch) != 0) {
         for (size_t e = 0; e < writer->nedges; e++) {
+            if (writer->edges[e].edge->side != side) {
+                continue;
+            }
             writer->rows += weir_batch_rows(batch);
             writer->bytes += weir_batch_bytes(batch);
             emit_edge(writer, &writer->edges[e], batch);
@@ -140,6 +143,16 @@ void weir_writer_emit_take(struct weir_writer *writer, struct weir_batch *batch)
         weir_arena_reset(writer->arena);
     }
     weir_batch_unref(batch);
+}
+
+void weir_writer_emit_take(struct weir_writer *writer, struct weir_batch *batch)
+{
+    emit_take(writer, batch, false);
+}
+
+void weir_writer_emit_side_take(struct weir_writer *writer, struct weir_batch *batch)
+{
+    emit_take(writer, batch, true);
 }
 
 void weir_writer_broadcast(struct weir_writer *writer, struct weir_element element)

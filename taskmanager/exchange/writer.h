@@ -24,8 +24,9 @@ void weir_writer_destroy(struct weir_writer *writer); /* releases the producer e
  * writer's now. Before the first emit. */
 void weir_writer_add_edge_take(struct weir_writer *writer, const struct weir_edge *edge, struct weir_channel *const *channels, uint32_t count);
 
-/* Sends the batch (its reference is taken) along every edge. */
+/* Sends the batch (its reference is taken) along every edge but side edges; along the side edges. */
 void weir_writer_emit_take(struct weir_writer *writer, struct weir_batch *batch);
+void weir_writer_emit_side_take(struct weir_writer *writer, struct weir_batch *batch);
 
 /* Sends a control element along every channel. */
 void weir_writer_broadcast(struct weir_writer *writer, struct weir_element element);

@@ -15,6 +15,7 @@ struct split_state {
 };
 
 struct weir_source_op {
+    struct weir_conn_ctx conn_copy; /* *conn: with bad_records */
     const struct weir_conn_ctx *conn;
     struct weir_source *source;
     struct weir_arena *arena;
@@ -40,14 +41,19 @@ enum weir_rc weir_source_op_open(const struct weir_conn_ctx *conn, struct weir_s
         return weir_error_set(err, WEIR_UNSUPPORTED, "table %s: this TaskManager has no source connector \"%s\"", conn->table->name,
                               conn->table->connector);
     }
-    struct weir_source *source = NULL;
-    enum weir_rc rc = vtable->create(conn, &source, err);
+    struct weir_source_op *op = weir_calloc(1, sizeof(*op));
+    op->conn_copy = *conn;
+    op->conn = &op->conn_copy;
+    enum weir_rc rc = WEIR_OK;
+    if (conn->table->on_error == WEIR_ON_ERROR_TABLE) {
+        rc = weir_bad_records_create(conn->table, conn->mem, &op->conn_copy.bad_records, err);
+    }
+    rc = rc != WEIR_OK ? rc : vtable->create(op->conn, &op->source, err);
     if (rc != WEIR_OK) {
+        weir_bad_records_destroy(op->conn_copy.bad_records);
+        weir_free(op);
         return rc;
     }
-    struct weir_source_op *op = weir_calloc(1, sizeof(*op));
-    op->conn = conn;
-    op->source = source;
     op->arena = weir_arena_create(0);
     op->bounded = vtable->bounded(conn->table);
     op->watermark_ms = INT64_MIN;
@@ -64,6 +70,7 @@ void weir_source_op_close(struct weir_source_op *op)
         return;
     }
     op->source->vtable->destroy(op->source);
+    weir_bad_records_destroy(op->conn_copy.bad_records);
     for (size_t i = 0; i < op->nsplits; i++) {
         weir_buf_fini(&op->splits[i].snapshot);
     }
@@ -112,6 +119,11 @@ void weir_source_op_snapshot(struct weir_source_op *op, uint64_t checkpoint, str
         weir_buf_put_bytes(out, weir_buf_slice(position));
         weir_buf_put_i64(out, op->splits[i].max_time_ms);
     }
+}
+
+struct weir_batch *weir_source_op_take_bad_records(struct weir_source_op *op)
+{
+    return op->conn->bad_records == NULL ? NULL : weir_bad_records_take(op->conn->bad_records);
 }
 
 void weir_source_op_committed(struct weir_source_op *op, uint64_t checkpoint)

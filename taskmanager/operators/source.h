@@ -39,6 +39,10 @@ void weir_source_op_close(struct weir_source_op *op); /* accepts NULL; nothing o
 /* Adds a split to read from the beginning. */
 enum weir_rc weir_source_op_add_split(struct weir_source_op *op, struct weir_split split, struct weir_error *err) WEIR_CHECKED;
 
+/* Bad records that polls have met, as a batch of the error table's schema, the caller's; NULL: none (any more). To be taken after every poll:
+ * positions are behind them. */
+struct weir_batch *weir_source_op_take_bad_records(struct weir_source_op *op);
+
 /* Appends splits, positions, watermarks and what is finished: state of `checkpoint`. */
 void weir_source_op_snapshot(struct weir_source_op *op, uint64_t checkpoint, struct weir_buf *out);
 

@@ -426,6 +426,9 @@ static enum weir_rc take_from_source(struct weir_task *task, bool *out_any, int6
     if (rc != WEIR_OK) {
         return rc;
     }
+    for (struct weir_batch *bad; (bad = weir_source_op_take_bad_records(task->source)) != NULL;) {
+        weir_writer_emit_side_take(task->writer, bad);
+    }
     *out_any = event.kind != WEIR_SOURCE_NOTHING;
     switch (event.kind) {
     case WEIR_SOURCE_NOTHING:

@@ -26,7 +26,7 @@ def write(folder, lines):
     (folder / "rows.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
-INPUTS = {"on-error": orders_with_bad_lines, "vehicles-local": vehicles}
+INPUTS = {"on-error": orders_with_bad_lines, "on-error-table": orders_with_bad_lines, "vehicles-local": vehicles}
 
 
 class Examples(unittest.TestCase):
@@ -67,6 +67,17 @@ class Examples(unittest.TestCase):
         folder = self.run_example("on-error")
         rows = sorted(read_rows(folder / "weir/on-error/good"), key=lambda row: row["id"])
         self.assertEqual(rows, [{"id": 1, "amount": 2.5}, {"id": 2, "amount": None}])
+
+    def test_on_error_table(self):
+        folder = self.run_example("on-error-table")
+        rows = sorted(read_rows(folder / "weir/on-error/good"), key=lambda row: row["id"])
+        self.assertEqual(rows, [{"id": 1, "amount": 2.5}, {"id": 2, "amount": None}])
+        rejected = sorted(read_rows(folder / "weir/on-error/rejected"), key=lambda row: row["position"])
+        self.assertEqual([row["record"] for row in rejected], ["no json", '{"amount": 1}', '{"id": "x"'])
+        self.assertEqual([row["position"].rpartition(": ")[2] for row in rejected], ["line 2", "line 3", "line 5"])
+        for row, reason in zip(rejected, ["expected", "id", "expected"]):
+            self.assertEqual(row["source"], "orders")
+            self.assertIn(reason, row["reason"])
 
     def test_vehicles_local(self):
         folder = self.run_example("vehicles-local")

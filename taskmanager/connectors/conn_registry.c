@@ -3,6 +3,7 @@
 static const struct weir_source_vtable *const sources[] = {
     &weir__datagen_source,
     &weir__file_source,
+    &weir__kafka_source,
 };
 
 static const struct weir_sink_vtable *const sinks[] = {

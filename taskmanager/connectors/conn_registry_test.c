@@ -23,7 +23,7 @@ START_TEST(the_catalog_and_the_code_agree)
             ck_assert(source->bounded(&table) == weir_connector_bounded(&table));
         }
     }
-    ck_assert_uint_eq(sources, 2);
+    ck_assert_uint_eq(sources, 3);
     ck_assert_uint_eq(sinks, 3);
     for (uint32_t i = 0; weir_format_desc_at(i) != NULL; i++) {
         ck_assert_ptr_nonnull(weir_format_find(weir_format_desc_at(i)->name));

@@ -137,6 +137,15 @@ static enum weir_rc check_table(const struct weir_opspec *op, const struct weir_
     if ((table->on_error == WEIR_ON_ERROR_TABLE) != (table->error_table != NULL)) {
         return bad(err, op, "its table's on-error and table of bad records do not agree");
     }
+    for (uint32_t i = 0; i < table->nprimary_key; i++) {
+        bool twice = false;
+        for (uint32_t k = 0; k < i; k++) {
+            twice = twice || table->primary_key[k] == table->primary_key[i];
+        }
+        if (twice || table->primary_key[i] >= weir_schema_count(table->schema)) {
+            return bad(err, op, "its table's primary key names a column twice, or one that is not there");
+        }
+    }
     return WEIR_OK;
 }
 

@@ -76,6 +76,11 @@ static Weir__Plan__Table *encode_table(struct encoder *encoder, const struct wei
     message->watermark_delay_ms = table->watermark_delay_ms;
     message->on_error = (uint32_t)table->on_error;
     message->error_table_ref = table_ref(encoder, table->error_table);
+    message->n_primary_key = table->nprimary_key;
+    message->primary_key = weir_arena_alloc(encoder->arena, table->nprimary_key * sizeof(*message->primary_key));
+    for (uint32_t i = 0; i < table->nprimary_key; i++) {
+        message->primary_key[i] = table->primary_key[i];
+    }
     return message;
 }
 
@@ -295,6 +300,15 @@ static enum weir_rc decode_schemas(struct decoder *decoder)
     return WEIR_OK;
 }
 
+static const uint32_t *copy_u32(const struct decoder *decoder, const uint32_t *values, size_t count)
+{
+    uint32_t *copy = weir_arena_alloc(decoder->arena, (count + 1) * sizeof(*copy));
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = values[i];
+    }
+    return copy;
+}
+
 static enum weir_rc decode_table(struct decoder *decoder, size_t index)
 {
     const Weir__Plan__Table *message = decoder->message->tables[index];
@@ -305,6 +319,9 @@ static enum weir_rc decode_table(struct decoder *decoder, size_t index)
     }
     if (message->on_error > WEIR_ON_ERROR_TABLE || message->error_table_ref > index) {
         return corrupt(decoder, "a table's on-error is out of range");
+    }
+    if (message->n_primary_key > WEIR_COLUMNS_MAX) {
+        return corrupt(decoder, "a table's primary key has too many columns");
     }
     table->name = weir_arena_strdup(decoder->arena, message->name);
     table->connector = weir_arena_strdup(decoder->arena, message->connector);
@@ -320,6 +337,8 @@ static enum weir_rc decode_table(struct decoder *decoder, size_t index)
     }
     table->options = options;
     table->noptions = (uint32_t)message->n_options;
+    table->primary_key = message->n_primary_key == 0 ? NULL : copy_u32(decoder, message->primary_key, message->n_primary_key);
+    table->nprimary_key = (uint32_t)message->n_primary_key;
     table->has_watermark = message->has_watermark != 0;
     table->watermark_delay_ms = message->watermark_delay_ms;
     table->on_error = (enum weir_on_error)message->on_error;
@@ -376,15 +395,6 @@ static enum weir_rc decode_calc(const struct decoder *decoder, const Weir__Plan_
     op->u.calc.exprs = exprs;
     op->u.calc.nexprs = (uint32_t)message->n_exprs;
     return rc;
-}
-
-static const uint32_t *copy_u32(const struct decoder *decoder, const uint32_t *values, size_t count)
-{
-    uint32_t *copy = weir_arena_alloc(decoder->arena, (count + 1) * sizeof(*copy));
-    for (size_t i = 0; i < count; i++) {
-        copy[i] = values[i];
-    }
-    return copy;
 }
 
 static enum weir_rc decode_agg(const struct decoder *decoder, const Weir__Plan__Op *message, struct weir_opspec *op)

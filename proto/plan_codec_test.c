@@ -99,7 +99,8 @@ static struct weir_jobgraph *make_graph(void)
     last_fields[2].type = bound(graph, "CAST(n AS DECIMAL(38, 3)) + 12345678901234567890.125", result, false)->type;
     const struct weir_schema *last = own(graph, last_fields, 3, WEIR_NO_COLUMN);
     struct weir_table_spec *out = weir_arena_zalloc(arena, sizeof(*out));
-    *out = (struct weir_table_spec){.name = "out", .schema = last, .connector = "blackhole"};
+    static const uint32_t primary_key[] = {2, 0};
+    *out = (struct weir_table_spec){.name = "out", .schema = last, .connector = "blackhole", .primary_key = primary_key, .nprimary_key = 2};
 
     struct weir_opspec *ops = weir_arena_zalloc(arena, 7 * sizeof(*ops));
     ops[0] = (struct weir_opspec){.tag = WEIR_OP_SOURCE, .uid = "read", .name = "source", .output = raw, .u.io.table = in};
@@ -156,6 +157,11 @@ START_TEST(decoding_and_encoding_again_gives_the_same_bytes)
     ck_assert(decoded->edges[1].side);
     ck_assert_uint_eq(weir_jobgraph_task_index(decoded, 1, 2), 4);
     ck_assert_uint_eq(weir_jobgraph_slots(decoded), 3);
+    const struct weir_table_spec *out = decoded->vertices[1].ops[2]->u.io.table;
+    ck_assert_uint_eq(out->nprimary_key, 2);
+    ck_assert_uint_eq(out->primary_key[0], 2);
+    ck_assert_uint_eq(out->primary_key[1], 0);
+    ck_assert_ptr_null(decoded->vertices[0].ops[0]->u.io.table->primary_key);
     ck_assert_str_eq(weir_table_option(decoded->vertices[0].ops[0]->u.io.table, "path"), "/tmp/in");
     weir_jobgraph_destroy(decoded);
     weir_jobgraph_destroy(graph);

@@ -143,6 +143,15 @@ static enum weir_rc check_table(const struct weir_opspec *op, const struct weir_
         (table->error_table->schema == NULL || weir_error_table_check(table->error_table->schema, &columns) != WEIR_OK)) {
         return bad(err, op, "its table of bad records has other columns than those can have");
     }
+    for (uint32_t i = 0; i < table->nprimary_key; i++) {
+        bool twice = false;
+        for (uint32_t k = 0; k < i; k++) {
+            twice = twice || table->primary_key[k] == table->primary_key[i];
+        }
+        if (twice || table->primary_key[i] >= weir_schema_count(table->schema)) {
+            return bad(err, op, "its table's primary key names a column twice, or one that is not there");
+        }
+    }
     return WEIR_OK;
 }
 

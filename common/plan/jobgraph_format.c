@@ -53,6 +53,10 @@ static void put_table(const struct weir_table_spec *table, struct weir_buf *out)
     if (table->format != NULL) {
         weir_buf_put_fmt(out, "/%s", table->format);
     }
+    if (table->nprimary_key > 0) {
+        weir_buf_put_str(out, " primary key ");
+        put_columns(table->schema, table->primary_key, table->nprimary_key, out);
+    }
     if (table->has_watermark) {
         weir_buf_put_fmt(out, " watermark %s - %lld ms",
                          weir_schema_field(table->schema, (uint32_t)weir_schema_time_column(table->schema))->name,

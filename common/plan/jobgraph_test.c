@@ -11,6 +11,7 @@ struct parts {
     struct weir_vertex vertices[3];
     struct weir_edge edges[2];
     uint32_t key;
+    uint32_t beyond, twice[2]; /* for primary keys */
 };
 
 static const struct weir_schema *make_schema(struct weir_jobgraph *graph, enum weir_type_id type)
@@ -24,7 +25,7 @@ static const struct weir_schema *make_schema(struct weir_jobgraph *graph, enum w
 
 static void parts_init(struct parts *p)
 {
-    *p = (struct parts){.graph = weir_jobgraph_create()};
+    *p = (struct parts){.graph = weir_jobgraph_create(), .beyond = 1};
     const struct weir_schema *schema = make_schema(p->graph, WEIR_TYPE_BIGINT);
     p->table = (struct weir_table_spec){.name = "t", .schema = schema, .connector = "datagen"};
     p->source = (struct weir_opspec){.tag = WEIR_OP_SOURCE, .uid = "read", .name = "", .output = schema, .u.io.table = &p->table};
@@ -90,6 +91,8 @@ SPOIL(extra_output, p->sink.output = p->sink.input)
 SPOIL(no_table, p->sink.u.io.table = NULL)
 SPOIL(watermark, p->table.has_watermark = true)
 SPOIL(error_table, p->table.on_error = WEIR_ON_ERROR_TABLE)
+SPOIL(primary_key, p->table.primary_key = &p->beyond; p->table.nprimary_key = 1)
+SPOIL(primary_key_twice, p->table.primary_key = p->twice; p->table.nprimary_key = 2)
 SPOIL(columns, p->source.output = make_schema(p->graph, WEIR_TYPE_INT))
 SPOIL(union_type, p->all.output = make_schema(p->graph, WEIR_TYPE_INT))
 SPOIL(sink_inside, p->last_chain[0] = &p->sink)
@@ -124,6 +127,8 @@ static const struct {
     {spoil_no_table, "its table is not whole"},
     {spoil_watermark, "watermark without a time column"},
     {spoil_error_table, "do not agree"},
+    {spoil_primary_key, "primary key names a column twice"},
+    {spoil_primary_key_twice, "primary key names a column twice"},
     {spoil_columns, "its columns are not its table's"},
     {spoil_union_type, "it changes columns"},
     {spoil_sink_inside, "only the last of a chain can be a sink"},

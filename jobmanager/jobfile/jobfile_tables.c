@@ -257,6 +257,75 @@ static void read_options(struct weir_jobfile *jf, struct weir_jobfile_table *tab
     table->spec.noptions = count;
 }
 
+/* --- primary_key ------------------------------------------------------------------------------------------------------ */
+
+/* The index of the named column, which is no key yet; WEIR_NO_COLUMN after a problem. */
+static int32_t read_key_column(struct weir_jobfile *jf, const struct weir_jobfile_table *table, const struct weir_yaml *node,
+                               const uint32_t *keys, uint32_t nkeys)
+{
+    const struct weir_schema *schema = table->spec.schema;
+    struct weir_slice name;
+    if (!weir__jobfile_text(jf, node, "a column of the primary key", &name)) {
+        return WEIR_NO_COLUMN;
+    }
+    int32_t column = weir_schema_find(schema, name);
+    if (column == WEIR_NO_COLUMN) {
+        uint32_t count = weir_schema_count(schema);
+        const char **names = weir_arena_alloc(jf->arena, count * sizeof(*names));
+        for (uint32_t i = 0; i < count; i++) {
+            names[i] = weir_schema_field(schema, i)->name;
+        }
+        weir__jobfile_problem(jf, node, "the table has no column \"%.*s\"%s", WEIR_SLICE_ARG(name),
+                              weir__jobfile_suggest(jf, name, names, count));
+        return WEIR_NO_COLUMN;
+    }
+    for (uint32_t i = 0; i < nkeys; i++) {
+        if (keys[i] == (uint32_t)column) {
+            weir__jobfile_problem(jf, node, "\"%.*s\" stands in the primary key twice", WEIR_SLICE_ARG(name));
+            return WEIR_NO_COLUMN;
+        }
+    }
+    return column;
+}
+
+/* A column or a list of columns. Connector and schema are known. */
+static void read_primary_key(struct weir_jobfile *jf, struct weir_jobfile_table *table, const struct weir_yaml *node)
+{
+    bool keyed = strcmp(table->connector->name, "upsert-kafka") == 0;
+    bool list = node != NULL && node->kind == WEIR_YAML_SEQUENCE;
+    if (node == NULL) {
+        if (keyed) {
+            weir__jobfile_problem(jf, table->node,
+                                  "table \"%s\" has no primary key, but connector \"upsert-kafka\" writes each row under its key; expected "
+                                  "primary_key: [COLUMN, ...] beside columns",
+                                  table->spec.name);
+            table->broken = true;
+        }
+        return;
+    }
+    if (!keyed) {
+        weir__jobfile_problem(jf, node, "connector \"%s\" takes no primary_key; expected connector: upsert-kafka, or no primary_key",
+                              table->connector->name);
+        table->broken = true;
+        return;
+    }
+    size_t count = list ? node->count : 1;
+    uint32_t *keys = weir_arena_alloc(jf->arena, (count + 1) * sizeof(*keys));
+    for (size_t i = 0; i < count; i++) {
+        int32_t column = read_key_column(jf, table, list ? node->items[i] : node, keys, table->spec.nprimary_key);
+        if (column == WEIR_NO_COLUMN) {
+            table->broken = true;
+            return;
+        }
+        keys[table->spec.nprimary_key++] = (uint32_t)column;
+    }
+    if (count == 0) {
+        weir__jobfile_problem(jf, node, "the primary key is empty; expected primary_key: [COLUMN, ...]");
+        table->broken = true;
+    }
+    table->spec.primary_key = keys;
+}
+
 /* --- on-error --------------------------------------------------------------------------------------------------------- */
 
 static void read_on_error(struct weir_jobfile *jf, struct weir_jobfile_table *table, const struct weir_yaml *node)
@@ -309,7 +378,7 @@ static void find_error_table(struct weir_jobfile *jf, struct weir_jobfile_table 
 
 static void read_table(struct weir_jobfile *jf, const struct weir_yaml *name, const struct weir_yaml *node)
 {
-    static const char *const keys[] = {"columns", "watermark", "with", "on-error", NULL};
+    static const char *const keys[] = {"columns", "watermark", "primary_key", "with", "on-error", NULL};
     struct weir_jobfile_table *table = &jf->tables[jf->ntables++];
     table->node = name;
     table->spec.name = weir_arena_strndup(jf->arena, name->text.data, name->text.len);
@@ -337,6 +406,9 @@ static void read_table(struct weir_jobfile *jf, const struct weir_yaml *name, co
         if (table->connector != NULL) {
             read_format(jf, table);
             read_options(jf, table);
+            if (table->spec.schema != NULL) {
+                read_primary_key(jf, table, weir_yaml_get(node, "primary_key"));
+            }
         }
         table->broken = table->broken || broken;
     }

@@ -9,7 +9,9 @@ static const struct weir_source_vtable *const sources[] = {
 static const struct weir_sink_vtable *const sinks[] = {
     &weir__blackhole_sink,
     &weir__file_sink,
+    &weir__kafka_sink,
     &weir__print_sink,
+    &weir__upsert_kafka_sink,
 };
 
 const struct weir_source_vtable *weir_conn_source(const char *connector)

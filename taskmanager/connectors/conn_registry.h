@@ -11,6 +11,8 @@ extern const struct weir_source_vtable weir__file_source;
 extern const struct weir_source_vtable weir__kafka_source;
 extern const struct weir_sink_vtable weir__blackhole_sink;
 extern const struct weir_sink_vtable weir__file_sink;
+extern const struct weir_sink_vtable weir__kafka_sink;
 extern const struct weir_sink_vtable weir__print_sink;
+extern const struct weir_sink_vtable weir__upsert_kafka_sink;
 
 #endif

@@ -6,7 +6,7 @@
 #include "taskmanager/connectors/kafka_client.h"
 
 /* The ENUMERATE call of the JobManager waits for 30 s. */
-enum { ENUMERATE_TIMEOUT_MS = 20000, TRY_MS = 1000 };
+enum { ENUMERATE_TIMEOUT_MS = 10000, TRY_MS = 1000 };
 
 void weir__kafka_split_encode(const struct weir_kafka_split *split, struct weir_buf *out)
 {

@@ -48,7 +48,7 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *brokers, rd_kafka_co
 {
     char err[512];
     set(conf, "bootstrap.servers", brokers);
-    set(conf, "log_level", "3");
+    set(conf, "log_level", "2");
     rd_kafka_t *handle = rd_kafka_new(type, conf, err, sizeof(err));
     if (handle == NULL) {
         die("client", err);

@@ -480,18 +480,10 @@ static bool bind_sink(struct weir_jobfile *jf, struct weir_jobfile_step *step)
 {
     const struct weir_schema *table = step->table->spec.schema;
     if (step->updating && !step->table->connector->changelog) {
-        struct weir_buf list = {0};
-        const struct weir_connector_desc *desc;
-        for (uint32_t i = 0; (desc = weir_connector_desc_at(i)) != NULL; i++) {
-            if (desc->changelog) {
-                weir_buf_put_fmt(&list, "%s%s", list.len == 0 ? "" : ", ", desc->name);
-            }
-        }
         weir__jobfile_problem(jf, step->sink,
                               "step \"%s\" writes rows that are updated later (the result of an aggregate without window) into "
-                              "connector \"%s\", which can only add rows; expected a window, or a connector that takes updates (%.*s)",
-                              step->id, step->table->connector->name, WEIR_SLICE_ARG(weir_buf_slice(&list)));
-        weir_buf_fini(&list);
+                              "connector \"%s\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole)",
+                              step->id, step->table->connector->name);
         return false;
     }
     if (!check_names(jf, step, table)) {

@@ -278,7 +278,7 @@ static const struct {
      "job.yaml:13:56: two columns are called 'name' (the 1th and the 2th): rename one"},
     {"filter: \"v > 1\"",
      "key_by: [name], aggregate: {id: \"COUNT(*)\", v: \"AVG(v)\", at: \"MAX(at)\"}",
-     "job.yaml:14:36: step \"write\" writes rows that are updated later (the result of an aggregate without window) into connector \"filesystem\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole, upsert-kafka)"},
+     "job.yaml:14:36: step \"write\" writes rows that are updated later (the result of an aggregate without window) into connector \"filesystem\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole)"},
     {"filter: \"v > 1\"",
      "window: {tumble: 0 s}, aggregate: {n: \"COUNT(*)\"}",
      "job.yaml:13:46: the window's size is 0 ms; expected at least 1 ms"},
@@ -306,7 +306,7 @@ static const struct {
      "aggregate: {n: \"COUNT(*)\"}}\n  - {id: w, input: keep, aggregate: {m: \"SUM(n)\"}}",
      "job.yaml:14:10: no step reads step \"w\"; expected a sink behind it\n"
      "job.yaml:14:37: step \"w\" aggregates rows that are updated later (the result of an aggregate without window); expected an input that only adds rows\n"
-     "job.yaml:15:36: step \"write\" writes rows that are updated later (the result of an aggregate without window) into connector \"filesystem\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole, upsert-kafka)"},
+     "job.yaml:15:36: step \"write\" writes rows that are updated later (the result of an aggregate without window) into connector \"filesystem\", which can only add rows; expected a window, or a connector that takes updates (print, blackhole)"},
     {"columns: {id: BIGINT, name: STRING, v: DOUBLE, at: TIMESTAMP(3)}\n    with",
      "columns: {id: BIGINT NOT NULL, name: STRING, v: DOUBLE, at: TIMESTAMP(3)}\n    with",
      "job.yaml:14:36: column \"id\" of table \"out\" is NOT NULL, but the input's can be NULL; expected COALESCE in a project, or a column without NOT NULL"},

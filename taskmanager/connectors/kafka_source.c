@@ -28,6 +28,7 @@ enum {
     MEM_FULL_WAIT_MS = 10,
     WATERMARKS_TIMEOUT_MS = 5000,
     LAST_COMMIT_WAIT_MS = 1000,
+    ENUMERATE_TIMEOUT_MS = 20000, /* the JobManager's call of it waits for 30 s */
 };
 
 struct kafka_split {
@@ -388,6 +389,14 @@ static void commit_last(struct kafka_source *source)
 
 /* --- the source ------------------------------------------------------------------------------------------------------ */
 
+static enum weir_rc enumerate(const struct weir_table_spec *table, uint32_t parallelism, struct weir_fs *fs,
+                              void (*add)(void *add_ctx, struct weir_split split), void *add_ctx, struct weir_error *err)
+{
+    (void)parallelism;
+    (void)fs;
+    return weir__kafka_splits_list(table, ENUMERATE_TIMEOUT_MS, add, add_ctx, err);
+}
+
 static void destroy(struct weir_source *base)
 {
     struct kafka_source *source = (struct kafka_source *)base;
@@ -594,7 +603,7 @@ static bool split_finished(const struct weir_source *base, uint32_t split)
 const struct weir_source_vtable weir__kafka_source = {
     .connector = "kafka",
     .bounded = weir_connector_bounded,
-    .enumerate = weir__kafka_splits_enumerate,
+    .enumerate = enumerate,
     .create = create,
     .destroy = destroy,
     .add_split = add_split,

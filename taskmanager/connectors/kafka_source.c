@@ -27,7 +27,9 @@ enum {
     FETCHES_MAX = 8,        /* of one poll that makes no row */
     MEM_FULL_WAIT_MS = 10,
     WATERMARKS_TIMEOUT_MS = 5000,
+    COMMIT_TIMEOUT_MS = 10000,
     LAST_COMMIT_WAIT_MS = 1000,
+    ENUMERATE_TIMEOUT_MS = 20000, /* the JobManager's call of it waits for 30 s */
 };
 
 struct kafka_split {
@@ -49,7 +51,8 @@ struct kafka_source {
     struct weir_kafka_client *client;
     rd_kafka_t *handle;
     rd_kafka_queue_t *messages_queue; /* of the partitions assigned */
-    rd_kafka_queue_t *client_queue;   /* librdkafka's own errors, answers to commits */
+    rd_kafka_queue_t *client_queue;   /* librdkafka's own errors */
+    rd_kafka_queue_t *commit_queue;   /* answers to commits */
     uint64_t charged_bytes;
 
     struct kafka_split *splits;
@@ -318,24 +321,43 @@ static enum weir_rc take_some(struct kafka_source *source, struct weir_source_po
 
 /* --- the group's offsets --------------------------------------------------------------------------------------------- */
 
-/* On the task's thread, when the client's queue is served. */
-static void source_on_commit(rd_kafka_t *handle, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *offsets, void *ctx)
+/* Notes what came of the commit in flight. */
+static void end_commit(struct kafka_source *source, rd_kafka_event_t *event)
 {
-    (void)handle;
-    struct kafka_source *source = ctx;
-    source->commit_in_flight = false;
-    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && offsets != NULL && i < offsets->cnt; i++) {
-        code = offsets->elems[i].err;
+    const rd_kafka_AlterConsumerGroupOffsets_result_t *result = rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    size_t ngroups = 0;
+    const rd_kafka_group_result_t **groups =
+        result == NULL || code != RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &ngroups);
+    if (ngroups > 0) {
+        const rd_kafka_error_t *error = rd_kafka_group_result_error(groups[0]);
+        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(groups[0]);
+        code = error == NULL ? code : rd_kafka_error_code(error);
+        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++) {
+            code = list->elems[i].err;
+        }
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         weir_log(source->ctx->log, WEIR_LOG_WARN, "kafka_offsets_not_committed", "table", source->ctx->table->name, "group",
                  weir_table_option(source->ctx->table, "properties.group.id"), "error", rd_kafka_err2str(code), NULL);
     }
+    source->commit_in_flight = false;
 }
 
-/* One request at a time: the next one brings what is due by then. */
+static void serve_commits(struct kafka_source *source, int timeout_ms)
+{
+    rd_kafka_event_t *event = source->commit_in_flight ? rd_kafka_queue_poll(source->commit_queue, timeout_ms) : NULL;
+    if (event != NULL) {
+        end_commit(source, event);
+        rd_kafka_event_destroy(event);
+    }
+}
+
+/* One request at a time: the next one brings what is due by then. As an administrator's request, since a consumer's own commit holds up the
+ * client's end for as long as the brokers do not answer (45 to 60 s). */
 static void commit_due(struct kafka_source *source)
 {
+    serve_commits(source, 0);
     if (source->commit_in_flight) {
         return;
     }
@@ -348,11 +370,16 @@ static void commit_due(struct kafka_source *source)
         }
     }
     if (list->cnt > 0) {
-        rd_kafka_resp_err_t code = rd_kafka_commit_queue(source->handle, list, source->client_queue, source_on_commit, source);
-        source->commit_in_flight = code == RD_KAFKA_RESP_ERR_NO_ERROR;
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            source_on_commit(source->handle, code, NULL, source);
-        }
+        const char *group = weir_table_option(source->ctx->table, "properties.group.id");
+        rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(source->handle, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
+        char text[64];
+        rd_kafka_resp_err_t code = rd_kafka_AdminOptions_set_request_timeout(options, COMMIT_TIMEOUT_MS, text, sizeof(text));
+        weir_assert(code == RD_KAFKA_RESP_ERR_NO_ERROR);
+        rd_kafka_AlterConsumerGroupOffsets_t *request = rd_kafka_AlterConsumerGroupOffsets_new(group, list);
+        rd_kafka_AlterConsumerGroupOffsets(source->handle, &request, 1, options, source->commit_queue);
+        rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+        rd_kafka_AdminOptions_destroy(options);
+        source->commit_in_flight = true;
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -381,12 +408,20 @@ static void commit_last(struct kafka_source *source)
         if (left_ms <= 0) {
             return;
         }
-        (void)rd_kafka_poll(source->handle, (int)left_ms);
+        serve_commits(source, (int)left_ms);
         commit_due(source);
     }
 }
 
 /* --- the source ------------------------------------------------------------------------------------------------------ */
+
+static enum weir_rc enumerate(const struct weir_table_spec *table, uint32_t parallelism, struct weir_fs *fs,
+                              void (*add)(void *add_ctx, struct weir_split split), void *add_ctx, struct weir_error *err)
+{
+    (void)parallelism;
+    (void)fs;
+    return weir__kafka_splits_list(table, ENUMERATE_TIMEOUT_MS, add, add_ctx, err);
+}
 
 static void destroy(struct weir_source *base)
 {
@@ -402,6 +437,7 @@ static void destroy(struct weir_source *base)
         commit_last(source);
         rd_kafka_queue_destroy(source->messages_queue);
         rd_kafka_queue_destroy(source->client_queue);
+        rd_kafka_queue_destroy(source->commit_queue);
     }
     weir__kafka_client_destroy(source->client);
     weir_mem_uncharge(source->ctx->mem, source->charged_bytes);
@@ -462,6 +498,7 @@ static enum weir_rc open_client(struct kafka_source *source, struct weir_error *
     source->handle = weir__kafka_client_handle(source->client);
     source->messages_queue = rd_kafka_queue_get_consumer(source->handle);
     source->client_queue = rd_kafka_queue_get_main(source->handle);
+    source->commit_queue = rd_kafka_queue_new(source->handle);
     rd_kafka_queue_cb_event_enable(source->messages_queue, source_on_event, source);
     rd_kafka_queue_cb_event_enable(source->client_queue, source_on_event, source);
     return WEIR_OK;
@@ -523,6 +560,7 @@ static enum weir_rc attend(struct kafka_source *source, struct weir_error *err)
         }
     }
     (void)rd_kafka_poll(source->handle, 0);
+    serve_commits(source, 0);
     if (weir__kafka_client_error(source->client, err) != WEIR_OK) {
         return weir_error_prefix(err, "table %s", source->ctx->table->name);
     }
@@ -594,7 +632,7 @@ static bool split_finished(const struct weir_source *base, uint32_t split)
 const struct weir_source_vtable weir__kafka_source = {
     .connector = "kafka",
     .bounded = weir_connector_bounded,
-    .enumerate = weir__kafka_splits_enumerate,
+    .enumerate = enumerate,
     .create = create,
     .destroy = destroy,
     .add_split = add_split,

@@ -5,8 +5,7 @@
 #include "common/data/number.h"
 #include "taskmanager/connectors/kafka_client.h"
 
-/* The ENUMERATE call of the JobManager waits for 30 s. */
-enum { ENUMERATE_TIMEOUT_MS = 10000, TRY_MS = 1000 };
+enum { TRY_MS = 1000 };
 
 void weir__kafka_split_encode(const struct weir_kafka_split *split, struct weir_buf *out)
 {
@@ -238,7 +237,7 @@ static enum weir_rc resolve_stops(struct enumeration *of, int64_t *out, struct w
     return rc;
 }
 
-static enum weir_rc open_client(struct enumeration *of, struct weir_error *err)
+static enum weir_rc open_client(struct enumeration *of, int64_t timeout_ms, struct weir_error *err)
 {
     rd_kafka_conf_t *conf = NULL;
     enum weir_rc rc = weir__kafka_conf_create(of->table, WEIR_KAFKA_CONSUMER, &conf, err);
@@ -254,16 +253,14 @@ static enum weir_rc open_client(struct enumeration *of, struct weir_error *err)
     rc = weir__kafka_client_create(NULL, of->table->name, WEIR_KAFKA_CONSUMER, conf, &of->client, err);
     if (rc == WEIR_OK) {
         of->handle = weir__kafka_client_handle(of->client);
-        of->deadline_ms = weir_clock_mono_ms(weir_clock_real()) + ENUMERATE_TIMEOUT_MS;
+        of->deadline_ms = weir_clock_mono_ms(weir_clock_real()) + timeout_ms;
     }
     return rc;
 }
 
-enum weir_rc weir__kafka_splits_enumerate(const struct weir_table_spec *table, uint32_t parallelism, struct weir_fs *fs,
-                                          void (*add)(void *add_ctx, struct weir_split split), void *add_ctx, struct weir_error *err)
+enum weir_rc weir__kafka_splits_list(const struct weir_table_spec *table, int64_t timeout_ms,
+                                     void (*add)(void *add_ctx, struct weir_split split), void *add_ctx, struct weir_error *err)
 {
-    (void)parallelism;
-    (void)fs;
     struct enumeration of = {.table = table, .topic = weir_table_option(table, "topic")};
     int64_t *starts = NULL;
     int64_t *stops = NULL;
@@ -272,7 +269,7 @@ enum weir_rc weir__kafka_splits_enumerate(const struct weir_table_spec *table, u
         return weir_error_set(err, WEIR_INVALID, "table %s: the option \"%s\" is missing", table->name,
                               of.topic == NULL ? "topic" : "properties.bootstrap.servers");
     }
-    enum weir_rc rc = open_client(&of, err);
+    enum weir_rc rc = open_client(&of, timeout_ms, err);
     rc = rc != WEIR_OK ? rc : count_partitions(&of, err);
     if (rc == WEIR_OK) {
         starts = weir_calloc(of.count, sizeof(*starts));

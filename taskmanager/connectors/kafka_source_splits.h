@@ -20,10 +20,10 @@ void weir__kafka_split_encode(const struct weir_kafka_split *split, struct weir_
 /* False: not a split. The topic is borrowed from bytes. */
 bool weir__kafka_split_decode(struct weir_slice bytes, struct weir_kafka_split *out_split);
 
-/* enumerate of the source's vtable: asks the brokers, within ENUMERATE_TIMEOUT_MS in all. NOT_FOUND: no such topic, or no committed offset;
- * EXTERNAL: no broker answers; REFUSED; INVALID. */
-enum weir_rc weir__kafka_splits_enumerate(const struct weir_table_spec *table, uint32_t parallelism, struct weir_fs *fs,
-                                          void (*add)(void *add_ctx, struct weir_split split), void *add_ctx,
-                                          struct weir_error *err) WEIR_CHECKED;
+/* Asks the brokers, within timeout_ms in all, and calls add for each partition in order; without any when it fails. Blocks. NOT_FOUND: no such
+ * topic, or no committed offset; EXTERNAL: no broker answers; REFUSED; INVALID. */
+enum weir_rc weir__kafka_splits_list(const struct weir_table_spec *table, int64_t timeout_ms,
+                                     void (*add)(void *add_ctx, struct weir_split split), void *add_ctx,
+                                     struct weir_error *err) WEIR_CHECKED;
 
 #endif

@@ -93,9 +93,9 @@ static void part_fini(struct part *part)
 static enum weir_rc key_columns_listed(struct part *key, const struct weir_table_spec *table, const char *list, struct weir_error *err)
 {
     key->columns = weir_calloc(weir_schema_count(table->schema) + 1, sizeof(*key->columns));
-    for (const char *name = list; name != NULL;) {
-        const char *end = strchrnul(name, ';');
-        struct weir_slice text = weir_slice(name, (size_t)(end - name));
+    struct weir_slice rest = weir_slice_str(list);
+    struct weir_slice text;
+    while (weir_option_next_column(&rest, &text)) {
         int32_t column = weir_schema_find(table->schema, text);
         bool twice = false;
         for (uint32_t i = 0; i < key->ncolumns; i++) {
@@ -106,7 +106,6 @@ static enum weir_rc key_columns_listed(struct part *key, const struct weir_table
                                   twice ? "stands there twice" : "is no column of the table");
         }
         key->columns[key->ncolumns++] = (uint32_t)column;
-        name = *end == '\0' ? NULL : end + 1;
     }
     return WEIR_OK;
 }
@@ -134,30 +133,22 @@ static enum weir_rc key_init(struct weir_kafka_encoder *encoder, struct weir_err
     return rc != WEIR_OK ? rc : part_init(key, table, format, "key.", err);
 }
 
-/* value.fields-include: ALL columns, or all but the key's. */
+/* All columns, the key's too: Flink's value.fields-include: ALL. */
 static enum weir_rc value_init(struct weir_kafka_encoder *encoder, struct weir_error *err)
 {
     const struct weir_table_spec *table = encoder->ctx->table;
-    const char *include = weir_table_option(table, "value.fields-include");
-    bool all = include == NULL || strcmp(include, "ALL") == 0;
     struct part *value = &encoder->value;
-    uint32_t count = weir_schema_count(table->schema);
-    value->columns = weir_calloc(count + 1, sizeof(*value->columns));
-    for (uint32_t i = 0; i < count; i++) {
-        bool in_key = false;
-        for (uint32_t k = 0; k < encoder->key.ncolumns; k++) {
-            in_key = in_key || encoder->key.columns[k] == i;
-        }
-        if (all || !in_key) {
-            value->columns[value->ncolumns++] = i;
-        }
+    value->ncolumns = weir_schema_count(table->schema);
+    value->columns = weir_calloc(value->ncolumns, sizeof(*value->columns));
+    for (uint32_t i = 0; i < value->ncolumns; i++) {
+        value->columns[i] = i;
     }
     return part_init(value, table, table->format, "", err);
 }
 
 static enum weir_rc partitioner_init(struct weir_kafka_encoder *encoder, struct weir_error *err)
 {
-    const char *name = weir_table_option(encoder->ctx->table, "sink.partitioner");
+    const char *name = weir_connector_option(encoder->ctx->table, "sink.partitioner");
     encoder->next = encoder->ctx->subtask; /* subtasks begin at different partitions */
     if (name == NULL || strcmp(name, "default") == 0) {
         encoder->partitioner = PARTITIONER_DEFAULT;

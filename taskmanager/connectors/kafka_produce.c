@@ -93,35 +93,27 @@ static int64_t get_number(const rd_kafka_conf_t *conf, const char *name)
     return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK ? strtoll(text, NULL, 10) : 0;
 }
 
-/* Q1: what the guarantee needs, and that the table does not ask for the contrary. */
-static enum weir_rc configure_reliable(rd_kafka_conf_t *conf, const struct weir_table_spec *table, struct weir_error *err)
+/* Q1. weir__kafka_conf_create makes an idempotent producer unless a property speaks against it; acks=0 alone would break the promise. */
+static enum weir_rc configure_guarantee(const struct weir_kafka_produce *produce, rd_kafka_conf_t *conf, struct weir_error *err)
 {
-    const char *idempotence = weir_table_option(table, "properties.enable.idempotence");
-    if (idempotence != NULL && strcmp(idempotence, "false") == 0) {
-        return weir_error_set(err, WEIR_INVALID, "properties.enable.idempotence is false, but at-least-once needs it, or a retry could put "
-                              "records in another order; remove it, or set sink.delivery-guarantee: none");
+    if (produce->reliable && get_number(conf, "request.required.acks") == 0) {
+        return weir_error_set(err, WEIR_INVALID, "properties.acks is 0, with which rows may be lost; expected all, or "
+                              "sink.delivery-guarantee: none");
     }
-    const char *acks = weir_table_option(table, "properties.acks");
-    if (acks != NULL && strcmp(acks, "all") != 0 && strcmp(acks, "-1") != 0) {
-        return weir_error_set(err, WEIR_INVALID, "properties.acks is \"%s\", but at-least-once needs all; remove it, or set "
-                              "sink.delivery-guarantee: none", acks);
-    }
-    enum weir_rc rc = weir__kafka_conf_set(conf, "acks", "all", err);
-    return rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "enable.idempotence", "true", err);
+    bool set = weir_table_option(produce->ctx->table, "properties.enable.idempotence") != NULL;
+    return produce->reliable || set ? WEIR_OK : weir__kafka_conf_set(conf, "enable.idempotence", "false", err);
 }
 
 static enum weir_rc configure(struct weir_kafka_produce *produce, rd_kafka_conf_t *conf, struct weir_error *err)
 {
     const struct weir_table_spec *table = produce->ctx->table;
-    enum weir_rc rc = produce->reliable ? configure_reliable(conf, table, err) : WEIR_OK;
-    rc = rc != WEIR_OK ? rc : set_default(conf, table, "properties.buffer.memory", "queue.buffering.max.kbytes", BUFFER_KIB, err);
+    enum weir_rc rc = set_default(conf, table, "properties.buffer.memory", "queue.buffering.max.kbytes", BUFFER_KIB, err);
     rc = rc != WEIR_OK ? rc : set_default(conf, table, "properties.linger.ms", "linger.ms", 0, err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "queue.buffering.max.messages", MESSAGES_MAX, err);
-    rc = rc != WEIR_OK ? rc : set_number(conf, "batch.num.messages", 10000, err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "message.timeout.ms", weir__kafka_produce_timeout_ms(produce->ctx), err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "topic.metadata.propagation.max.ms", TOPIC_UNKNOWN_MS, err);
     rc = rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "partitioner", "murmur2_random", err);
-    rc = rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "socket.nagle.disable", "true", err);
+    rc = rc != WEIR_OK ? rc : configure_guarantee(produce, conf, err);
     produce->lingers = get_number(conf, "linger.ms") > LINGER_MS_SHORT;
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
     return rc;

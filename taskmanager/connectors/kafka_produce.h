@@ -1,9 +1,9 @@
 /*
  * Records into a Kafka topic, each as soon as it comes: the delivery guarantees none and at-least-once.
  *
- * Q1  reliable (at-least-once): an idempotent producer with acks=all, so that retries neither lose, double nor reorder; every message counts
- *     until its delivery is reported, and the first one that cannot be delivered fails every later call, naming topic, partition and reason.
- *     Not reliable (none): acks as the table says; what cannot be delivered is counted and logged.
+ * Q1  reliable (at-least-once): an idempotent producer with acks=all, so that retries neither lose, double nor reorder (unless a property asks
+ *     for less; acks=0 is refused); every message counts until its delivery is reported, and the first one that cannot be delivered fails
+ *     every later call, naming topic, partition and reason. Not reliable (none): what cannot be delivered is counted and logged.
  * Q2  Nothing blocks and nothing polls: librdkafka's queue of delivery reports wakes the task, and only while it waits for one (a full buffer, a
  *     flush); it is drained on the task's thread.
  * Q3  Memory is bounded by properties.buffer.memory (32 MiB) and MESSAGES_MAX messages; what is in flight is charged to the task's account.

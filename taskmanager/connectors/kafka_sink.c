@@ -202,8 +202,7 @@ static enum weir_rc open_log(struct kafka_sink *sink, struct weir_error *err)
         return weir_error_set(err, WEIR_INVALID, "table %s: sink.delivery-guarantee is exactly-once, but the job takes no checkpoints; set "
                               "execution.checkpointing.interval", table->name);
     }
-    const char *size = weir_table_option(table, "sink.log.bytes.max");
-    size = size == NULL ? weir_connector_default(table, "sink.log.bytes.max") : size;
+    const char *size = weir_connector_option(table, "sink.log.bytes.max");
     int64_t bytes_max = 0;
     struct weir_drain_target *target = NULL;
     enum weir_rc rc = weir_config_parse_bytes(weir_slice_str(size), &bytes_max, err);
@@ -213,8 +212,7 @@ static enum weir_rc open_log(struct kafka_sink *sink, struct weir_error *err)
 
 static enum weir_rc open_output(struct kafka_sink *sink, struct weir_error *err)
 {
-    const char *guarantee = weir_table_option(sink->ctx->table, "sink.delivery-guarantee");
-    guarantee = guarantee == NULL ? weir_connector_default(sink->ctx->table, "sink.delivery-guarantee") : guarantee;
+    const char *guarantee = weir_connector_option(sink->ctx->table, "sink.delivery-guarantee");
     if (strcmp(guarantee, "exactly-once") == 0) {
         return open_log(sink, err);
     }

@@ -245,6 +245,29 @@ static void handle_ckpt_decline(struct weir_jm *jm, struct weir_rpc_request *req
     weir_pb_free(message);
 }
 
+/* From the applied state, while leading in the own epoch: a deposed leader answers with an error, which tells the asker nothing. */
+static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    Weir__Control__LeaseRequest *message = NULL;
+    struct weir_error err = {.text = ""};
+    bool present = false;
+    enum weir_rc rc = weir_pb_decode(&weir__control__lease_request__descriptor, weir_rpc_request_body(request), &message, &err);
+    if (rc == WEIR_OK) {
+        rc = weir_dispatcher_attempt_is_present(jm->dispatcher, message->tm_id, message->leader_epoch, weir_slice_str(message->job_id),
+                                                message->attempt, &present, &err);
+    }
+    if (rc == WEIR_OK) {
+        Weir__Control__LeaseReply reply;
+        weir__control__lease_reply__init(&reply);
+        reply.present = present;
+        reply.why = err.text;
+        reply_message(request, &reply.base);
+    } else {
+        reply_error(request, &err);
+    }
+    weir_pb_free(message);
+}
+
 static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
 {
     if (strcmp(weir_rpc_request_peer_role(request), WEIR_ROLE_TASKMANAGER) != 0) {
@@ -266,6 +289,9 @@ static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
         return;
     case WEIR_METHOD_CHECKPOINT_DECLINE:
         handle_ckpt_decline(jm, request);
+        return;
+    case WEIR_METHOD_LEASE:
+        handle_lease(jm, request);
         return;
     default:
         weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a JobManager does not serve this method"));

@@ -328,6 +328,34 @@ static uint64_t tm_register(struct fake *tm, Weir__Control__TaskState state)
     return epoch;
 }
 
+/* Whether the JobManager says that the attempt is the present one; UNKNOWN when it says nothing of it. */
+static enum weir_rc tm_ask_lease(struct fake *tm, uint64_t epoch, uint32_t attempt)
+{
+    char id[] = "tm-1";
+    char job[WEIR_JOB_ID_TEXT + 1];
+    (void)snprintf(job, sizeof(job), "%s", job_id);
+    Weir__Control__LeaseRequest request;
+    weir__control__lease_request__init(&request);
+    request.tm_id = id;
+    request.leader_epoch = epoch;
+    request.job_id = job;
+    request.attempt = attempt;
+    struct weir_buf body = {0};
+    weir_pb_encode(&request.base, &body);
+    enum weir_rc rc = tm_call(tm, WEIR_METHOD_LEASE, weir_buf_slice(&body));
+    weir_buf_fini(&body);
+    if (rc != WEIR_OK) {
+        return WEIR_UNKNOWN;
+    }
+    Weir__Control__LeaseReply *reply = NULL;
+    struct weir_error err;
+    ck_assert_int_eq(weir_pb_decode(&weir__control__lease_reply__descriptor, weir_buf_slice(&tm->f->call_body), &reply, &err), WEIR_OK);
+    ck_assert(reply->present == (reply->why[0] == '\0'));
+    rc = reply->present ? WEIR_OK : WEIR_STALE;
+    weir_pb_free(reply);
+    return rc;
+}
+
 static void wait_for_count(struct fixture *f, const uint32_t *count, uint32_t value)
 {
     int64_t deadline_ns = weir_clock_mono_ns(weir_clock_real()) + WAIT_MS * INT64_C(1000000);
@@ -356,6 +384,9 @@ START_TEST(a_job_survives_the_job_manager)
     ck_assert_uint_eq(f.enumerations, 1);
     ck_assert_uint_eq(f.splits_seen, 0x0102); /* split i to subtask i % 2 */
     wait_until_state(&f, WEIR_JOB_RUNNING);
+    ck_assert_int_eq(tm_ask_lease(&tm, 1, 1), WEIR_OK);
+    ck_assert_int_eq(tm_ask_lease(&tm, 1, 2), WEIR_STALE);
+    ck_assert_int_eq(tm_call(&tm, WEIR_METHOD_LEASE, weir_slice("\xff\xff\xff", 3)), WEIR_CORRUPT);
     /* another JobManager may not have the directory */
     struct weir_jm *other = NULL;
     struct weir_error err;
@@ -369,9 +400,12 @@ START_TEST(a_job_survives_the_job_manager)
     tm_connect(&tm);
     ck_assert_uint_eq(tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_RUNNING), 2);
     wait_until_state(&f, WEIR_JOB_RUNNING);
+    ck_assert_int_eq(tm_ask_lease(&tm, 1, 1), WEIR_UNKNOWN); /* an old epoch */
+    ck_assert_int_eq(tm_ask_lease(&tm, 2, 1), WEIR_OK);
     ck_assert_uint_eq(f.deployments, 1);
     (void)tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_FINISHED);
     wait_until_state(&f, WEIR_JOB_FINISHED);
+    ck_assert_int_eq(tm_ask_lease(&tm, 2, 1), WEIR_STALE);
     wait_for_count(&f, &f.cancels, 1); /* told to forget */
     weir_rpc_client_destroy(tm.client);
     weir_rpc_server_destroy(tm.server);

@@ -36,6 +36,7 @@ struct weir_tm {
     struct weir_fs *fs;
     struct weir_mem *mem;
     struct weir_links *links;
+    struct weir_tm_leases *leases;
     struct weir_tm_attempts *attempts;
     struct weir_rpc_server *server;
     struct weir_tm_link *jm;
@@ -375,6 +376,18 @@ static void on_snapshot(void *ctx, const struct weir_tm_status *status, const st
     weir_tm_link_snapshot(tm->jm, status, snapshot);
 }
 
+static void lease_answered(void *ctx, enum weir_rc rc, const char *text)
+{
+    weir_tm_leases_answer(ctx, rc, text);
+}
+
+static void ask_lease(void *ctx, struct weir_tm_lease_question *question_take)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_link_ask_lease(tm->jm, weir_tm_lease_question_job(question_take), weir_tm_lease_question_attempt(question_take), lease_answered,
+                           question_take);
+}
+
 static enum weir_rc check_address(const struct weir_config *config, struct weir_error *err)
 {
     const char *host = weir_config_string(config, WEIR_CFG_TM_HOST);
@@ -466,6 +479,12 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
     if (rc != WEIR_OK) {
         return rc;
     }
+    tm->leases = weir_tm_leases_create(&(struct weir_tm_leases_options){
+        .mailbox = tm->mailbox,
+        .clock = tm->clock,
+        .ask = ask_lease,
+        .ctx = tm,
+    });
     tm->attempts = weir_tm_attempts_create(&(struct weir_tm_attempts_options){
         .tm_id = tm->id,
         .mailbox = tm->mailbox,
@@ -475,6 +494,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .mem = tm->mem,
         .log = tm->log,
         .links = tm->links,
+        .leases = tm->leases,
         .channel_bytes = CHANNEL_BYTES,
         .checkpoints_dir = weir_config_string(tm->config, WEIR_CFG_CHECKPOINTS_DIR),
         .on_change = on_change,
@@ -593,6 +613,7 @@ void weir_tm_destroy(struct weir_tm *tm)
         return;
     }
     weir_rpc_server_destroy(tm->server);
+    weir_tm_leases_close(tm->leases); /* drain threads that outlive their tasks ask no more */
     weir_tm_link_destroy(tm->jm);
     weir_tm_attempts_destroy(tm->attempts);
     weir_pool_destroy(tm->pool);

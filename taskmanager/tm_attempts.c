@@ -68,6 +68,7 @@ static void destroy_attempt(struct attempt *attempt)
         weir_log_destroy(attempt->tasks[i].log);
     }
     weir_free(attempt->tasks);
+    attempt->host.lease->unref(attempt->host.lease);
     weir_log_destroy(attempt->log);
     weir_jobgraph_destroy(attempt->graph);
     weir_free(attempt->job_id);
@@ -363,6 +364,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
         .fs = attempts->options.fs,
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
+        .lease = weir_tm_lease_create(attempts->options.leases, order->job_id, order->attempt),
         .on_phase = on_phase,
         .on_snapshot = on_snapshot,
         .ctx = attempt,

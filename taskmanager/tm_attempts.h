@@ -14,6 +14,7 @@
 #include "proto/control.pb-c.h"
 #include "taskmanager/exchange/link.h"
 #include "taskmanager/task/task_thread.h"
+#include "taskmanager/tm_lease.h"
 
 struct weir_tm_attempts;
 
@@ -35,6 +36,7 @@ struct weir_tm_attempts_options {
     struct weir_mem *mem;
     const struct weir_log *log;
     struct weir_links *links;
+    struct weir_tm_leases *leases;
     uint64_t channel_bytes; /* credit of one channel */
     const char *checkpoints_dir;
     /* A task has changed its state: report it. On the owner's thread. */

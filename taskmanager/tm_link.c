@@ -53,6 +53,8 @@ struct call {
     uint64_t unanswered; /* which report it carries; 0: none */
     struct told *told;
     uint32_t ntold;
+    void (*lease_done)(void *ctx, enum weir_rc rc, const char *text); /* LEASE: owed; else NULL */
+    void *lease_ctx;
     enum weir_rc rc;
     struct weir_buf body;
     char text[256];
@@ -61,6 +63,9 @@ struct call {
 static void free_call(void *payload)
 {
     struct call *call = payload;
+    if (call->lease_done != NULL) {
+        call->lease_done(call->lease_ctx, WEIR_CANCELED, "the TaskManager could not ask the JobManager");
+    }
     weir_free(call->told);
     weir_buf_fini(&call->body);
     weir_free(call);
@@ -322,6 +327,26 @@ void weir_tm_link_report(struct weir_tm_link *link, const struct weir_tm_status 
     weir_arena_destroy(arena);
 }
 
+void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t attempt,
+                            void (*done)(void *ctx, enum weir_rc rc, const char *text), void *ctx)
+{
+    if (!link->registered || link->stopped) {
+        done(ctx, WEIR_CLOSED, "the TaskManager is not registered with the JobManager now");
+        return;
+    }
+    struct weir_arena *arena = weir_arena_create(0);
+    struct call *call = weir_calloc(1, sizeof(*call));
+    call->lease_done = done;
+    call->lease_ctx = ctx;
+    Weir__Control__LeaseRequest request = WEIR__CONTROL__LEASE_REQUEST__INIT;
+    request.tm_id = weir_arena_strdup(arena, link->options.tm_id);
+    request.leader_epoch = link->leader_epoch;
+    request.job_id = weir_arena_strdup(arena, job_id);
+    request.attempt = attempt;
+    (void)send_take(link, call, WEIR_METHOD_LEASE, &request.base); /* not sent: done is called all the same */
+    weir_arena_destroy(arena);
+}
+
 /* --- answers --------------------------------------------------------------------------------------------------------- */
 
 static void acknowledge(struct weir_tm_link *link, const struct call *call)
@@ -349,10 +374,31 @@ static void registered(struct weir_tm_link *link, const struct call *call)
     weir_pb_free(reply);
 }
 
+static void lease_answered(struct call *call)
+{
+    Weir__Control__LeaseReply *reply = NULL;
+    struct weir_error err;
+    void (*done)(void *ctx, enum weir_rc rc, const char *text) = call->lease_done;
+    call->lease_done = NULL;
+    if (call->rc != WEIR_OK) { /* also STALE: the epoch's, which is no word about the attempt */
+        done(call->lease_ctx, call->rc == WEIR_STALE ? WEIR_CLOSED : call->rc, call->text);
+    } else if (weir_pb_decode(&weir__control__lease_reply__descriptor, weir_buf_slice(&call->body), &reply, &err) != WEIR_OK) {
+        done(call->lease_ctx, err.rc, err.text);
+    } else {
+        done(call->lease_ctx, reply->present ? WEIR_OK : WEIR_STALE, reply->why);
+    }
+    weir_pb_free(reply);
+}
+
 static void call_ended(void *payload)
 {
     struct call *call = payload;
     struct weir_tm_link *link = call->link;
+    if (call->method == WEIR_METHOD_LEASE) {
+        lease_answered(call);
+        free_call(call);
+        return;
+    }
     bool periodic = call->method == WEIR_METHOD_REGISTER || call->method == WEIR_METHOD_HEARTBEAT;
     if (call->unanswered != 0) {
         WEIR_FAILPOINT("ckpt.after_ack");

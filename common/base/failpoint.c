@@ -23,4 +23,18 @@ void weir_failpoint_hit(const char *name)
     }
 }
 
+bool weir_failpoint_is(const char *name)
+{
+    const char *at = getenv("WEIR_FAILPOINT_SWITCHES");
+    size_t len = strlen(name);
+    while (at != NULL) {
+        if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0')) {
+            return true;
+        }
+        at = strchr(at, ',');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return false;
+}
+
 #endif

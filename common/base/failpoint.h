@@ -6,15 +6,27 @@
  *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
  * sink.before_begin, sink.in_publish, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy on a
- * JobManager.
+ * JobManager. Of an exactly-once Kafka sink (taskmanager/connectors/kafka_txn.c), on a TaskManager: sink.after_init (predecessors fenced, the
+ * cursor not read yet), sink.after_produce (a whole chunk is at the brokers, uncommitted), sink.after_offsets (the cursor too), sink.in_commit
+ * (the commit was sent, its answer has not come), sink.after_commit (it has).
+ *
+ * Switches turn a protection off, so that a test shows that it catches what it is for (negative controls):
+ *
+ *   WEIR_FAILPOINT_SWITCHES=sink.cursor_before_init build-fp/weir-taskmanager ...
+ *
+ * sink.cursor_before_init: kafka_txn reads the cursor, waits a second, and only then fences its predecessors: the order that protocol B forbids.
  */
 #ifndef WEIR_COMMON_BASE_FAILPOINT_H
 #define WEIR_COMMON_BASE_FAILPOINT_H
 
 #ifdef WEIR_FAILPOINTS
+#include <stdbool.h>
+
 /* Any thread. */
 void weir_failpoint_hit(const char *name);
 #define WEIR_FAILPOINT(name) weir_failpoint_hit(name)
+/* Whether the switch is among those given, separated by commas. Any thread. Only where WEIR_FAILPOINTS is defined. */
+bool weir_failpoint_is(const char *name);
 #else
 #define WEIR_FAILPOINT(name) ((void)0)
 #endif

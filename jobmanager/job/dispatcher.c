@@ -574,6 +574,40 @@ enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *t
     return rc;
 }
 
+static bool has_slot(const struct weir_meta_job *job, const char *tm_id)
+{
+    for (uint32_t i = 0; i < job->nslots; i++) {
+        if (strcmp(job->slot_tm_ids[i], tm_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum weir_rc weir_dispatcher_attempt_is_present(const struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, struct weir_slice job_id,
+                                                uint32_t attempt, bool *out_present, struct weir_error *err)
+{
+    enum weir_rc rc = check_sender(d, tm_id, epoch, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_meta_job *job = weir_meta_job(d->meta, job_id);
+    bool present = false;
+    if (job == NULL) {
+        (void)weir_error_set(err, WEIR_STALE, "there is no job %.*s", WEIR_SLICE_ARG(job_id));
+    } else if (weir_meta_terminal(job->state)) {
+        (void)weir_error_set(err, WEIR_STALE, "job %s is over", job->id);
+    } else if (attempt == 0 || job->attempt != attempt) {
+        (void)weir_error_set(err, WEIR_STALE, "the present attempt of job %s is %u, not %u", job->id, job->attempt, attempt);
+    } else if (!has_slot(job, tm_id)) {
+        (void)weir_error_set(err, WEIR_STALE, "TaskManager %s has no part in attempt %u of job %s", tm_id, attempt, job->id);
+    } else {
+        present = true;
+    }
+    *out_present = present;
+    return WEIR_OK;
+}
+
 void weir_dispatcher_tm_closed(struct weir_dispatcher *d, const char *tm_id, struct weir_now now)
 {
     weir_tm_registry_closed(d->tms, tm_id, now.mono_ms);

@@ -374,6 +374,63 @@ START_TEST(a_completion_overtakes_the_attempt)
 }
 END_TEST
 
+static enum weir_rc ask_present(const struct sim *sim, uint64_t epoch, uint32_t tm, uint32_t job, uint32_t attempt, bool *out_present)
+{
+    struct weir_error err;
+    return weir_dispatcher_attempt_is_present(sim->d, sim->tms[tm].id, epoch, weir_slice_str(job_id(job)), attempt, out_present, &err);
+}
+
+static bool is_present(const struct sim *sim, uint32_t job, uint32_t attempt)
+{
+    bool present = false;
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 0, job, attempt, &present), WEIR_OK);
+    return present;
+}
+
+START_TEST(a_lease_is_for_the_newest_attempt_only)
+{
+    struct sim *sim = running_sim("restart", 1);
+    bool present = false;
+    ck_assert(is_present(sim, 0, 1));
+    ck_assert(!is_present(sim, 0, 0));
+    ck_assert(!is_present(sim, 0, 2));
+    ck_assert(!is_present(sim, 1, 1)); /* no such job */
+    tm_start(&sim->tms[1], 1);
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 1, 0, 1, &present), WEIR_NOT_FOUND);
+    tm_talk(sim, &sim->tms[1]);
+    present = true;
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 1, 0, 1, &present), WEIR_OK);
+    ck_assert(!present); /* it has no part in it */
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
+    ck_assert(is_present(sim, 0, 1)); /* until the next is applied */
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    ck_assert(!is_present(sim, 0, 1));
+    ck_assert(is_present(sim, 0, 2));
+    /* another leader: an old epoch says nothing, and nobody answers before leading */
+    stop_jm(sim);
+    start_jm(sim);
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 0, 0, 2, &present), WEIR_REFUSED);
+    commit_all(sim);
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 0, 0, 2, &present), WEIR_NOT_FOUND);
+    tm_talk(sim, &sim->tms[0]);
+    ck_assert_int_eq(ask_present(sim, sim->epoch - 1, 0, 0, 2, &present), WEIR_STALE);
+    ck_assert(is_present(sim, 0, 2));
+    cancel(sim, 0);
+    commit_all(sim);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELLING);
+    ck_assert(is_present(sim, 0, 2)); /* what is committed may be drained */
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    ck_assert(!is_present(sim, 0, 2));
+    weir_dispatcher_leadership(sim->d, false, sim->epoch, sim->now);
+    drain_effects(sim);
+    ck_assert_int_eq(ask_present(sim, sim->epoch, 0, 0, 2, &present), WEIR_REFUSED);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(random_events)
 {
     struct sim *sim = sim_create((uint64_t)_i + 1);
@@ -424,6 +481,7 @@ Suite *dispatcher_suite(void)
     tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
     tcase_add_loop_test(tcase, a_restart_begins_from_the_newest_checkpoint, 0, 2);
     tcase_add_test(tcase, a_completion_overtakes_the_attempt);
+    tcase_add_test(tcase, a_lease_is_for_the_newest_attempt_only);
     tcase_add_loop_test(tcase, random_events, 0, 60);
     suite_add_tcase(suite, tcase);
     return suite;

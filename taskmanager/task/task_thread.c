@@ -100,6 +100,7 @@ enum weir_rc weir_task_thread_create(const struct weir_task_spec *spec, const st
         .log = log,
         .wake = handle_wake,
         .wake_ctx = thread->handle,
+        .lease = host->lease,
     };
     thread->task = weir_task_create(&full);
     *out_thread = thread;

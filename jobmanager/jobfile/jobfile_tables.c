@@ -322,6 +322,7 @@ static void read_primary_key(struct weir_jobfile *jf, struct weir_jobfile_table 
     if (count == 0) {
         weir__jobfile_problem(jf, node, "the primary key is empty; expected primary_key: [COLUMN, ...]");
         table->broken = true;
+        return;
     }
     table->spec.primary_key = keys;
 }

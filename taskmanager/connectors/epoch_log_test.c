@@ -816,16 +816,17 @@ START_TEST(a_death_at_each_call_of_prepare_and_restore)
             complete(&model, 3);
             append_n(&model, 4);
             chk_make(&model, 2);
+            weir_buf_clear(&model.live->state);
             weir_fs_sim_fail(model.fs, (struct weir_fs_sim_fault){.nth = nth, .rc = WEIR_IO, .lasting = true});
             enum weir_rc rc;
             while ((rc = weir_epoch_log_prepare(model.live->log, 2, &model.live->state, &err)) == WEIR_AGAIN) {
                 ck_assert(attempt_work(model.live));
             }
             over = !weir_fs_sim_failed(model.fs);
+            weir_fs_sim_fail(model.fs, (struct weir_fs_sim_fault){0});
             ck_assert(rc == WEIR_IO || over);
             model.live->pending = rc == WEIR_OK ? 2 : 0;
             model.live->pending_end = model.live->salts.len;
-            attempt_end(&model.zombie, true);
             decide(&model, model.live, true);
             if (seed % 2 == 0) {
                 weir_fs_sim_crash(model.fs, seed);

@@ -11,6 +11,7 @@ enum {
     BUFFER_KIB = 32 << 10,      /* Java's buffer.memory */
     MESSAGES_MAX = 100000,
     MESSAGE_BYTES = 200,        /* librdkafka's own, beside key and value */
+    LINGER_MS = 1,              /* measured: with 0 each message costs half as much again and throughput is two thirds; 5 adds 2 ms */
     CHUNK = 512,                /* messages a call */
     TIMEOUT_MS_MIN = 300000,    /* librdkafka's message.timeout.ms */
     TIMEOUT_SPARE_MS = 60000,   /* longer than a checkpoint may take: its time-out says more than the message's */
@@ -108,7 +109,7 @@ static enum weir_rc configure(struct weir_kafka_produce *produce, rd_kafka_conf_
 {
     const struct weir_table_spec *table = produce->ctx->table;
     enum weir_rc rc = set_default(conf, table, "properties.buffer.memory", "queue.buffering.max.kbytes", BUFFER_KIB, err);
-    rc = rc != WEIR_OK ? rc : set_default(conf, table, "properties.linger.ms", "linger.ms", 0, err);
+    rc = rc != WEIR_OK ? rc : set_default(conf, table, "properties.linger.ms", "linger.ms", LINGER_MS, err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "queue.buffering.max.messages", MESSAGES_MAX, err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "message.timeout.ms", weir__kafka_produce_timeout_ms(produce->ctx), err);
     rc = rc != WEIR_OK ? rc : set_number(conf, "topic.metadata.propagation.max.ms", TOPIC_UNKNOWN_MS, err);

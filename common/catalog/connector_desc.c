@@ -1,6 +1,8 @@
 #include "common/catalog/connector_desc.h"
 
 #include "common/base/config.h"
+#include "common/catalog/kafka_props.h"
+#include "common/catalog/kafka_table.h"
 #include "common/data/datetime.h"
 
 #include <ctype.h>
@@ -22,8 +24,8 @@ enum {
 enum { SUGGESTIONS_MAX = 128, SHOWN_MAX = 80, NUMBER_TEXT_MAX = 64 };
 
 static const struct weir_connector_desc connectors[] = {
-#define CONNECTOR(id, name, roles, takes_format, changelog, bounded_by, help) \
-    {name, WEIR_ROLE_##roles, takes_format, changelog, bounded_by, help},
+#define CONNECTOR(id, name, roles, format_keys, changelog, bounded_by, help) \
+    {name, WEIR_ROLE_##roles, format_keys, changelog, bounded_by, help},
 #define OPTION(...)
 #define FORMAT(...)
 #define FORMAT_OPTION(...)
@@ -221,16 +223,26 @@ static struct weir_slice trim(struct weir_slice text)
     return text;
 }
 
-bool weir_option_next_item(struct weir_slice *rest, struct weir_slice *out_item)
+static bool next_part(struct weir_slice *rest, char separator, struct weir_slice *out_item)
 {
     if (rest->data == NULL) {
         return false;
     }
-    const uint8_t *comma = rest->len == 0 ? NULL : memchr(rest->data, ',', rest->len);
-    size_t len = comma == NULL ? rest->len : (size_t)(comma - rest->data);
+    const uint8_t *end = rest->len == 0 ? NULL : memchr(rest->data, separator, rest->len);
+    size_t len = end == NULL ? rest->len : (size_t)(end - rest->data);
     *out_item = trim(weir_slice(rest->data, len));
-    *rest = comma == NULL ? weir_slice(NULL, 0) : weir_slice(comma + 1, rest->len - len - 1);
+    *rest = end == NULL ? weir_slice(NULL, 0) : weir_slice(end + 1, rest->len - len - 1);
     return true;
+}
+
+bool weir_option_next_item(struct weir_slice *rest, struct weir_slice *out_item)
+{
+    return next_part(rest, ',', out_item);
+}
+
+bool weir_option_next_column(struct weir_slice *rest, struct weir_slice *out_name)
+{
+    return next_part(rest, ';', out_name);
 }
 
 static bool parse_int(struct weir_slice text, int64_t *out_value)
@@ -364,6 +376,19 @@ static enum weir_rc check_enum(const struct weir_option_desc *desc, const struct
                           desc->values);
 }
 
+static enum weir_rc check_format_name(const struct weir_option *option, struct weir_error *err)
+{
+    if (weir_format_desc_find(weir_slice_str(option->value)) != NULL) {
+        return WEIR_OK;
+    }
+    struct weir_buf list = {0};
+    weir_format_desc_list(&list);
+    enum weir_rc rc = weir_error_set(err, WEIR_INVALID, "option \"%s\": there is no format \"%.*s\"; expected one of %.*s", option->key,
+                                     SHOWN_MAX, option->value, WEIR_SLICE_ARG(weir_buf_slice(&list)));
+    weir_buf_fini(&list);
+    return rc;
+}
+
 static enum weir_rc check_scalar(const struct weir_option_desc *desc, const struct weir_option *option, struct weir_type type,
                                  struct weir_error *err)
 {
@@ -379,6 +404,11 @@ static enum weir_rc check_scalar(const struct weir_option_desc *desc, const stru
         return text.len > 0 ? WEIR_OK : weir_error_set(err, WEIR_INVALID, "option \"%s\" is empty; expected a text", option->key);
     case WEIR_OPTION_ENUM:
         return check_enum(desc, option, err);
+    case WEIR_OPTION_FORMAT:
+        return check_format_name(option, err);
+    case WEIR_OPTION_COLUMNS:
+    case WEIR_OPTION_KAFKA_PROPERTY:
+        break; /* not here */
     case WEIR_OPTION_VALUE:
         return check_column_value(option, text, type, false, err);
     case WEIR_OPTION_LIST:
@@ -447,6 +477,24 @@ static enum weir_rc check_column(const struct weir_option_desc *desc, const stru
     return WEIR_OK;
 }
 
+static enum weir_rc check_columns(const struct weir_option *option, const struct weir_schema *schema, struct weir_error *err)
+{
+    struct weir_slice rest = weir_slice_str(option->value);
+    struct weir_slice name;
+    while (weir_option_next_column(&rest, &name)) {
+        if (weir_schema_find(schema, name) == WEIR_NO_COLUMN) {
+            struct weir_buf names = {0};
+            weir_schema_format(schema, &names);
+            enum weir_rc rc = weir_error_set(err, WEIR_INVALID, "option \"%s\": there is no column \"%.*s\"; the table has %.*s (columns "
+                                             "are separated by semicolons)", option->key, WEIR_SLICE_ARG(name),
+                                             WEIR_SLICE_ARG(weir_buf_slice(&names)));
+            weir_buf_fini(&names);
+            return rc;
+        }
+    }
+    return WEIR_OK;
+}
+
 enum weir_rc weir_connector_check_option(const struct weir_connector_desc *connector, const struct weir_format_desc *format,
                                          const struct weir_schema *schema, const struct weir_option *option,
                                          struct weir_error *err)
@@ -456,6 +504,12 @@ enum weir_rc weir_connector_check_option(const struct weir_connector_desc *conne
         struct weir_slice column;
         if (!owned_by(&options[i], connector, format) || !name_matches(options[i].name, key, &column)) {
             continue;
+        }
+        if (options[i].type == WEIR_OPTION_COLUMNS) {
+            return check_columns(option, schema, err);
+        }
+        if (options[i].type == WEIR_OPTION_KAFKA_PROPERTY) {
+            return weir_kafka_prop_check(option->key + strlen(options[i].name) - 1, option->value, err);
         }
         struct weir_type type = weir_type_of(WEIR_TYPE_VARCHAR);
         if (column.len > 0) {
@@ -481,6 +535,12 @@ const char *weir_connector_default(const struct weir_table_spec *table, const ch
         }
     }
     return NULL;
+}
+
+const char *weir_connector_option(const struct weir_table_spec *table, const char *name)
+{
+    const char *value = weir_table_option(table, name);
+    return value != NULL ? value : weir_connector_default(table, name);
 }
 
 static bool field_option_is(const char *key, const char *prefix, const char *column, const char *suffix)
@@ -586,6 +646,23 @@ static enum weir_rc check_datagen_field(const struct weir_table_spec *table, con
     return WEIR_OK;
 }
 
+/* An option of a sink says nothing on a table that is only read. */
+static enum weir_rc check_roles(const struct weir_table_spec *table, uint32_t roles, struct weir_error *err)
+{
+    for (uint32_t i = 0; i < table->noptions; i++) {
+        for (uint32_t k = 0; k < OPTIONS; k++) {
+            struct weir_slice column;
+            if (strcmp(options[k].owner, table->connector) == 0 && (options[k].roles & roles) == 0 &&
+                name_matches(options[k].name, weir_slice_str(table->options[i].key), &column)) {
+                return weir_error_set(err, WEIR_INVALID, "option \"%s\" is for %s, and the table is only used as a %s",
+                                      table->options[i].key, options[k].roles == WEIR_ROLE_SINK ? "sinks" : "sources",
+                                      roles == WEIR_ROLE_SINK ? "sink" : "source");
+            }
+        }
+    }
+    return WEIR_OK;
+}
+
 enum weir_rc weir_connector_check_table(const struct weir_table_spec *table, uint32_t roles, struct weir_error *err)
 {
     for (uint32_t i = 0; i < OPTIONS; i++) {
@@ -595,6 +672,13 @@ enum weir_rc weir_connector_check_table(const struct weir_table_spec *table, uin
             return weir_error_set(err, WEIR_INVALID, "connector \"%s\" needs the option \"%s\" (%s)", table->connector,
                                   options[i].name, options[i].help);
         }
+    }
+    enum weir_rc role_rc = check_roles(table, roles, err);
+    if (role_rc != WEIR_OK) {
+        return role_rc;
+    }
+    if (strcmp(table->connector, owner_KAFKA) == 0 || strcmp(table->connector, owner_UPSERT_KAFKA) == 0) {
+        return weir__kafka_table_check(table, roles, err);
     }
     if (strcmp(table->connector, owner_DATAGEN) == 0) {
         for (uint32_t i = 0; i < weir_schema_count(table->schema); i++) {
@@ -620,13 +704,30 @@ bool weir_connector_bounded(const struct weir_table_spec *table)
         const char *bar = strchr(name, '|');
         char one[SHOWN_MAX];
         (void)snprintf(one, sizeof(one), "%.*s", bar == NULL ? SHOWN_MAX - 1 : (int)(bar - name), name);
+        char *unless = strstr(one, "!=");
+        if (unless != NULL) {
+            *unless = '\0';
+            unless += 2;
+        }
         for (uint32_t i = 0; i < table->noptions; i++) {
             struct weir_slice column;
-            if (name_matches(one, weir_slice_str(table->options[i].key), &column)) {
+            if (name_matches(one, weir_slice_str(table->options[i].key), &column) &&
+                (unless == NULL || strcmp(table->options[i].value, unless) != 0)) {
                 return true;
             }
         }
         name = bar == NULL ? NULL : bar + 1;
     }
     return false;
+}
+
+bool weir_connector_needs_checkpoints(const struct weir_table_spec *table)
+{
+    const char *guarantee = weir_connector_option(table, "sink.delivery-guarantee");
+    return guarantee != NULL && strcmp(guarantee, "exactly-once") == 0;
+}
+
+bool weir_connector_sink_drains(const struct weir_table_spec *table)
+{
+    return strcmp(table->connector, owner_FILESYSTEM) == 0 || weir_connector_needs_checkpoints(table);
 }

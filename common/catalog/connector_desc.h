@@ -22,6 +22,9 @@ enum weir_option_type {
     WEIR_OPTION_VALUE,    /* a number of the column's type (of a string column: a whole number) */
     WEIR_OPTION_LIST,     /* values of the column's type, separated by commas; spaces around them do not count */
     WEIR_OPTION_SECRET,
+    WEIR_OPTION_FORMAT,  /* the name of a format */
+    WEIR_OPTION_COLUMNS, /* names of columns, separated by semicolons */
+    WEIR_OPTION_KAFKA_PROPERTY, /* kafka_props.h */
 };
 
 enum weir_table_role { WEIR_ROLE_SOURCE = 1, WEIR_ROLE_SINK = 2, WEIR_ROLE_BOTH = 3 };
@@ -47,7 +50,7 @@ struct weir_format_desc {
 struct weir_connector_desc {
     const char *name;
     uint32_t roles;
-    bool takes_format; /* and then needs one */
+    const char *format_keys; /* NULL: takes no format; else it needs one, named by one of these options (separated by |) */
     bool changelog;    /* as a sink: takes updating input */
     const char *bounded_by;
     const char *help;
@@ -78,6 +81,16 @@ enum weir_rc weir_connector_check_table(const struct weir_table_spec *table, uin
 /* Whether the (checked) table ends by itself when it is read. */
 bool weir_connector_bounded(const struct weir_table_spec *table);
 
+/* Whether the (checked) table, as a sink, only writes with checkpoints: the job needs an interval. */
+bool weir_connector_needs_checkpoints(const struct weir_table_spec *table);
+
+/* Whether the (checked) table, as a sink, can owe effects outside after a checkpoint was committed (published files, transactions), so that a job
+ * that ends must still drain it. */
+bool weir_connector_sink_drains(const struct weir_table_spec *table);
+
+/* The table's value of an option, else its default (may be NULL). */
+const char *weir_connector_option(const struct weir_table_spec *table, const char *name);
+
 /* The default of an option, or NULL: what an implementation uses where the table does not set it. `#` in name stands for itself
  * ("fields.#.kind"). Looks in the table's connector, then its format. */
 const char *weir_connector_default(const struct weir_table_spec *table, const char *name);
@@ -91,5 +104,8 @@ enum weir_rc weir_option_parse_time(struct weir_slice text, int64_t *out_micros,
 
 /* Takes the next item off a LIST's text, trimmed; false when there is none left. */
 bool weir_option_next_item(struct weir_slice *rest, struct weir_slice *out_item);
+
+/* Likewise of COLUMNS' text, which semicolons separate. */
+bool weir_option_next_column(struct weir_slice *rest, struct weir_slice *out_name);
 
 #endif

@@ -536,9 +536,16 @@ static void check_tables(struct weir_jobfile *jf)
     for (uint32_t i = 0; i < jf->ntables; i++) {
         struct weir_jobfile_table *table = &jf->tables[i];
         struct weir_error err;
-        if (!table->broken && table->roles != 0 && (table->connector->roles & table->roles) == table->roles &&
-            weir_connector_check_table(&table->spec, table->roles, &err) != WEIR_OK) {
+        if (table->broken || table->roles == 0 || (table->connector->roles & table->roles) != table->roles) {
+            continue;
+        }
+        if (weir_connector_check_table(&table->spec, table->roles, &err) != WEIR_OK) {
             weir__jobfile_problem(jf, table->with, "table \"%s\": %s", table->spec.name, err.text);
+        } else if ((table->roles & WEIR_ROLE_SINK) != 0 && jf->graph->settings.checkpoint_interval_ms == 0 &&
+                   weir_connector_needs_checkpoints(&table->spec)) {
+            weir__jobfile_problem(jf, table->with, "table \"%s\": sink.delivery-guarantee: exactly-once commits with checkpoints and "
+                                  "needs the setting execution.checkpointing.interval (such as 1 s); without it use at-least-once",
+                                  table->spec.name);
         }
     }
 }

@@ -159,18 +159,57 @@ static void read_connector(struct weir_jobfile *jf, struct weir_jobfile_table *t
     weir_buf_fini(&list);
 }
 
+/* Flink's two names of the option that names the format. */
+static const char *const format_keys[] = {"format", "value.format"};
+
+static bool takes_format_key(const struct weir_connector_desc *connector, const char *key)
+{
+    for (const char *at = connector->format_keys; at != NULL;) {
+        const char *bar = strchr(at, '|');
+        size_t len = bar == NULL ? strlen(at) : (size_t)(bar - at);
+        if (strlen(key) == len && memcmp(at, key, len) == 0) {
+            return true;
+        }
+        at = bar == NULL ? NULL : bar + 1;
+    }
+    return false;
+}
+
+/* The one option that names the format, or NULL; says so when there are two, or one that the connector does not have. */
+static const struct weir_yaml *find_format(struct weir_jobfile *jf, struct weir_jobfile_table *table)
+{
+    const struct weir_yaml *found = NULL;
+    for (size_t i = 0; i < sizeof(format_keys) / sizeof(format_keys[0]); i++) {
+        const struct weir_yaml *node = weir_yaml_get(table->with, format_keys[i]);
+        if (node == NULL) {
+            continue;
+        }
+        if (found != NULL) {
+            weir__jobfile_problem(jf, node, "format and value.format are the same option; expected one of them");
+            table->broken = true;
+        } else if (table->connector->format_keys != NULL && !takes_format_key(table->connector, format_keys[i])) {
+            weir__jobfile_problem(jf, node, "connector \"%s\" has no option \"%s\"; did you mean \"%s\"?", table->connector->name,
+                                  format_keys[i], table->connector->format_keys);
+            table->broken = true;
+        }
+        found = node;
+    }
+    return found;
+}
+
 static void read_format(struct weir_jobfile *jf, struct weir_jobfile_table *table)
 {
-    const struct weir_yaml *node = weir_yaml_get(table->with, "format");
+    const struct weir_yaml *node = find_format(jf, table);
     struct weir_buf list = {0};
     struct weir_slice name;
     weir_format_desc_list(&list);
-    if (node != NULL && !table->connector->takes_format) {
+    if (node != NULL && table->connector->format_keys == NULL) {
         weir__jobfile_problem(jf, node, "connector \"%s\" takes no format", table->connector->name);
         table->broken = true;
-    } else if (node == NULL && table->connector->takes_format) {
+    } else if (node == NULL && table->connector->format_keys != NULL) {
+        const char *key = takes_format_key(table->connector, format_keys[0]) ? format_keys[0] : format_keys[1];
         weir__jobfile_problem(jf, table->with,
-                              "connector \"%s\" needs a format; expected format: one of %.*s", table->connector->name,
+                              "connector \"%s\" needs a format; expected %s: one of %.*s", table->connector->name, key,
                               WEIR_SLICE_ARG(weir_buf_slice(&list)));
         table->broken = true;
     } else if (node != NULL) {
@@ -192,7 +231,8 @@ static void read_options(struct weir_jobfile *jf, struct weir_jobfile_table *tab
     uint32_t count = 0;
     for (size_t i = 0; i < table->with->count; i++) {
         const struct weir_yaml *key = table->with->keys[i];
-        if (weir_slice_eq_str(key->text, "connector") || weir_slice_eq_str(key->text, "format")) {
+        if (weir_slice_eq_str(key->text, "connector") || weir_slice_eq_str(key->text, format_keys[0]) ||
+            weir_slice_eq_str(key->text, format_keys[1])) {
             continue;
         }
         const char *value = option_text(jf, key, table->with->items[i]);
@@ -207,7 +247,7 @@ static void read_options(struct weir_jobfile *jf, struct weir_jobfile_table *tab
             .pos = {.line = table->with->items[i]->line, .column = table->with->items[i]->column},
         };
         struct weir_error err;
-        if (table->spec.schema != NULL && table->connector != NULL && (!table->connector->takes_format || table->format != NULL) &&
+        if (table->spec.schema != NULL && table->connector != NULL && (table->connector->format_keys == NULL || table->format != NULL) &&
             weir_connector_check_option(table->connector, table->format, table->spec.schema, option, &err) != WEIR_OK) {
             weir__jobfile_problem(jf, key, "%s", err.text);
             table->broken = true;

@@ -15,7 +15,8 @@ enum weir_kafka_role { WEIR_KAFKA_CONSUMER, WEIR_KAFKA_PRODUCER };
 
 /* The table's properties that concern the role, mapped, over Weir's defaults (client.id from the table's name, log level, no automatic
  * commit or offset store, ...). The caller adds what its part needs (weir__kafka_conf_set) and hands it to weir__kafka_client_create, or
- * calls rd_kafka_conf_destroy. The conf's opaque, log and error callbacks are the client's: use those of messages and topics, or events. INVALID names the property; NOT_FOUND: a secret's file or variable. */
+ * calls rd_kafka_conf_destroy. The conf's opaque, log and error callbacks are the client's: use those of messages and topics, or events.
+ * INVALID names the property; NOT_FOUND: a secret's file or variable. */
 enum weir_rc weir__kafka_conf_create(const struct weir_table_spec *table, enum weir_kafka_role role, rd_kafka_conf_t **out_conf,
                                      struct weir_error *err) WEIR_CHECKED;
 

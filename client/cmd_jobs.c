@@ -3,10 +3,15 @@
  */
 #include "client/command.h"
 #include "client/render.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
+
+/* While a job ends. */
+enum { POLL_INTERVAL_MS = 50, SILENT_MS = 1000, LOST_MAX_MS = 60000 };
 
 enum weir_rc weir_cmd_list(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
                            struct weir_error *err)
@@ -76,6 +81,9 @@ static void print_status(const json_t *job, const json_t *exceptions)
     if (weir_json_text(job, "waiting-for")[0] != '\0') {
         weir_buf_put_fmt(&out, "waiting   %s\n", weir_json_text(job, "waiting-for"));
     }
+    if (weir_json_text(job, "undrained")[0] != '\0') {
+        weir_buf_put_fmt(&out, "undrained %s\n", weir_json_text(job, "undrained"));
+    }
     weir_buf_put_fmt(&out, "started   %s UTC\n", weir_render_time(weir_json_int(job, "start-time"), text));
     weir_buf_put_fmt(&out, "duration  %s\n", weir_render_duration(weir_json_int(job, "duration"), text));
     if (weir_json_int(job, "restarts") > 0) {
@@ -118,29 +126,100 @@ enum weir_rc weir_cmd_status(const struct weir_options *options, struct weir_gat
     return WEIR_OK;
 }
 
+/* Polls until the job has ended; *out_job is its document then. Says what it waits for when that takes long. */
+static enum weir_rc await_end(struct weir_gateway *gateway, const char *path, bool quiet, json_t **out_job, struct weir_error *err)
+{
+    const struct weir_clock *clock = weir_clock_real();
+    int64_t began_ms = weir_clock_mono_ms(clock);
+    int64_t heard_ms = began_ms;
+    json_t *shown = NULL;
+    enum weir_rc rc = WEIR_OK;
+    for (;;) {
+        json_t *job = NULL;
+        rc = weir_gateway_get(gateway, path, &job, err);
+        int64_t now_ms = weir_clock_mono_ms(clock);
+        if (rc != WEIR_OK && (!weir_rc_retryable(rc) || now_ms - heard_ms > LOST_MAX_MS)) {
+            break;
+        }
+        heard_ms = rc == WEIR_OK ? now_ms : heard_ms;
+        const char *state = rc == WEIR_OK ? weir_json_text(job, "state") : "";
+        if (strcmp(state, "CANCELED") == 0 || strcmp(state, "FAILED") == 0 || strcmp(state, "FINISHED") == 0) {
+            *out_job = job;
+            break;
+        }
+        json_t *waiting = rc == WEIR_OK ? json_object_get(job, "waiting-for") : NULL;
+        if (!quiet && now_ms - began_ms > SILENT_MS && json_is_string(waiting) && !json_equal(waiting, shown)) {
+            (void)fprintf(stderr, "%s\n", json_string_value(waiting));
+            json_decref(shown);
+            shown = json_incref(waiting);
+        }
+        json_decref(job);
+        (void)poll(NULL, 0, POLL_INTERVAL_MS);
+    }
+    json_decref(shown);
+    return rc;
+}
+
+static enum weir_rc print_end(const json_t *job, bool as_json, struct weir_error *err)
+{
+    const char *state = weir_json_text(job, "state");
+    const char *undrained = weir_json_text(job, "undrained");
+    if (as_json) {
+        json_t *owed = json_object_get(job, "undrained");
+        weir_print_json_take(json_pack("{s:s, s:s, s:O?}", "jobid", weir_json_text(job, "jid"), "state", state, "undrained", owed));
+        return WEIR_OK;
+    }
+    if (strcmp(state, "CANCELED") != 0) {
+        return weir_error_set(err, WEIR_STATE, "job %s is %s; `weir status %s` tells more", weir_json_text(job, "jid"), state,
+                              weir_json_text(job, "jid"));
+    }
+    (void)printf("cancelled%s%s\n", undrained[0] != '\0' ? "; undrained: " : "", undrained);
+    return WEIR_OK;
+}
+
+/* By id: a name may pass to another job. */
+static enum weir_rc order_cancel(struct weir_gateway *gateway, const char *id, bool now, struct weir_error *err)
+{
+    json_t *answer = NULL;
+    char *path = weir_job_path(id, now ? "?mode=cancel&now=true" : "?mode=cancel");
+    enum weir_rc rc = weir_gateway_call_json(gateway, &(struct weir_gateway_request){.method = "PATCH", .path = path}, &answer, err);
+    json_decref(answer);
+    weir_free(path);
+    return rc;
+}
+
 enum weir_rc weir_cmd_cancel(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
                              struct weir_error *err)
 {
+    bool as_json = (options->given & WEIR_OPTION_JSON) != 0;
+    bool detached = (options->given & WEIR_OPTION_DETACHED) != 0;
     json_t *job = NULL;
-    json_t *answer = NULL;
-    char *job_path = weir_job_path(options->operands[1], "");
-    char *cancel_path = NULL;
-    enum weir_rc rc = weir_gateway_get(gateway, job_path, &job, err); /* a name may pass to another job: cancel by id */
+    json_t *over = NULL;
+    char *id_path = NULL;
+    char *path = weir_job_path(options->operands[1], "");
+    enum weir_rc rc = weir_gateway_get(gateway, path, &job, err);
+    const char *id = rc == WEIR_OK ? weir_json_text(job, "jid") : "";
     if (rc == WEIR_OK) {
-        cancel_path = weir_job_path(weir_json_text(job, "jid"), "?mode=cancel");
-        rc = weir_gateway_call_json(gateway, &(struct weir_gateway_request){.method = "PATCH", .path = cancel_path}, &answer, err);
+        rc = order_cancel(gateway, id, (options->given & WEIR_OPTION_NOW) != 0, err);
+    }
+    if (rc == WEIR_OK && !as_json) {
+        (void)printf("cancelling %s %s\n", id, weir_json_text(job, "name"));
+        (void)fflush(stdout);
+    } else if (rc == WEIR_OK && detached) {
+        weir_print_json_take(json_pack("{s:s}", "jobid", id));
+    }
+    if (rc == WEIR_OK && !detached) {
+        id_path = weir_job_path(id, "");
+        rc = await_end(gateway, id_path, as_json, &over, err);
+        rc = rc == WEIR_OK ? print_end(over, as_json, err) : weir_error_prefix(err, "job %s is being cancelled, but its state is not known", id);
     }
     if (rc == WEIR_OK) {
-        *out_exit = WEIR_EXIT_OK;
-        if (options->given & WEIR_OPTION_JSON) {
-            weir_print_json_take(json_pack("{s:s}", "jobid", weir_json_text(job, "jid")));
-        } else {
-            (void)printf("cancelling %s %s\n", weir_json_text(job, "jid"), weir_json_text(job, "name"));
-        }
+        bool canceled = over == NULL || strcmp(weir_json_text(over, "state"), "CANCELED") == 0;
+        *out_exit = canceled ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
     }
-    json_decref(answer);
+    json_decref(over);
     json_decref(job);
-    weir_free(job_path);
-    weir_free(cancel_path);
+    weir_free(id_path);
+    weir_free(path);
     return rc;
 }

@@ -15,6 +15,7 @@ struct row {
 static const struct row rows[] = {
     {NULL, "--json", WEIR_OPTION_JSON, false},
     {"-d", "--detached", WEIR_OPTION_DETACHED, false},
+    {NULL, "--now", WEIR_OPTION_NOW, false},
     {"-p", "--parallelism", WEIR_OPTION_PARALLELISM, true},
     {"-m", "--jobmanager", WEIR_OPTION_JOBMANAGERS, true},
     {NULL, "--config", WEIR_OPTION_CONFIG, true},
@@ -84,6 +85,7 @@ static enum weir_rc set(struct weir_options *options, enum weir_option_bit bit, 
         break;
     case WEIR_OPTION_JSON:
     case WEIR_OPTION_DETACHED:
+    case WEIR_OPTION_NOW:
     case WEIR_OPTION_HELP:
     case WEIR_OPTION_VERSION:
         break;

@@ -20,6 +20,7 @@ enum weir_option_bit {
     WEIR_OPTION_DEFINE = 32,
     WEIR_OPTION_HELP = 64,
     WEIR_OPTION_VERSION = 128,
+    WEIR_OPTION_NOW = 256,
 };
 
 struct weir_options {

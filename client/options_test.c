@@ -18,7 +18,7 @@ START_TEST(options_stand_anywhere)
 {
     struct weir_options o;
     struct weir_error err;
-    const char *const args[] = {"--json", "run", "-p", "4", "job.yaml", "-d", "-mhost:1,other:2", "-Da=b", "-D", "c=d", "--config=x", NULL};
+    const char *const args[] = {"--json", "run", "-p", "4", "job.yaml", "-d", "-mhost:1,other:2", "-Da=b", "-D", "c=d", "--config=x", "--now", NULL};
     ck_assert_int_eq(parse(args, &o, &err), WEIR_OK);
     ck_assert_uint_eq(o.noperands, 2);
     ck_assert_str_eq(o.operands[0], "run");
@@ -30,7 +30,7 @@ START_TEST(options_stand_anywhere)
     ck_assert_str_eq(o.defines[1], "c=d");
     ck_assert_str_eq(o.config_file, "x");
     ck_assert_uint_eq(o.given, WEIR_OPTION_JSON | WEIR_OPTION_PARALLELISM | WEIR_OPTION_DETACHED | WEIR_OPTION_JOBMANAGERS |
-                                   WEIR_OPTION_DEFINE | WEIR_OPTION_CONFIG);
+                                   WEIR_OPTION_DEFINE | WEIR_OPTION_CONFIG | WEIR_OPTION_NOW);
 }
 END_TEST
 

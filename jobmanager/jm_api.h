@@ -109,7 +109,8 @@ struct weir_job_view {
     const char *id; /* 32 hex digits */
     const char *name;
     enum weir_job_state state;
-    const char *waiting_for; /* one sentence why nothing runs yet ("2 slots needed, 1 free"), or NULL */
+    const char *waiting_for; /* one sentence why nothing runs yet ("2 slots needed, 1 free"), or what still drains, or NULL */
+    const char *undrained; /* CANCELED: what its sinks have not drained ("sink write (statistics), checkpoint 17"), or NULL */
     int64_t start_ms, end_ms, modified_ms; /* wall; end -1 while not terminal */
     int64_t state_since_ms[WEIR_JOB_STATE_COUNT_]; /* 0 = never entered */
     uint32_t attempt;
@@ -152,8 +153,9 @@ typedef void weir_jm_done_fn(void *ctx, enum weir_rc rc, const struct weir_error
 void weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_slice text, struct weir_slice file_name, uint32_t parallelism,
                     weir_jm_done_fn *done, void *ctx);
 
-/* Cancels; done when the cancellation is committed (not when the tasks are gone). STATE: already terminal. NOT_FOUND. */
-void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, weir_jm_done_fn *done, void *ctx);
+/* Cancels; done when the cancellation is committed (not when the tasks are gone). skip_drain: the job does not wait until its sinks have
+ * drained what is committed; also of a job that is CANCELLING already. STATE: already terminal. NOT_FOUND. */
+void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, bool skip_drain, weir_jm_done_fn *done, void *ctx);
 
 /* Asks a TaskManager for its newest log lines that contain `contains`. done gets the text (borrowed). */
 typedef void weir_jm_logs_fn(void *ctx, enum weir_rc rc, struct weir_slice text, const struct weir_error *err);

@@ -224,6 +224,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     order.attempt = call->attempt;
     order.graph = binary(job->graph);
     order.restored_checkpoint_id = restore == NULL ? 0 : restore->checkpoint_id;
+    order.drain_only = job->drain_of != 0;
     order.tasks = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.tasks));
     order.locations = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.locations));
     for (uint32_t i = 0; i < exec->ntasks; i++) {
@@ -236,12 +237,14 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
         location->tm_id = text(task->tm_id);
         location->data_address = text(tm == NULL ? "" : tm->info.data_address);
         order.locations[order.n_locations++] = location;
-        if (strcmp(task->tm_id, call->tm_id) == 0) {
+        if (exec->runs[task->vertex] && strcmp(task->tm_id, call->tm_id) == 0) {
             Weir__Control__TaskDeployment *deployment = weir_arena_alloc(arena, sizeof(*deployment));
             weir__control__task_deployment__init(deployment);
             deployment->vertex = task->vertex;
             deployment->subtask = task->subtask;
-            add_splits(deployment, job, exec->graph->vertices[task->vertex].parallelism, arena);
+            if (!order.drain_only) {
+                add_splits(deployment, job, exec->graph->vertices[task->vertex].parallelism, arena);
+            }
             if (restore != NULL) {
                 add_restore(deployment, &restore->handles[i], arena);
             }

@@ -182,7 +182,7 @@ static void submit(void *payload)
 static void cancel(void *payload)
 {
     struct fixture *f = payload;
-    weir_dispatcher_cancel(f->jm->dispatcher, weir_slice_str(job_id), weir__jm_now(f->jm), on_submitted, f);
+    weir_dispatcher_cancel(f->jm->dispatcher, weir_slice_str(job_id), false, weir__jm_now(f->jm), on_submitted, f);
 }
 
 /* --- the TaskManager ---------------------------------------------------------------------------------------------------- */

@@ -101,10 +101,10 @@ void weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_sl
     weir_free(name);
 }
 
-void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, weir_jm_done_fn *done, void *ctx)
+void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, bool skip_drain, weir_jm_done_fn *done, void *ctx)
 {
     weir_owner_assert(&jm->owner);
-    weir_dispatcher_cancel(jm->dispatcher, job_id, weir__jm_now(jm), done, ctx);
+    weir_dispatcher_cancel(jm->dispatcher, job_id, skip_drain, weir__jm_now(jm), done, ctx);
 }
 
 void weir_jm_tm_logs(struct weir_jm *jm, struct weir_slice tm_id, struct weir_slice contains, uint32_t lines_max, weir_jm_logs_fn *done, void *ctx)

@@ -48,6 +48,7 @@ static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, st
     }
     to->has_sources = record->u.attempt.has_sources;
     to->restore_checkpoint_id = record->u.attempt.restore_checkpoint_id;
+    to->drain_of = record->u.attempt.drain_of;
     to->n_sources = record->u.attempt.nsources;
     to->sources = weir_arena_alloc(arena, record->u.attempt.nsources * sizeof(*to->sources));
     for (uint32_t i = 0; i < record->u.attempt.nsources; i++) {
@@ -123,6 +124,7 @@ static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, stru
         to->job_state->state = record->u.job_state.state;
         to->job_state->attempt = record->u.job_state.attempt;
         to->job_state->text = unconst(record->u.job_state.text);
+        to->job_state->skip_drain = record->u.job_state.skip_drain;
         break;
     case WEIR_HA_JOB_DROP:
         to->job_drop = weir_arena_alloc(arena, sizeof(*to->job_drop));
@@ -193,6 +195,7 @@ static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *are
     record->u.attempt.nslots = (uint32_t)from->n_slot_tm_ids;
     record->u.attempt.has_sources = from->has_sources;
     record->u.attempt.restore_checkpoint_id = from->restore_checkpoint_id;
+    record->u.attempt.drain_of = from->drain_of;
     record->u.attempt.sources = sources;
     record->u.attempt.nsources = (uint32_t)from->n_sources;
 }
@@ -240,6 +243,7 @@ static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_aren
         record.u.job_state.state = from->job_state->state;
         record.u.job_state.attempt = from->job_state->attempt;
         record.u.job_state.text = weir_arena_strdup(arena, from->job_state->text);
+        record.u.job_state.skip_drain = from->job_state->skip_drain;
         break;
     case WEIR__HA__RECORD__BODY_JOB_DROP:
         record.kind = WEIR_HA_JOB_DROP;

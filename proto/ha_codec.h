@@ -54,11 +54,13 @@ struct weir_ha_record {
             const struct weir_ha_source *sources;
             uint32_t nsources;
             uint64_t restore_checkpoint_id; /* 0: from the beginning */
+            uint32_t drain_of;              /* the attempt whose sinks it drains; 0: it runs all tasks */
         } attempt;
         struct {
             uint32_t state; /* enum weir_meta_state (jobmanager/ha/meta.h) */
             uint32_t attempt;
             const char *text;
+            bool skip_drain; /* CANCELLING */
         } job_state;
         struct {
             uint32_t attempt;

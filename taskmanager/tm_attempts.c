@@ -258,8 +258,8 @@ static enum weir_rc check_order(const struct weir_tm_attempts *attempts, const W
     return WEIR_OK;
 }
 
-static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__TaskDeployment *order, uint64_t restored, struct held_task *task,
-                              struct weir_error *err)
+static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__DeployRequest *of, const Weir__Control__TaskDeployment *order,
+                              struct held_task *task, struct weir_error *err)
 {
     const struct weir_vertex *vertex = &attempt->graph->vertices[order->vertex];
     task->attempt = attempt;
@@ -285,7 +285,8 @@ static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__Task
         .splits = splits,
         .nsplits = (uint32_t)order->n_splits,
         .checkpoints_dir = attempt->owner->options.checkpoints_dir,
-        .restore_checkpoint = restored,
+        .restore_checkpoint = of->restored_checkpoint_id,
+        .drain_only = of->drain_only,
     };
     if (order->restore != NULL) {
         spec.restore = (struct weir_snap_handle){.path = order->restore->path, .bytes = order->restore->bytes, .hash = order->restore->hash};
@@ -385,14 +386,14 @@ static enum weir_rc start_attempt(struct weir_tm_attempts *attempts, const Weir_
     struct attempt *attempt = make_attempt(attempts, order, graph);
     enum weir_rc rc = WEIR_OK;
     for (size_t i = 0; rc == WEIR_OK && i < order->n_tasks; i++) {
-        rc = make_task(attempt, order->tasks[i], order->restored_checkpoint_id, &attempt->tasks[i], err);
+        rc = make_task(attempt, order, order->tasks[i], &attempt->tasks[i], err);
         attempt->ntasks += rc == WEIR_OK;
     }
     if (rc != WEIR_OK) {
         destroy_attempt(attempt);
         return rc;
     }
-    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+    for (uint32_t i = 0; !order->drain_only && i < attempt->ntasks; i++) {
         wire_outputs(attempt, order, &attempt->tasks[i]);
         wire_remote_inputs(attempt, &attempt->tasks[i]);
     }

@@ -114,12 +114,22 @@ static void keep_sources(struct weir_meta_job *job, const struct weir_ha_source 
     job->nsources = nsources;
 }
 
-/* restoring: a snapshot holds only the newest attempt, so the number may jump. */
+/* (M7) */
+static bool attempt_fits(const struct weir_meta_job *job, bool drains)
+{
+    bool to_drain = job->state == WEIR_META_FAILING || (job->state == WEIR_META_CANCELLING && !job->skip_drain);
+    return drains ? to_drain && job->nckpts > 0 : job->state == WEIR_META_LIVE;
+}
+
+/* restoring: a snapshot holds only the newest attempt, so the number may jump, and the job's state comes last. */
 static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
 {
     struct weir_meta_job *job = find(meta, record->job_id);
     uint32_t attempt = record->u.attempt.attempt;
-    if (job == NULL || job->state != WEIR_META_LIVE || attempt <= job->attempt || (!restoring && attempt != job->attempt + 1)) {
+    if (job == NULL || attempt <= job->attempt) {
+        return WEIR_META_IGNORED;
+    }
+    if (!restoring && (attempt != job->attempt + 1 || !attempt_fits(job, record->u.attempt.drain_of != 0))) {
         return WEIR_META_IGNORED;
     }
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
@@ -131,6 +141,7 @@ static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct 
     job->restored_ckpt_id = restore;
     job->pending_ckpt_id = 0; /* (M5) */
     job->attempt = attempt;
+    job->drain_of = record->u.attempt.drain_of;
     job->attempt_ms = record->at_ms;
     job->nslots = record->u.attempt.nslots;
     job->slot_tm_ids = weir_calloc(job->nslots, sizeof(*job->slot_tm_ids));
@@ -151,16 +162,22 @@ static enum weir_meta_change apply_state(struct weir_meta *meta, const struct we
     }
     bool current = record->u.job_state.attempt == job->attempt;
     bool fits = false;
+    bool skip_drain = false;
     switch ((enum weir_meta_state)record->u.job_state.state) {
     case WEIR_META_LIVE:
         break;
     case WEIR_META_CANCELLING:
-        fits = job->state == WEIR_META_LIVE;
+        skip_drain = record->u.job_state.skip_drain;
+        fits = job->state != WEIR_META_CANCELLING || (skip_drain && !job->skip_drain);
         break;
     case WEIR_META_CANCELED:
+        skip_drain = job->skip_drain;
         fits = job->state == WEIR_META_CANCELLING && current;
         break;
-    case WEIR_META_FAILED:
+    case WEIR_META_FAILED: /* of CANCELLING: what it is to drain is lost */
+        fits = current;
+        break;
+    case WEIR_META_FAILING:
     case WEIR_META_FINISHED:
         fits = job->state == WEIR_META_LIVE && current;
         break;
@@ -170,6 +187,7 @@ static enum weir_meta_change apply_state(struct weir_meta *meta, const struct we
     }
     job->state = (enum weir_meta_state)record->u.job_state.state;
     job->state_ms = record->at_ms;
+    job->skip_drain = skip_drain;
     job->pending_ckpt_id = weir_meta_terminal(job->state) ? 0 : job->pending_ckpt_id; /* (M5) */
     weir_free(job->text);
     job->text = weir_strdup(record->u.job_state.text);
@@ -350,11 +368,13 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
         attempt->u.attempt.sources = job->sources;
         attempt->u.attempt.nsources = job->nsources;
         attempt->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
+        attempt->u.attempt.drain_of = job->drain_of;
     }
     snapshot_ckpts(meta, job, records, count);
     struct weir_ha_record state = {.kind = WEIR_HA_JOB_STATE, .epoch = meta->epoch, .at_ms = job->state_ms, .job_id = job->id};
     state.u.job_state.attempt = job->attempt;
     state.u.job_state.text = "";
+    state.u.job_state.skip_drain = job->skip_drain;
     if (job->state == WEIR_META_CANCELED) {
         state.u.job_state.state = WEIR_META_CANCELLING; /* the only way in */
         records[(*count)++] = state;

@@ -9,19 +9,22 @@
  * (M5) A checkpoint's id is one more than the last begun, and never used again. One is pending at most; it COMPLETEs once, only while its
  *      attempt is the present one of a live job. A new attempt, or a terminal state, ends it.
  * (M6) An attempt names the newest completed checkpoint, which it starts from; one that names another is IGNORED.
+ * (M7) An attempt that only drains counts while the job is FAILING, or CANCELLING without skip_drain, and no other attempt counts then: what
+ *      is to be drained is fixed, since no checkpoint completes any more.
  */
 #ifndef WEIR_JOBMANAGER_HA_META_H
 #define WEIR_JOBMANAGER_HA_META_H
 
 #include "proto/ha_codec.h"
 
-/* The job's part that is replicated; finer states are the leader's own. */
+/* The job's part that is replicated; finer states are the leader's own. Numbers are on disk: append. */
 enum weir_meta_state {
     WEIR_META_LIVE,
     WEIR_META_CANCELLING,
     WEIR_META_FAILED,
     WEIR_META_CANCELED,
     WEIR_META_FINISHED,
+    WEIR_META_FAILING, /* it will not restart: its sinks are to drain, then it is FAILED */
 };
 
 /* A completed checkpoint. */
@@ -43,8 +46,10 @@ struct weir_meta_job {
     int64_t submitted_ms;
     enum weir_meta_state state;
     int64_t state_ms;      /* wall: when it got into this state */
-    char *text;            /* FAILED: the cause; else "" */
+    char *text;            /* FAILING, FAILED: the cause; CANCELED: what stays undrained; else "" */
+    bool skip_drain;       /* CANCELLING, CANCELED */
     uint32_t attempt;      /* 0: none yet */
+    uint32_t drain_of;     /* it only drains, after that attempt; 0: an ordinary one */
     int64_t attempt_ms;
     char **slot_tm_ids;    /* of the newest attempt */
     uint32_t nslots;
@@ -95,12 +100,12 @@ uint64_t weir_meta_epoch(const struct weir_meta *meta);
 uint32_t weir_meta_job_count(const struct weir_meta *meta);
 const struct weir_meta_job *weir_meta_job_at(const struct weir_meta *meta, uint32_t i);
 const struct weir_meta_job *weir_meta_job(const struct weir_meta *meta, struct weir_slice id);
-/* The live (or cancelling) job of that name, or NULL. */
+/* The job of that name that has not ended, or NULL. */
 const struct weir_meta_job *weir_meta_job_named(const struct weir_meta *meta, struct weir_slice name);
 
 static inline bool weir_meta_terminal(enum weir_meta_state state)
 {
-    return state != WEIR_META_LIVE && state != WEIR_META_CANCELLING;
+    return state == WEIR_META_FAILED || state == WEIR_META_CANCELED || state == WEIR_META_FINISHED;
 }
 
 #endif

@@ -26,13 +26,14 @@ static enum weir_meta_change submit(struct weir_meta *meta, uint64_t epoch, cons
     return weir_meta_apply(meta, &r);
 }
 
-static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, bool sources)
+static enum weir_meta_change attempt_of(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, uint32_t drain_of, bool sources)
 {
     static const char *const tms[] = {"tm-a", "tm-b"};
     static const struct weir_ha_split splits[] = {{{(const uint8_t *)"s0", 2}, {(const uint8_t *)"\0d", 2}}, {{(const uint8_t *)"s1", 2}, {NULL, 0}}};
     static const struct weir_ha_source source = {.vertex = 0, .splits = splits, .nsplits = 2};
     struct weir_ha_record r = rec(WEIR_HA_ATTEMPT, epoch, job);
     r.u.attempt.attempt = number;
+    r.u.attempt.drain_of = drain_of;
     r.u.attempt.slot_tm_ids = tms;
     r.u.attempt.nslots = 2;
     r.u.attempt.has_sources = sources;
@@ -50,6 +51,11 @@ static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, con
     weir_arena_destroy(arena);
     weir_buf_fini(&bytes);
     return change;
+}
+
+static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, bool sources)
+{
+    return attempt_of(meta, epoch, job, number, 0, sources);
 }
 
 static enum weir_meta_change checkpoint(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_ha_kind kind, uint32_t number, uint64_t id)
@@ -84,13 +90,27 @@ static enum weir_meta_change checkpoint(struct weir_meta *meta, uint64_t epoch, 
     return change;
 }
 
-static enum weir_meta_change state(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_meta_state to, uint32_t number)
+static enum weir_meta_change state_with(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_meta_state to, uint32_t number, bool skip_drain)
 {
     struct weir_ha_record r = rec(WEIR_HA_JOB_STATE, epoch, job);
     r.u.job_state.state = to;
     r.u.job_state.attempt = number;
-    r.u.job_state.text = to == WEIR_META_FAILED ? "cause" : "";
-    return weir_meta_apply(meta, &r);
+    r.u.job_state.text = to == WEIR_META_FAILED || to == WEIR_META_FAILING ? "cause" : to == WEIR_META_CANCELED && number % 2 == 1 ? "undrained" : "";
+    r.u.job_state.skip_drain = skip_drain;
+    struct weir_buf bytes = {0}; /* through the codec, as in life */
+    weir_ha_encode(&r, &bytes);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&bytes), arena, &r, &err), WEIR_OK);
+    enum weir_meta_change change = weir_meta_apply(meta, &r);
+    weir_arena_destroy(arena);
+    weir_buf_fini(&bytes);
+    return change;
+}
+
+static enum weir_meta_change state(struct weir_meta *meta, uint64_t epoch, const char *job, enum weir_meta_state to, uint32_t number)
+{
+    return state_with(meta, epoch, job, to, number, false);
 }
 
 static enum weir_meta_change drop(struct weir_meta *meta, uint64_t epoch, const char *job)
@@ -190,6 +210,48 @@ START_TEST(checkpoints_are_conditional_and_idempotent)
 }
 END_TEST
 
+/* (M7): both ways to the end, and what does not fit in between. */
+START_TEST(only_a_job_that_ends_drains)
+{
+    struct weir_meta *meta = weir_meta_create();
+    lead(meta, 1);
+    submit(meta, 1, "j1", "a");
+    attempt(meta, 1, "j1", 1, true);
+    const struct weir_meta_job *job = weir_meta_job(meta, weir_slice_str("j1"));
+    bool fails = _i == 0;
+    enum weir_meta_state ending = fails ? WEIR_META_FAILING : WEIR_META_CANCELLING;
+    checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1);
+    checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 1);
+    checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 2);
+    ck_assert_int_eq(attempt_of(meta, 1, "j1", 2, 1, false), WEIR_META_IGNORED); /* it is LIVE */
+    ck_assert(!fails || state(meta, 1, "j1", WEIR_META_FAILING, 0) == WEIR_META_IGNORED);
+    ck_assert_int_eq(state(meta, 1, "j1", ending, 1), WEIR_META_STATE_CHANGED);
+    ck_assert_int_eq(state(meta, 1, "j1", ending, 1), WEIR_META_IGNORED);
+    ck_assert_str_eq(job->text, fails ? "cause" : "");
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 2, false), WEIR_META_IGNORED); /* no other attempt */
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_FINISHED, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_of(meta, 1, "j1", 2, 1, false), WEIR_META_ATTEMPTED);
+    ck_assert_uint_eq(job->drain_of, 1);
+    ck_assert_uint_eq(job->restored_ckpt_id, 1);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 2, 3), WEIR_META_IGNORED);
+    ck_assert_ptr_nonnull(weir_meta_job_named(meta, weir_slice_str("a")));
+    if (_i == 2) { /* enough of it */
+        ck_assert_int_eq(state_with(meta, 1, "j1", WEIR_META_CANCELLING, 0, true), WEIR_META_STATE_CHANGED);
+        ck_assert_int_eq(state_with(meta, 1, "j1", WEIR_META_CANCELLING, 0, true), WEIR_META_IGNORED);
+        ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELLING, 0), WEIR_META_IGNORED); /* for good */
+        ck_assert(job->skip_drain);
+        ck_assert_int_eq(attempt_of(meta, 1, "j1", 3, 1, false), WEIR_META_IGNORED);
+    }
+    enum weir_meta_state end = fails || _i == 3 ? WEIR_META_FAILED : WEIR_META_CANCELED;
+    ck_assert_int_eq(state(meta, 1, "j1", end, 1), WEIR_META_IGNORED); /* seen in an attempt that is over */
+    ck_assert_int_eq(state(meta, 1, "j1", end, 2), WEIR_META_STATE_CHANGED);
+    ck_assert_int_eq(state(meta, 1, "j1", WEIR_META_CANCELLING, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_of(meta, 1, "j1", 3, 1, false), WEIR_META_IGNORED);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
 /* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
 START_TEST(random_records_and_snapshots)
 {
@@ -210,8 +272,8 @@ START_TEST(random_records_and_snapshots)
         case 10: case 11: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_COMPLETE, newest[j], id); break;
         case 0: lead(meta, epoch + weir_rand_below(&rand, 2)); break;
         case 1: submit(meta, epoch, ids[j], weir_rand_below(&rand, 2) ? ids[j] : "shared"); break;
-        case 2: case 3: attempt(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), weir_rand_below(&rand, 2)); break;
-        case 4: state(meta, epoch, ids[j], (enum weir_meta_state)weir_rand_below(&rand, 6), newest[j]); break;
+        case 2: case 3: attempt_of(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), (uint32_t)weir_rand_below(&rand, 2), weir_rand_below(&rand, 2)); break;
+        case 4: state_with(meta, epoch, ids[j], (enum weir_meta_state)weir_rand_below(&rand, 7), newest[j], weir_rand_below(&rand, 2)); break;
         default: if (weir_rand_below(&rand, 4) == 0 && drop(meta, epoch, ids[j]) == WEIR_META_DROPPED) { newest[j] = 0; ended[j] = WEIR_META_LIVE; } break;
         }
         for (int k = 0; k < 4; k++) {
@@ -280,7 +342,8 @@ Suite *meta_suite(void)
     tcase_add_test(tcase, records_of_another_epoch_do_nothing);
     tcase_add_test(tcase, checkpoints_are_conditional_and_idempotent);
     tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
-    tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 20);
+    tcase_add_loop_test(tcase, only_a_job_that_ends_drains, 0, 4);
+    tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 40);
     tcase_add_test(tcase, cut_and_altered_bytes_are_errors);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -288,11 +288,24 @@ static void place_job(struct weir_dispatcher *d, struct weir_job *job, uint32_t 
         struct weir_error why;
         (void)weir_error_set(&why, WEIR_RESOURCE, "%u slot%s needed, %llu free of %llu on %u TaskManager%s", slots, slots == 1 ? "" : "s",
                              (unsigned long long)available, (unsigned long long)total, ntms, ntms == 1 ? "" : "s");
-        weir_job_set_waiting(job, why.text);
+        weir_job_set_unplaced(job, why.text);
     }
     weir_free(tm_ids);
     weir_free(chosen);
     weir_free(tms);
+}
+
+/* ending: the jobs that wait only to drain, else the others. */
+static void place_jobs(struct weir_dispatcher *d, bool ending)
+{
+    for (size_t i = 0; i < d->njobs; i++) {
+        struct weir_job *job = d->jobs[i];
+        bool ends = weir_job_state(job) == WEIR_JOB_CANCELLING || weir_job_state(job) == WEIR_JOB_FAILING;
+        uint32_t slots = ends == ending ? weir_job_wants_slots(job, d->now) : 0;
+        if (slots > 0) {
+            place_job(d, job, slots);
+        }
+    }
 }
 
 /* After each event: what jobs asked for meanwhile, and whether one can go on. */
@@ -316,11 +329,9 @@ static void settle(struct weir_dispatcher *d)
             weir_job_set_waiting(job, "no TaskManager is registered");
         }
         enumerate_sources(d, job);
-        uint32_t slots = weir_job_wants_slots(job, d->now);
-        if (slots > 0) {
-            place_job(d, job, slots);
-        }
     }
+    place_jobs(d, true); /* what drains holds its slots for a short time, what takes them instead may hold them for ever */
+    place_jobs(d, false);
     count_used_slots(d);
 }
 
@@ -750,7 +761,7 @@ void weir_dispatcher_submit(struct weir_dispatcher *d, struct weir_slice job_id,
     p->ctx = ctx;
 }
 
-void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now, weir_jm_done_fn *done, void *ctx)
+void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id, bool skip_drain, struct weir_now now, weir_jm_done_fn *done, void *ctx)
 {
     d->now = now;
     struct weir_error err = no_error;
@@ -764,7 +775,7 @@ void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id,
         (void)weir_error_set(&err, WEIR_STATE, "job %s is %s already", job->id,
                              job->state == WEIR_META_FINISHED ? "FINISHED" : job->state == WEIR_META_FAILED ? "FAILED" : "CANCELED");
     } else {
-        decided = job->state == WEIR_META_CANCELLING;
+        decided = job->state == WEIR_META_CANCELLING && (job->skip_drain || !skip_drain);
     }
     if (decided) {
         answer(d, done, ctx, &err);
@@ -774,6 +785,7 @@ void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id,
     record.u.job_state.state = WEIR_META_CANCELLING;
     record.u.job_state.attempt = job->attempt;
     record.u.job_state.text = "";
+    record.u.job_state.skip_drain = skip_drain;
     struct proposal *p = propose(d, &record);
     p->done = done;
     p->ctx = ctx;

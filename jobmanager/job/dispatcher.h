@@ -96,7 +96,8 @@ void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *dispatcher, struct weir
 /* --- clients; done is called as an ANSWER effect --------------------------------------------------------------------- */
 void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],
                             struct weir_slice graph, struct weir_now now, weir_jm_done_fn *done, void *ctx);
-void weir_dispatcher_cancel(struct weir_dispatcher *dispatcher, struct weir_slice job_id, struct weir_now now, weir_jm_done_fn *done, void *ctx);
+void weir_dispatcher_cancel(struct weir_dispatcher *dispatcher, struct weir_slice job_id, bool skip_drain, struct weir_now now,
+                            weir_jm_done_fn *done, void *ctx);
 
 /* --- time ------------------------------------------------------------------------------------------------------------ */
 void weir_dispatcher_tick(struct weir_dispatcher *dispatcher, struct weir_now now);

@@ -274,9 +274,9 @@ static void random_step(struct sim *sim)
     } else if (n < 75) {
         advance(sim, (int64_t)weir_rand_below(&sim->rand, 60));
     } else if (n < 80) {
-        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), (const char *const[]){"plain", "restart", "checkpoints", "checkpoints"}[weir_rand_below(&sim->rand, 4)]);
+        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), (const char *const[]){"plain", "restart", "checkpoints", "wide"}[weir_rand_below(&sim->rand, 4)]);
     } else if (n < 83) {
-        cancel(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS));
+        cancel_as(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), weir_rand_below(&sim->rand, 4) == 0);
     } else if (n < 88) {
         set_tasks(sim, WEIR_TASK_FINISHED, 1 + (uint32_t)weir_rand_below(&sim->rand, 4));
     } else if (n < 90) {
@@ -290,6 +290,9 @@ static void random_step(struct sim *sim)
         weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now); /* a dropped connection: it comes again in time */
         tm_talk(sim, &sim->tms[i]);
     } else if (n < 98) {
+        sim->drain_fate = (const enum weir_task_state[]){WEIR_TASK_RUNNING, WEIR_TASK_FINISHED, WEIR_TASK_FAILED}[weir_rand_below(&sim->rand, 3)];
+        sim->failure_rc = weir_rand_below(&sim->rand, 8) == 0 ? WEIR_CORRUPT : WEIR_EXTERNAL;
+    } else if (n < 99) {
         stop_jm(sim);
         start_jm(sim);
     }
@@ -440,13 +443,15 @@ START_TEST(random_events)
     ck_assert_uint_gt(sim->deploys, 3);
     ck_assert_uint_gt(sim->epoch, 5);
     /* The world heals: every job comes to an end by itself. */
+    sim->drain_fate = WEIR_TASK_FINISHED;
+    sim->failure_rc = WEIR_EXTERNAL;
     for (uint32_t i = 0; i < TMS; i++) {
         if (!sim->tms[i].alive) {
             tm_start(&sim->tms[i], i);
         }
     }
     for (int round = 0; round < 100; round++) {
-        run_quietly(sim, 5);
+        run_quietly(sim, 8);
         set_tasks(sim, WEIR_TASK_FINISHED, 1000);
     }
     run_quietly(sim, 5);

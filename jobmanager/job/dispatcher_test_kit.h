@@ -20,6 +20,8 @@ struct fake_task {
     char job[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt, vertex, subtask;
     enum weir_task_state state;
+    bool drains;
+    enum weir_rc rc; /* FAILED */
 };
 
 struct fake_tm {
@@ -63,15 +65,24 @@ struct sim {
     enum weir_rc load_rc; /* of the reads to come */
     uint32_t enumerate_failures; /* answers to come */
     enum weir_rc enumerate_rc;
+    enum weir_task_state drain_fate; /* how a drain task that runs is seen by the next heartbeat: RUNNING, FINISHED, FAILED */
+    enum weir_rc failure_rc;         /* of failed tasks */
+    uint32_t drain_deploys;
+    uint32_t sink_finished[JOBS][2]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
 };
 
-/* --- a graph: 2 sources -> 1 sink, made by hand -------------------------------------------------------------------------- */
+/* --- a graph: 2 sources -> 1 sink, or ("wide") 2, made by hand -------------------------------------------------------------------------- */
 static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
-static const struct weir_opspec sink_op = {.tag = WEIR_OP_SINK, .uid = "write", .name = "write"};
+static const struct weir_table_spec sink_table = {.name = "results", .connector = "filesystem"};
+static const struct weir_opspec sink_op = {.tag = WEIR_OP_SINK, .uid = "write", .name = "write", .u.io.table = &sink_table};
 static const struct weir_opspec *const source_ops[] = {&source_op};
 static const struct weir_opspec *const sink_ops[] = {&sink_op};
 static const struct weir_vertex vertices[] = {{.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
                                               {.id = "v1", .name = "write", .parallelism = 1, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
+
+static const struct weir_vertex wide_vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+    {.id = "v1", .name = "write", .parallelism = 2, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
 
 static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
 {
@@ -80,9 +91,10 @@ static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph 
     }
     struct weir_jobgraph *graph = weir_jobgraph_create();
     graph->name = "test";
-    graph->vertices = vertices;
+    bool wide = weir_slice_eq_str(bytes, "wide");
+    graph->vertices = wide ? wide_vertices : vertices;
     graph->nvertices = 2;
-    bool checkpoints = weir_slice_eq_str(bytes, "checkpoints");
+    bool checkpoints = wide || weir_slice_eq_str(bytes, "checkpoints");
     graph->settings.restart_enabled = weir_slice_eq_str(bytes, "restart") || checkpoints;
     graph->settings.restart_attempts = checkpoints ? INT32_MAX : 3;
     graph->settings.checkpoint_interval_ms = checkpoints ? 40 : 0;
@@ -121,7 +133,10 @@ static inline void check_deploy(struct sim *sim, const struct weir_effect *effec
     const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(effect->job_id));
     ck_assert_ptr_nonnull(job); /* (J1): its ATTEMPT is committed, and is the newest */
     ck_assert_uint_eq(job->attempt, effect->attempt);
-    ck_assert_int_eq(job->state, WEIR_META_LIVE);
+    ck_assert(!weir_meta_terminal(job->state)); /* the lease of a sink holds */
+    ck_assert_int_eq(job->drain_of != 0, job->state != WEIR_META_LIVE);
+    ck_assert(job->drain_of == 0 || (!job->skip_drain && job->nckpts > 0 && job->restored_ckpt_id == job->ckpts[job->nckpts - 1].id));
+    sim->drain_deploys += job->drain_of != 0;
     sim->deploys++;
 }
 
@@ -131,6 +146,7 @@ static inline void check_ckpt(struct sim *sim, const struct weir_effect *effect)
     const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(effect->job_id));
     ck_assert_ptr_nonnull(job);
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    ck_assert(effect->kind != WEIR_EFFECT_TRIGGER || job->drain_of == 0);
     if (effect->kind == WEIR_EFFECT_TRIGGER || effect->kind == WEIR_EFFECT_CKPT_PREPARE || effect->kind == WEIR_EFFECT_CKPT_STORE) {
         ck_assert_uint_eq(job->last_ckpt_id, effect->checkpoint_id);
     } else if (effect->kind == WEIR_EFFECT_NOTIFY && effect->completed) {
@@ -144,6 +160,16 @@ static inline void check_ckpt(struct sim *sim, const struct weir_effect *effect)
         ck_assert_ptr_nonnull(newest);
         ck_assert_uint_eq(newest->id, effect->checkpoint_id);
         ck_assert_str_eq(newest->path, effect->path);
+    }
+}
+
+/* (J6), by what the sinks did. */
+static inline void check_drained(struct sim *sim, uint32_t i, const struct weir_meta_job *job)
+{
+    bool drained = sim->sink_finished[i][0] == job->attempt && (!weir_slice_eq_str(job->graph, "wide") || sim->sink_finished[i][1] == job->attempt);
+    if (weir_meta_terminal(job->state) && weir_meta_ckpt_newest(job) != NULL && !drained) {
+        ck_assert(job->skip_drain || job->state == WEIR_META_FAILED);
+        ck_assert_ptr_nonnull(strstr(job->text, "sink write (results), checkpoint "));
     }
 }
 
@@ -196,6 +222,7 @@ static inline void drain_effects(struct sim *sim)
         const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(job_id(i)));
         if (job != NULL) {
             ck_assert(!weir_meta_terminal(sim->ended[i]) || job->state == sim->ended[i]);
+            check_drained(sim, i, job);
             sim->ended[i] = job->state;
             if (weir_job_state_terminal(state_of(sim, i)) && state_of(sim, i) != WEIR_JOB_STATE_COUNT_) {
                 ck_assert(weir_meta_terminal(job->state));
@@ -286,6 +313,8 @@ static inline struct sim *sim_create(uint64_t seed)
 {
     struct sim *sim = weir_calloc(1, sizeof(*sim));
     weir_rand_init(&sim->rand, seed);
+    sim->drain_fate = WEIR_TASK_FINISHED;
+    sim->failure_rc = WEIR_EXTERNAL;
     sim->now = (struct weir_now){.mono_ms = 1000, .wall_ms = 1700000000000};
     sim->meta = weir_meta_create();
     start_jm(sim);
@@ -313,8 +342,19 @@ static inline struct weir_task_report report_of(const struct fake_task *task)
                                      .vertex = task->vertex,
                                      .subtask = task->subtask,
                                      .state = task->state,
-                                     .failure_rc = WEIR_EXTERNAL,
+                                     .failure_rc = task->rc,
                                      .failure_text = "boom"};
+}
+
+static inline void end_task(struct sim *sim, struct fake_task *task, enum weir_task_state state)
+{
+    task->state = state;
+    task->rc = sim->failure_rc;
+    for (uint32_t i = 0; state == WEIR_TASK_FINISHED && task->vertex == 1 && i < JOBS; i++) {
+        if (strcmp(job_id(i), task->job) == 0 && task->attempt > sim->sink_finished[i][task->subtask]) {
+            sim->sink_finished[i][task->subtask] = task->attempt;
+        }
+    }
 }
 
 static inline void tm_start(struct fake_tm *tm, uint32_t i)
@@ -328,6 +368,10 @@ static inline void tm_talk(struct sim *sim, struct fake_tm *tm)
 {
     struct weir_task_report reports[TM_TASKS];
     for (uint32_t i = 0; i < tm->ntasks; i++) {
+        bool hangs = sim->drain_fate == WEIR_TASK_RUNNING || (sim->drain_fate == WEIR_TASK_FAILED && tm->tasks[i].subtask == 1);
+        if (tm->tasks[i].drains && tm->tasks[i].state == WEIR_TASK_RUNNING && !hangs) { /* when one fails, the other is to be cancelled */
+            end_task(sim, &tm->tasks[i], sim->drain_fate);
+        }
         reports[i] = report_of(&tm->tasks[i]);
     }
     struct weir_error err;
@@ -368,6 +412,7 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
 {
     const struct weir_job *job = weir_dispatcher_job(sim->d, weir_slice_str(order->job_id));
     const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
+    const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(order->job_id));
     for (uint32_t i = 0; i < tm->ntasks; i++) {
         if (strcmp(tm->tasks[i].job, order->job_id) == 0 && tm->tasks[i].attempt >= order->attempt) {
             return; /* has it, or its tombstone */
@@ -378,13 +423,15 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
     }
     check_one_attempt(sim, order->job_id, order->attempt);
     for (uint32_t i = 0; i < exec->ntasks; i++) {
-        if (strcmp(exec->tasks[i].tm_id, tm->id) == 0) {
+        if (exec->runs[exec->tasks[i].vertex] && strcmp(exec->tasks[i].tm_id, tm->id) == 0) {
             ck_assert_uint_lt(tm->ntasks, TM_TASKS);
             struct fake_task *task = &tm->tasks[tm->ntasks++];
             *task = (struct fake_task){.attempt = order->attempt,
                                        .vertex = exec->tasks[i].vertex,
                                        .subtask = exec->tasks[i].subtask,
-                                       .state = WEIR_TASK_RUNNING};
+                                       .state = WEIR_TASK_RUNNING,
+                                       .drains = meta->drain_of != 0};
+            ck_assert(!task->drains || task->vertex == 1);
             (void)snprintf(task->job, sizeof(task->job), "%s", order->job_id);
         }
     }
@@ -562,7 +609,7 @@ static inline void set_tasks(struct sim *sim, enum weir_task_state state, uint32
         struct fake_tm *tm = &sim->tms[i];
         for (uint32_t k = 0; tm->alive && tm->registered && k < tm->ntasks && count > 0; k++) {
             if (tm->tasks[k].state == WEIR_TASK_RUNNING) {
-                tm->tasks[k].state = state;
+                end_task(sim, &tm->tasks[k], state);
                 count--;
                 struct weir_task_report report = report_of(&tm->tasks[k]);
                 struct weir_error err;
@@ -583,10 +630,15 @@ static inline void submit(struct sim *sim, uint32_t job, const char *graph)
     drain_effects(sim);
 }
 
+static inline void cancel_as(struct sim *sim, uint32_t job, bool skip_drain)
+{
+    weir_dispatcher_cancel(sim->d, weir_slice_str(job_id(job)), skip_drain, sim->now, on_answer, sim);
+    drain_effects(sim);
+}
+
 static inline void cancel(struct sim *sim, uint32_t job)
 {
-    weir_dispatcher_cancel(sim->d, weir_slice_str(job_id(job)), sim->now, on_answer, sim);
-    drain_effects(sim);
+    cancel_as(sim, job, false);
 }
 
 /* All well: everything is delivered and committed for a while. */

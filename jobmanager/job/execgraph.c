@@ -12,7 +12,8 @@ struct weir_execgraph *weir_execgraph_create(const struct weir_jobgraph *graph)
     exec->ntasks = weir_jobgraph_tasks(graph);
     exec->tasks = weir_calloc(exec->ntasks, sizeof(*exec->tasks));
     exec->missed = weir_calloc(exec->ntasks, 1);
-    weir_execgraph_begin(exec, 0, NULL, 0);
+    exec->runs = weir_calloc(graph->nvertices, sizeof(*exec->runs));
+    weir_execgraph_begin(exec, 0, NULL, NULL, 0);
     return exec;
 }
 
@@ -32,14 +33,25 @@ void weir_execgraph_destroy(struct weir_execgraph *exec)
         return;
     }
     clear_slots(exec);
+    weir_free(exec->runs);
     weir_free(exec->missed);
     weir_free(exec->tasks);
     weir_free(exec);
 }
 
-void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const char *const *slot_tm_ids, uint32_t nslots)
+uint32_t weir_execgraph_slots(const struct weir_jobgraph *graph, const bool *vertices)
 {
-    weir_assert(attempt == 0 || nslots >= weir_jobgraph_slots(exec->graph));
+    uint32_t slots = 0;
+    for (uint32_t v = 0; v < graph->nvertices; v++) {
+        bool counts = (vertices == NULL || vertices[v]) && graph->vertices[v].parallelism > slots;
+        slots = counts ? graph->vertices[v].parallelism : slots;
+    }
+    return slots;
+}
+
+void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const bool *vertices, const char *const *slot_tm_ids, uint32_t nslots)
+{
+    weir_assert(attempt == 0 || nslots >= weir_execgraph_slots(exec->graph, vertices));
     clear_slots(exec);
     exec->slot_tm_ids = weir_calloc(nslots, sizeof(*exec->slot_tm_ids));
     exec->nslots = nslots;
@@ -48,14 +60,16 @@ void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const c
     }
     exec->attempt = attempt;
     for (uint32_t v = 0; v < exec->graph->nvertices; v++) {
+        bool runs = vertices == NULL || vertices[v];
+        exec->runs[v] = runs;
         for (uint32_t s = 0; s < exec->graph->vertices[v].parallelism; s++) {
             uint32_t index = weir_jobgraph_task_index(exec->graph, v, s);
             weir_assert(index < exec->ntasks);
             exec->tasks[index] = (struct weir_task_view){.vertex = v,
                                                          .subtask = s,
                                                          .attempt = attempt,
-                                                         .state = WEIR_TASK_CREATED,
-                                                         .tm_id = attempt == 0 ? NULL : exec->slot_tm_ids[s],
+                                                         .state = runs ? WEIR_TASK_CREATED : WEIR_TASK_CANCELED,
+                                                         .tm_id = attempt == 0 ? NULL : runs ? exec->slot_tm_ids[s] : "",
                                                          .start_ms = -1,
                                                          .end_ms = -1,
                                                          .counters = {.watermark_ms = INT64_MIN}};

@@ -13,7 +13,8 @@
 struct weir_execgraph {
     const struct weir_jobgraph *graph;
     uint32_t attempt;
-    struct weir_task_view *tasks; /* by weir_jobgraph_task_index; tm_id points into slot_tm_ids */
+    bool *runs; /* by vertex; false: not in this attempt, its tasks are CANCELED */
+    struct weir_task_view *tasks; /* by weir_jobgraph_task_index; tm_id points into slot_tm_ids; "": not in this attempt */
     uint8_t *missed;              /* heartbeats in a row of its TaskManager that did not list the task */
     uint32_t ntasks;
     char **slot_tm_ids;
@@ -24,8 +25,12 @@ struct weir_execgraph {
 struct weir_execgraph *weir_execgraph_create(const struct weir_jobgraph *graph);
 void weir_execgraph_destroy(struct weir_execgraph *exec); /* accepts NULL */
 
-/* Starts anew as attempt `attempt` on these slots (copied): all tasks CREATED and placed. nslots >= weir_jobgraph_slots. */
-void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const char *const *slot_tm_ids, uint32_t nslots);
+/* The slots that an attempt of these vertices (by index; NULL: all) takes. */
+uint32_t weir_execgraph_slots(const struct weir_jobgraph *graph, const bool *vertices);
+
+/* Starts anew as attempt `attempt` of these vertices (NULL: all) on these slots (copied): their tasks CREATED and placed.
+ * nslots >= weir_execgraph_slots. */
+void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const bool *vertices, const char *const *slot_tm_ids, uint32_t nslots);
 
 /* Moves a task; false when it is not forward (E1). wall_ms becomes its start or end where that fits. */
 bool weir_execgraph_move(struct weir_execgraph *exec, uint32_t index, enum weir_task_state state, int64_t wall_ms);

@@ -1,107 +1,14 @@
-#include "jobmanager/job/job.h"
+#include "jobmanager/job/job_internal.h"
 
 #include <stdio.h>
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
-#include "jobmanager/job/job_ckpt.h"
-
-struct failure {
-    int64_t at_ms;
-    char *text;
-    char *task_name;
-    char *tm_id;
-};
-
-/* A source vertex before the first attempt. */
-struct source {
-    bool is_source;
-    bool done;
-    bool in_flight;
-    uint32_t tries;
-    int64_t retry_at_ms;
-    struct weir_ha_split *splits; /* in the job's splits arena */
-    uint32_t nsplits;
-};
-
-struct weir_job {
-    const struct weir_job_env *env;
-    struct weir_log *log;
-    char *id;
-    char *name;
-    struct weir_jobgraph *graph;
-    struct weir_execgraph *exec;
-    enum weir_job_state state;
-    uint32_t attempt; /* the newest applied */
-    char *waiting;
-    int64_t start_ms, end_ms, modified_ms;
-    int64_t since_ms[WEIR_JOB_STATE_COUNT_];
-    struct failure failures[WEIR_JOB_FAILURES_MAX];
-    uint32_t nfailures;
-    struct weir_failure_view failure_views[WEIR_JOB_FAILURES_MAX];
-    char *cause; /* of the failure under way */
-    bool cause_retryable;
-    struct source *sources; /* by vertex */
-    struct weir_arena *splits_arena;
-    bool splits_committed; /* (J3) */
-    bool attempt_proposed;
-    char **placed; /* of the proposed attempt */
-    uint32_t nplaced;
-    bool end_proposed;
-    struct weir_job_ckpt *ckpt; /* NULL: it takes no checkpoints */
-    uint64_t newest_ckpt_id;    /* completed */
-    bool loading;               /* the attempt is applied, but its checkpoint not read: nothing is deployed */
-    struct weir_arena *restore_arena;
-    struct weir_ckpt_manifest restore; /* of the present attempt; checkpoint_id 0: from the beginning */
-    uint32_t deploy_tries;
-    int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
-    int64_t restart_at_ms;
-    int64_t reconcile_deadline_ms; /* until when TaskManagers of an earlier leader may come */
-    int64_t cancel_repeat_ms;
-    int64_t cancel_deadline_ms;
-};
-
-/* --- the lifecycle --------------------------------------------------------------------------------------------------- */
-static bool arrow_is_legal(enum weir_job_state from, enum weir_job_state to)
-{
-#define BIT(s) (1u << WEIR_JOB_##s)
-    static const unsigned legal[WEIR_JOB_STATE_COUNT_] = {
-        [WEIR_JOB_INITIALIZING] = BIT(CREATED) | BIT(RECONCILING) | BIT(CANCELLING) | BIT(FAILED) | BIT(CANCELED) | BIT(FINISHED),
-        [WEIR_JOB_CREATED] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
-        [WEIR_JOB_RUNNING] = BIT(FINISHED) | BIT(FAILING) | BIT(CANCELLING),
-        [WEIR_JOB_FAILING] = BIT(RESTARTING) | BIT(FAILED) | BIT(CANCELLING),
-        [WEIR_JOB_CANCELLING] = BIT(CANCELED),
-        [WEIR_JOB_RESTARTING] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
-        [WEIR_JOB_RECONCILING] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
-    };
-#undef BIT
-    return ((legal[from] >> to) & 1u) != 0;
-}
-
-static void move(struct weir_job *job, enum weir_job_state to, struct weir_now now)
-{
-    weir_assert(arrow_is_legal(job->state, to));
-    weir_log(job->log, WEIR_LOG_INFO, "job_state", "from", weir_job_state_name(job->state), "to", weir_job_state_name(to), "attempt",
-             WEIR_LOG_INT(job->attempt), NULL);
-    job->state = to;
-    job->since_ms[to] = now.wall_ms;
-    job->modified_ms = now.wall_ms;
-    weir_job_set_waiting(job, NULL);
-    if (weir_job_state_terminal(to)) {
-        job->end_ms = now.wall_ms;
-    }
-    if (job->ckpt != NULL && to == WEIR_JOB_RUNNING) {
-        weir_ckpt_coordinator_start(weir_job_ckpt_coordinator(job->ckpt), now);
-    } else if (job->ckpt != NULL && to != WEIR_JOB_RECONCILING) {
-        weir_ckpt_coordinator_stop(weir_job_ckpt_coordinator(job->ckpt), to == WEIR_JOB_FAILING ? job->cause : "the job is not running any more", now);
-    }
-}
-
-static void fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now);
+#include "jobmanager/job/job_drain.h"
 
 static void on_ckpts_failed(void *ctx, const char *text, struct weir_now now)
 {
-    fail(ctx, text, true, UINT32_MAX, NULL, now);
+    weir__job_fail(ctx, text, true, UINT32_MAX, NULL, now);
 }
 
 struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
@@ -128,12 +35,18 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
     job->reconcile_deadline_ms = INT64_MAX;
     job->cancel_repeat_ms = INT64_MAX;
     job->cancel_deadline_ms = INT64_MAX;
+    job->drain_at_ms = INT64_MAX;
     job->splits_arena = weir_arena_create(0);
     if (job->graph == NULL) {
         job->cause = weir_strdup(unreadable->text);
         return job;
     }
     job->exec = weir_execgraph_create(job->graph);
+    job->drains = weir_calloc(job->graph->nvertices, sizeof(*job->drains));
+    if (!weir_job_drain_vertices(job->graph, job->drains)) {
+        weir_free(job->drains);
+        job->drains = NULL;
+    }
     const struct weir_job_ckpt_env ckpt_env = {.effects = env->effects,
                                                .propose = env->propose,
                                                .tm_registered = env->tm_registered,
@@ -149,23 +62,12 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
     return job;
 }
 
-static void clear_placed(struct weir_job *job)
-{
-    for (uint32_t i = 0; i < job->nplaced; i++) {
-        weir_free(job->placed[i]);
-    }
-    weir_free(job->placed);
-    job->placed = NULL;
-    job->nplaced = 0;
-    job->attempt_proposed = false;
-}
-
 void weir_job_destroy(struct weir_job *job)
 {
     if (job == NULL) {
         return;
     }
-    clear_placed(job);
+    weir__job_clear_placed(job);
     for (uint32_t i = 0; i < job->nfailures; i++) {
         weir_free(job->failures[i].text);
         weir_free(job->failures[i].task_name);
@@ -174,6 +76,9 @@ void weir_job_destroy(struct weir_job *job)
     weir_arena_destroy(job->splits_arena);
     weir_arena_destroy(job->restore_arena);
     weir_job_ckpt_destroy(job->ckpt);
+    weir_free(job->undrained);
+    weir_free(job->drain_error);
+    weir_free(job->drains);
     weir_free(job->sources);
     weir_execgraph_destroy(job->exec);
     weir_jobgraph_destroy(job->graph);
@@ -185,150 +90,71 @@ void weir_job_destroy(struct weir_job *job)
     weir_free(job);
 }
 
-static void propose_state(struct weir_job *job, enum weir_meta_state state, const char *text)
-{
-    struct weir_ha_record record = {.kind = WEIR_HA_JOB_STATE, .job_id = job->id};
-    record.u.job_state.state = state;
-    record.u.job_state.attempt = job->attempt;
-    record.u.job_state.text = text;
-    job->end_proposed = true;
-    job->env->propose(job->env->ctx, &record);
-}
-
 static void wait_for_slots(struct weir_job *job, struct weir_now now)
 {
     job->slots_deadline_ms = now.mono_ms + job->env->slot_timeout_ms;
 }
 
-static void stop_waiting(struct weir_job *job)
-{
-    job->slots_deadline_ms = INT64_MAX;
-    job->restart_at_ms = INT64_MAX;
-    weir_job_set_waiting(job, NULL);
-}
-
-/* --- failing and cancelling ------------------------------------------------------------------------------------------ */
-static void record_failure(struct weir_job *job, const char *text, uint32_t task, const char *tm_id, struct weir_now now)
-{
-    if (job->nfailures == WEIR_JOB_FAILURES_MAX) {
-        weir_free(job->failures[0].text);
-        weir_free(job->failures[0].task_name);
-        weir_free(job->failures[0].tm_id);
-        memmove(&job->failures[0], &job->failures[1], sizeof(job->failures) - sizeof(job->failures[0]));
-        job->nfailures--;
-    }
-    struct failure *failure = &job->failures[job->nfailures++];
-    char name[WEIR_ERROR_TEXT_MAX];
-    failure->at_ms = now.wall_ms;
-    failure->text = weir_strdup(text);
-    failure->task_name = task == UINT32_MAX ? NULL : weir_strdup(weir_execgraph_task_name(job->exec, task, name, sizeof(name)));
-    failure->tm_id = tm_id == NULL ? NULL : weir_strdup(tm_id);
-    job->modified_ms = now.wall_ms;
-    weir_log(job->log, WEIR_LOG_ERROR, "job_failure", "task", failure->task_name == NULL ? "" : failure->task_name, "tm", tm_id == NULL ? "" : tm_id,
-             "attempt", WEIR_LOG_INT(job->attempt), "error", text, NULL);
-}
-
-/* Tells every TaskManager that still has tasks to end them. all: also those whose tasks are over, so that they forget the attempt. */
-static void send_cancels(struct weir_job *job, bool all)
-{
-    if (job->exec == NULL || job->exec->attempt == 0) {
-        return;
-    }
-    for (uint32_t s = 0; s < job->exec->nslots; s++) {
-        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
-        if (tm_id != NULL && (all || !weir_execgraph_gone(job->exec, tm_id)) && job->env->tm_registered(job->env->ctx, tm_id)) {
-            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
-        }
-    }
-}
-
-static bool may_restart(const struct weir_job *job)
-{
-    if (!job->cause_retryable || job->graph == NULL || job->attempt == 0) {
-        return false;
-    }
-    const struct weir_job_settings *settings = &job->graph->settings;
-    return settings->restart_enabled && (int64_t)job->attempt - 1 < settings->restart_attempts;
-}
-
-/* What follows once the last task of the attempt is gone. */
-static void check_gone(struct weir_job *job, struct weir_now now)
-{
-    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, NULL))) {
-        return;
-    }
-    if (job->state == WEIR_JOB_CANCELLING) {
-        propose_state(job, WEIR_META_CANCELED, "");
-    } else if (job->state == WEIR_JOB_FAILING && !may_restart(job)) {
-        propose_state(job, WEIR_META_FAILED, job->cause);
-    } else if (job->state == WEIR_JOB_FAILING) {
-        send_cancels(job, true);
-        move(job, WEIR_JOB_RESTARTING, now);
-        job->restart_at_ms = now.mono_ms + job->graph->settings.restart_delay_ms;
-    }
-    if (job->state != WEIR_JOB_FAILING && job->state != WEIR_JOB_CANCELLING) {
-        job->cancel_repeat_ms = INT64_MAX;
-        job->cancel_deadline_ms = INT64_MAX;
-    }
-}
-
-static void end_tasks(struct weir_job *job, struct weir_now now)
-{
-    clear_placed(job);
-    stop_waiting(job);
-    job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
-    job->cancel_deadline_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
-    send_cancels(job, false);
-    for (uint32_t i = 0; job->exec != NULL && job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
-        (void)weir_execgraph_move(job->exec, i, job->loading ? WEIR_TASK_CANCELED : WEIR_TASK_CANCELING, now.wall_ms);
-    }
-    job->loading = false;
-    check_gone(job, now);
-}
-
-/* task: index or UINT32_MAX. */
-static void fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now)
-{
-    if (!arrow_is_legal(job->state, WEIR_JOB_FAILING)) {
-        return; /* failing, cancelling or over already: the first cause counts */
-    }
-    record_failure(job, text, task, tm_id, now);
-    weir_free(job->cause);
-    job->cause = weir_strdup(text);
-    job->cause_retryable = retryable;
-    move(job, WEIR_JOB_FAILING, now);
-    end_tasks(job, now);
-}
-
 /* --- start ----------------------------------------------------------------------------------------------------------- */
+/* The tasks of meta's attempt, all CREATED; none if the record has too few slots: of another version. */
+static void begin_tasks(struct weir_job *job, const struct weir_meta_job *meta)
+{
+    const bool *vertices = meta->drain_of == 0 ? NULL : job->drains;
+    bool usable = meta->drain_of == 0 || job->drains != NULL;
+    if (usable && meta->nslots >= weir_execgraph_slots(job->graph, vertices)) {
+        weir_execgraph_begin(job->exec, meta->attempt, vertices, (const char *const *)meta->slot_tm_ids, meta->nslots);
+        job->ending_tasks = false;
+    }
+}
+
 static void take_up(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
     job->attempt = meta->attempt;
+    job->drain_of = meta->drain_of;
     job->newest_ckpt_id = weir_meta_ckpt_newest(meta) == NULL ? 0 : weir_meta_ckpt_newest(meta)->id;
     job->splits_committed = meta->attempt > 0;
     if (job->exec == NULL || meta->attempt == 0) {
         return;
     }
     job->reconcile_deadline_ms = now.mono_ms + job->env->reconcile_timeout_ms;
-    if (meta->nslots >= weir_jobgraph_slots(job->graph)) {
-        weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    begin_tasks(job, meta);
+}
+
+/* The job was to end when the new leader came; an attempt that drains is adopted. */
+static void take_up_end(struct weir_job *job, const struct weir_meta_job *meta, enum weir_job_state state, struct weir_now now)
+{
+    take_up(job, meta, now);
+    job->drain_skipped = meta->skip_drain;
+    job->failing_recorded = state == WEIR_JOB_FAILING;
+    if (state == WEIR_JOB_FAILING) {
+        weir__job_record_failure(job, meta->text, UINT32_MAX, NULL, (struct weir_now){.wall_ms = meta->state_ms});
+        weir_free(job->cause);
+        job->cause = weir_strdup(meta->text);
+    }
+    weir__job_move(job, state, now);
+    if (!weir__job_draining(job) || job->drain_skipped || weir_execgraph_gone(job->exec, NULL)) {
+        weir__job_end_tasks(job, now);
+    } else {
+        weir__job_tell_draining(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
     }
 }
 
 static void start_ended(struct weir_job *job, const struct weir_meta_job *meta, enum weir_job_state state)
 {
     struct weir_now then = {.wall_ms = meta->state_ms};
-    if (meta->text[0] != '\0') {
-        record_failure(job, meta->text, UINT32_MAX, NULL, then);
+    if (state == WEIR_JOB_FAILED) {
+        weir__job_record_failure(job, meta->text, UINT32_MAX, NULL, then);
     }
+    weir__job_keep_undrained(job, meta);
     job->attempt = meta->attempt;
-    if (job->exec != NULL && meta->attempt > 0 && meta->nslots >= weir_jobgraph_slots(job->graph)) {
-        weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    job->drain_of = meta->drain_of;
+    if (job->exec != NULL && meta->attempt > 0) {
+        begin_tasks(job, meta);
         for (uint32_t i = 0; i < job->exec->ntasks; i++) {
             (void)weir_execgraph_move(job->exec, i, state == WEIR_JOB_FINISHED ? WEIR_TASK_FINISHED : WEIR_TASK_CANCELED, meta->state_ms);
         }
     }
-    move(job, state, then);
+    weir__job_move(job, state, then);
     weir_job_ckpt_sweep(job->env->effects, meta); /* owed, if the leader before did not get to it */
 }
 
@@ -346,9 +172,10 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
         start_ended(job, meta, WEIR_JOB_FINISHED);
         return;
     case WEIR_META_CANCELLING:
-        take_up(job, meta, now);
-        move(job, WEIR_JOB_CANCELLING, now);
-        end_tasks(job, now);
+        take_up_end(job, meta, WEIR_JOB_CANCELLING, now);
+        return;
+    case WEIR_META_FAILING:
+        take_up_end(job, meta, WEIR_JOB_FAILING, now);
         return;
     case WEIR_META_LIVE:
         break;
@@ -360,17 +187,17 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
             weir_job_ckpt_attempt(job->ckpt, meta, false, now);
             weir_job_ckpt_sweep(job->env->effects, meta);
         }
-        move(job, WEIR_JOB_RECONCILING, now);
+        weir__job_move(job, WEIR_JOB_RECONCILING, now);
         weir_job_set_waiting(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
         job->cause_retryable = true;
     } else {
-        move(job, WEIR_JOB_CREATED, now);
+        weir__job_move(job, WEIR_JOB_CREATED, now);
         wait_for_slots(job, now);
     }
     if (job->graph == NULL) {
         char *text = job->cause;
         job->cause = NULL;
-        fail(job, text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, text, false, UINT32_MAX, NULL, now);
         weir_free(text);
     }
 }
@@ -426,9 +253,9 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
     (void)weir_error_set(&err, rc, "listing the splits of \"%s\" failed: %s", job->graph->vertices[vertex].name, text);
     source->tries += transport_error(rc) ? 0 : 1;
     if (!weir_rc_retryable(rc) && !transport_error(rc)) {
-        fail(job, err.text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, err.text, false, UINT32_MAX, NULL, now);
     } else if (source->tries >= WEIR_JOB_ENUMERATE_TRIES_MAX) {
-        fail(job, err.text, true, UINT32_MAX, NULL, now);
+        weir__job_fail(job, err.text, true, UINT32_MAX, NULL, now);
     } else {
         source->retry_at_ms = now.mono_ms + WEIR_JOB_ENUMERATE_RETRY_MS;
         weir_job_set_waiting(job, err.text);
@@ -439,6 +266,9 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
 uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now)
 {
     bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms;
+    if (job->drain_due) {
+        return job->attempt_proposed ? 0 : weir_execgraph_slots(job->graph, job->drains);
+    }
     if (job->attempt_proposed || (job->state != WEIR_JOB_CREATED && !restarting)) {
         return 0;
     }
@@ -447,7 +277,7 @@ uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now)
             return 0;
         }
     }
-    return weir_jobgraph_slots(job->graph);
+    return weir_execgraph_slots(job->graph, NULL);
 }
 
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots)
@@ -460,6 +290,7 @@ void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32
         job->placed[i] = weir_strdup(slot_tm_ids[i]);
     }
     job->attempt_proposed = true;
+    weir_job_set_unplaced(job, NULL);
     struct weir_ha_source *sources = weir_calloc(job->graph->nvertices, sizeof(*sources));
     struct weir_ha_record record = {.kind = WEIR_HA_ATTEMPT, .job_id = job->id};
     record.u.attempt.attempt = job->attempt + 1;
@@ -467,6 +298,7 @@ void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32
     record.u.attempt.nslots = nslots;
     record.u.attempt.has_sources = !job->splits_committed;
     record.u.attempt.restore_checkpoint_id = job->newest_ckpt_id;
+    record.u.attempt.drain_of = !job->drain_due ? 0 : job->drain_of != 0 ? job->drain_of : job->attempt;
     record.u.attempt.sources = sources;
     for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
         if (job->sources[v].is_source) {
@@ -474,7 +306,6 @@ void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32
                 (struct weir_ha_source){.vertex = v, .splits = job->sources[v].splits, .nsplits = job->sources[v].nsplits};
         }
     }
-    weir_job_set_waiting(job, NULL);
     job->env->propose(job->env->ctx, &record);
     weir_free(sources);
 }
@@ -488,6 +319,15 @@ void weir_job_set_waiting(struct weir_job *job, const char *why)
     job->waiting = why == NULL ? NULL : weir_strdup(why);
     if (why != NULL) {
         weir_log(job->log, WEIR_LOG_INFO, "job_waits", "for", why, NULL);
+    }
+}
+
+void weir_job_set_unplaced(struct weir_job *job, const char *why)
+{
+    if (job->drain_due) {
+        weir__job_tell_draining(job, why);
+    } else {
+        weir_job_set_waiting(job, why);
     }
 }
 
@@ -560,14 +400,19 @@ void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc r
         return;
     }
     (void)weir_error_prefix(&err, "checkpoint %llu, which attempt %u starts from, cannot be read", (unsigned long long)job->newest_ckpt_id, attempt);
-    fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, NULL, now);
+    weir__job_fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, NULL, now);
 }
 
 void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt)
 {
     if (job->attempt_proposed && attempt == job->attempt + 1) {
-        clear_placed(job);
+        weir__job_clear_placed(job);
     }
+}
+
+static bool deploying(const struct weir_job *job)
+{
+    return job->state == WEIR_JOB_RUNNING || weir__job_draining(job);
 }
 
 void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
@@ -578,14 +423,23 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
     job->newest_ckpt_id = meta->restored_ckpt_id; /* (M6) */
     job->splits_committed = true;
     job->deploy_tries = 0;
-    weir_execgraph_begin(job->exec, meta->attempt, (const char *const *)meta->slot_tm_ids, meta->nslots);
-    clear_placed(job);
-    stop_waiting(job);
+    weir_execgraph_begin(job->exec, meta->attempt, meta->drain_of == 0 ? NULL : job->drains, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    job->drain_of = meta->drain_of;
+    job->drain_due = false;
+    job->ending_tasks = false;
+    job->cancel_repeat_ms = INT64_MAX;
+    job->cancel_deadline_ms = INT64_MAX;
+    weir__job_clear_placed(job);
+    weir__job_stop_waiting(job);
     if (job->ckpt != NULL) {
-        weir_job_ckpt_attempt(job->ckpt, meta, true, now);
+        weir_job_ckpt_attempt(job->ckpt, meta, meta->drain_of == 0, now);
         weir_job_ckpt_sweep(job->env->effects, meta);
     }
-    move(job, WEIR_JOB_RUNNING, now);
+    if (weir__job_draining(job)) {
+        weir__job_tell_draining(job, NULL);
+    } else {
+        weir__job_move(job, WEIR_JOB_RUNNING, now);
+    }
     for (uint32_t i = 0; i < job->exec->ntasks; i++) {
         (void)weir_execgraph_move(job->exec, i, WEIR_TASK_DEPLOYING, now.wall_ms);
     }
@@ -595,7 +449,7 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
     } else {
         deploy(job);
     }
-    for (uint32_t s = 0; s < job->exec->nslots && job->state == WEIR_JOB_RUNNING; s++) {
+    for (uint32_t s = 0; s < job->exec->nslots && deploying(job); s++) {
         if (!job->env->tm_registered(job->env->ctx, job->exec->slot_tm_ids[s])) {
             weir_job_tm_lost(job, job->exec->slot_tm_ids[s], "it went before the job was deployed", now);
         }
@@ -604,7 +458,7 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
 
 void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now)
 {
-    if (rc == WEIR_OK || job->state != WEIR_JOB_RUNNING || attempt != job->attempt || !job->env->tm_registered(job->env->ctx, tm_id)) {
+    if (rc == WEIR_OK || !deploying(job) || attempt != job->attempt || !job->env->tm_registered(job->env->ctx, tm_id)) {
         return;
     }
     struct weir_error err;
@@ -614,30 +468,7 @@ void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id
         (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, attempt);
         return;
     }
-    fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, tm_id, now);
-}
-
-/* --- states ---------------------------------------------------------------------------------------------------------- */
-void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
-{
-    job->end_proposed = false;
-    if (meta->state == WEIR_META_CANCELLING) {
-        if (arrow_is_legal(job->state, WEIR_JOB_CANCELLING)) {
-            move(job, WEIR_JOB_CANCELLING, now);
-            end_tasks(job, now);
-        }
-        return;
-    }
-    weir_assert(weir_meta_terminal(meta->state));
-    weir_assert(job->exec == NULL || weir_execgraph_gone(job->exec, NULL));
-    send_cancels(job, true); /* the TaskManagers may forget the job */
-    clear_placed(job);
-    stop_waiting(job);
-    job->reconcile_deadline_ms = INT64_MAX;
-    job->cancel_repeat_ms = INT64_MAX;
-    job->cancel_deadline_ms = INT64_MAX;
-    weir_job_ckpt_sweep(job->env->effects, meta);
-    move(job, meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED, now);
+    weir__job_fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, tm_id, now);
 }
 
 void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, uint64_t id, const struct weir_meta_job *meta, struct weir_now now)
@@ -689,12 +520,18 @@ static void check_progress(struct weir_job *job, struct weir_now now)
 {
     if (job->state == WEIR_JOB_RECONCILING && weir_execgraph_count(job->exec, WEIR_TASK_CREATED) == 0) {
         job->reconcile_deadline_ms = INT64_MAX;
-        move(job, WEIR_JOB_RUNNING, now);
+        weir__job_move(job, WEIR_JOB_RUNNING, now);
     }
     if (job->state == WEIR_JOB_RUNNING && !job->end_proposed && weir_execgraph_count(job->exec, WEIR_TASK_FINISHED) == job->exec->ntasks) {
-        propose_state(job, WEIR_META_FINISHED, "");
+        weir__job_propose_state(job, WEIR_META_FINISHED, "");
     }
-    check_gone(job, now);
+    weir__job_check_gone(job, now);
+}
+
+/* What draining meets in the data it has, it meets again. */
+static bool may_pass(const struct weir_job *job, enum weir_rc rc)
+{
+    return weir_rc_retryable(rc) && !(weir__job_draining(job) && rc == WEIR_DATA);
 }
 
 enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const struct weir_task_report *report, struct weir_now now,
@@ -724,10 +561,10 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     }
     job->modified_ms = now.wall_ms;
     if (report->state == WEIR_TASK_FAILED) {
-        fail(job, report->failure_text == NULL || report->failure_text[0] == '\0' ? weir_rc_text(report->failure_rc) : report->failure_text,
-             weir_rc_retryable(report->failure_rc), index, tm_id, now);
+        weir__job_fail(job, report->failure_text == NULL || report->failure_text[0] == '\0' ? weir_rc_text(report->failure_rc) : report->failure_text,
+             may_pass(job, report->failure_rc), index, tm_id, now);
     } else if (report->state == WEIR_TASK_CANCELED) {
-        fail(job, "the task was canceled by its TaskManager", true, index, tm_id, now);
+        weir__job_fail(job, "the task was canceled by its TaskManager", true, index, tm_id, now);
     }
     check_progress(job, now);
     return WEIR_OK;
@@ -736,10 +573,9 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
 /* The task is nowhere any more, and nobody will report on it. */
 static void task_lost(struct weir_job *job, uint32_t index, const char *text, struct weir_now now)
 {
-    bool ending = job->state == WEIR_JOB_FAILING || job->state == WEIR_JOB_CANCELLING;
-    if (weir_execgraph_move(job->exec, index, ending ? WEIR_TASK_CANCELED : WEIR_TASK_FAILED, now.wall_ms)) {
-        fail(job, text, true, index, job->exec->tasks[index].tm_id, now);
-        check_gone(job, now);
+    if (weir_execgraph_move(job->exec, index, job->ending_tasks ? WEIR_TASK_CANCELED : WEIR_TASK_FAILED, now.wall_ms)) {
+        weir__job_fail(job, text, true, index, job->exec->tasks[index].tm_id, now);
+        weir__job_check_gone(job, now);
     }
 }
 
@@ -764,8 +600,7 @@ void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered,
             task_lost(job, i, err.text, now);
         }
     }
-    bool ending = job->state == WEIR_JOB_FAILING || job->state == WEIR_JOB_CANCELLING;
-    if (registered && ending && !weir_execgraph_gone(job->exec, tm_id)) { /* it came back with tasks that are to end */
+    if (registered && job->ending_tasks && !weir_execgraph_gone(job->exec, tm_id)) { /* it came back with tasks that are to end */
         (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
     }
 }
@@ -800,7 +635,7 @@ static void reconcile_over(struct weir_job *job, struct weir_now now)
         }
     }
     if (job->state == WEIR_JOB_RECONCILING) { /* placed on too few slots: a record of another version */
-        fail(job, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
+        weir__job_fail(job, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
     }
 }
 
@@ -808,7 +643,7 @@ static void cancel_again(struct weir_job *job, struct weir_now now)
 {
     if (job->cancel_deadline_ms > now.mono_ms) {
         job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
-        send_cancels(job, false);
+        weir__job_send_cancels(job, false);
         return;
     }
     job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
@@ -826,11 +661,15 @@ void weir_job_tick(struct weir_job *job, struct weir_now now)
     if (job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed) {
         wait_for_slots(job, now);
     }
+    if (job->drain_at_ms <= now.mono_ms) {
+        job->drain_at_ms = INT64_MAX;
+        job->drain_due = true;
+    }
     if (job->slots_deadline_ms <= now.mono_ms && !job->attempt_proposed) {
         struct weir_error err;
         (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within slot.request.timeout: %s",
                              job->waiting == NULL ? "no TaskManager answered" : job->waiting);
-        fail(job, err.text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, err.text, false, UINT32_MAX, NULL, now);
     }
     if (job->reconcile_deadline_ms <= now.mono_ms && job->exec != NULL) {
         reconcile_over(job, now);
@@ -847,7 +686,7 @@ int64_t weir_job_deadline_ms(const struct weir_job *job)
 {
     int64_t deadline = job->attempt_proposed ? INT64_MAX : job->slots_deadline_ms;
     bool delayed = job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed;
-    const int64_t others[] = {delayed ? job->restart_at_ms : INT64_MAX, job->reconcile_deadline_ms, job->cancel_repeat_ms};
+    const int64_t others[] = {delayed ? job->restart_at_ms : INT64_MAX, job->reconcile_deadline_ms, job->cancel_repeat_ms, job->drain_at_ms};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         deadline = others[i] < deadline ? others[i] : deadline;
     }
@@ -903,7 +742,8 @@ void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
                                        .end_ms = job->end_ms,
                                        .modified_ms = job->modified_ms,
                                        .attempt = job->attempt,
-                                       .restarts = job->attempt > 0 ? job->attempt - 1 : 0,
+                                       .restarts = job->attempt > 0 ? (job->drain_of != 0 ? job->drain_of : job->attempt) - 1 : 0,
+                                       .undrained = job->undrained,
                                        .graph = job->graph,
                                        .tasks = job->exec == NULL ? NULL : job->exec->tasks,
                                        .ntasks = job->exec == NULL ? 0 : job->exec->ntasks,

@@ -4,15 +4,28 @@
  *   start ---------------> CREATED        attempt 0: enumerate each source, wait for slots, propose ATTEMPT(1)
  *   start ---------------> RECONCILING    attempt A > 0 after a new leader: TaskManagers report what they run
  *   start ---------------> CANCELLING     cancelled before the new leader came
+ *   start ---------------> FAILING        it was to drain when the new leader came
  *   CREATED -------------> RUNNING        weir_job_attempted: ATTEMPT is applied; only now tasks are deployed
  *   RECONCILING ---------> RUNNING        every task of attempt A was reported: adopted, nothing restarts
  *   RUNNING -------------> FINISHED       all tasks FINISHED; JOB_STATE applied
  *   CREATED|RUNNING|RECONCILING|RESTARTING -> FAILING   a task failed or was lost, no slots in time, no splits
  *   FAILING -------------> RESTARTING     all tasks are gone, the cause may pass and the restart strategy allows it
  *   RESTARTING ----------> RUNNING        delay over, slots found, ATTEMPT(A + 1) applied
- *   FAILING -------------> FAILED         all tasks are gone; JOB_STATE applied
+ *   FAILING -------------> FAILED         all tasks are gone and nothing is owed; JOB_STATE applied
  *   any not terminal ----> CANCELLING     weir_job_cancelling: JOB_STATE(CANCELLING) applied
- *   CANCELLING ----------> CANCELED       all tasks are gone; JOB_STATE applied
+ *   CANCELLING ----------> CANCELED       all tasks are gone and nothing is owed; JOB_STATE applied
+ *   CANCELLING ----------> FAILED         what is owed cannot be drained; JOB_STATE applied
+ *
+ * What is owed (J6), and how it is drained, inside FAILING and CANCELLING, once all tasks are gone:
+ *
+ *   (gone) --> PLACING               slots are looked for, ATTEMPT(A + 1, drain_of) proposed. In FAILING only when JOB_STATE(FAILING),
+ *                                    proposed when the job failed for good, is applied: a new leader drains too and does not restart the job
+ *   PLACING --> DRAINING             it is applied: the vertices with such sinks are deployed, or the new leader waits for their reports
+ *   DRAINING -> (nothing owed)       all its tasks are FINISHED
+ *   DRAINING -> ENDING -> PAUSING    a task failed or was lost: the others are cancelled, and gone
+ *   PAUSING --> PLACING              1 s later, then 2 s, ... 30 s, without end
+ *   ENDING ---> FAILED               it will not pass (damaged state): JOB_STATE(FAILED) names what stays undrained
+ *   any of these --> ENDING          JOB_STATE(CANCELLING, skip_drain) applied: nothing is owed any more, but what stays undrained is named
  *
  * (J1) Nothing is deployed before its ATTEMPT is applied in the leader's own epoch, and ATTEMPT(A + 1) is proposed only when every task of A
  *      is terminal, or its TaskManager lost: never two live attempts.
@@ -20,6 +33,9 @@
  * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
  * (J5) An attempt that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
  *      never starts empty.
+ * (J6) A job owes a drain when it has a completed checkpoint and a sink that drains, and not all tasks of such sinks ended by FINISHED: that
+ *      every TaskManager was told of the checkpoint proves nothing, sinks drain in the background. Nothing reads, and no checkpoint is taken,
+ *      in an attempt that drains; it is an attempt like any other to (J1), to leases and to TaskManagers.
  * (J4) A report of another attempt than the present one is STALE.
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_H
@@ -87,6 +103,7 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
 uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now);
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
 void weir_job_set_waiting(struct weir_job *job, const char *why);
+void weir_job_set_unplaced(struct weir_job *job, const char *why);
 /* The slots it holds, or has asked for in a proposed attempt. */
 uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids);
 

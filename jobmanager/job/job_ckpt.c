@@ -168,7 +168,7 @@ void weir_job_ckpt_sweep(struct weir_effects *effects, const struct weir_meta_jo
         return;
     }
     struct weir_effect *effect = disk(effects, WEIR_EFFECT_CKPT_SWEEP, meta->id, meta->attempt, 0);
-    bool kept = meta->state != WEIR_META_FINISHED && meta->state != WEIR_META_CANCELED;
+    bool kept = meta->state != WEIR_META_FINISHED && (meta->state != WEIR_META_CANCELED || meta->text[0] != '\0');
     for (size_t i = 0; kept && i < meta->nckpts; i++) {
         weir_buf_put_u64(&effect->bytes, meta->ckpts[i].id);
     }

@@ -32,7 +32,8 @@ struct weir_ckpt_coordinator *weir_job_ckpt_coordinator(const struct weir_job_ck
 /* meta's attempt was applied just now (new), or is taken up from an earlier leader. */
 void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_job *meta, bool fresh, struct weir_now now);
 
-/* Removes what the log does not need any more: checkpoints of a FINISHED or CANCELED job, else those that are neither retained nor pending. */
+/* Removes what the log does not need any more: all checkpoints of a FINISHED job, or of a CANCELED one that has drained; else those that are
+ * neither retained nor pending. */
 void weir_job_ckpt_sweep(struct weir_effects *effects, const struct weir_meta_job *meta);
 
 /* Holds a manifest against the job. CORRUPT. */

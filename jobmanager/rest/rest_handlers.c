@@ -363,11 +363,15 @@ static void cancel_on_done(void *ctx, enum weir_rc rc, const struct weir_error *
 static void patch_job(struct weir_rest_request *request)
 {
     const char *mode = weir_http_request_query(request->http, "mode");
+    const char *now = weir_http_request_query(request->http, "now"); /* not Flink's */
+    const char *without_drain = now == NULL ? "false" : now;
     struct weir_job_view job;
     if (mode != NULL && strcmp(mode, "cancel") != 0) {
         weir_rest_reply_errors(request, 400, "expected ?mode=cancel");
+    } else if (strcmp(without_drain, "true") != 0 && strcmp(without_drain, "false") != 0) {
+        weir_rest_reply_errors(request, 400, "expected &now=true or false");
     } else if (find_job(request, &job)) {
-        weir_jm_cancel(request->jm, weir_slice_str(job.id), cancel_on_done, request);
+        weir_jm_cancel(request->jm, weir_slice_str(job.id), strcmp(without_drain, "true") == 0, cancel_on_done, request);
     }
 }
 

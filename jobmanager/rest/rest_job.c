@@ -274,13 +274,14 @@ json_t *weir_rest_job_detail(const struct weir_job_view *job, int64_t now_ms)
         together[state]++;
     }
     json_t *waiting_for = job->waiting_for != NULL ? json_string(job->waiting_for) : json_null();
+    json_t *undrained = job->undrained != NULL ? json_string(job->undrained) : json_null();
     json_int_t max_parallelism = job->graph != NULL ? (json_int_t)job->graph->settings.max_parallelism : -1;
-    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "jid", job->id, "name",
+    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "jid", job->id, "name",
                      job->name, "isStoppable", 0, "state", weir_job_state_name(job->state), "job-type", job_type(job), "start-time",
                      (json_int_t)job->start_ms, "end-time", (json_int_t)job->end_ms, "duration",
                      duration_ms(job->start_ms, job->end_ms, now_ms), "maxParallelism", max_parallelism, "now", (json_int_t)now_ms,
                      "timestamps", timestamps, "vertices", vertices, "status-counts", counts_upper(together), "plan", plan(job),
-                     "waiting-for", waiting_for, "restarts", (json_int_t)job->restarts);
+                     "waiting-for", waiting_for, "restarts", (json_int_t)job->restarts, "undrained", undrained);
 }
 
 static const struct weir_tm_view *find_tm(const struct weir_rest_world *world, const char *id)

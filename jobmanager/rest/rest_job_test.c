@@ -75,9 +75,11 @@ START_TEST(detail_adds_up_the_tasks)
     struct rest_views v;
     rest_views_init(&v);
     v.job.waiting_for = "2 slots needed, 1 free";
+    v.job.undrained = "sink write (results), checkpoint 17";
     json_t *detail = weir_rest_job_detail(&v.job, REST_VIEWS_NOW_MS);
     ck_assert_str_eq(text_at(detail, "state"), "RUNNING");
     ck_assert_str_eq(text_at(detail, "waiting-for"), "2 slots needed, 1 free");
+    ck_assert_str_eq(text_at(detail, "undrained"), "sink write (results), checkpoint 17");
     ck_assert_int_eq(int_at(detail, "duration"), 1000);
     const json_t *write = json_array_get(json_object_get(detail, "vertices"), 1);
     ck_assert_int_eq(int_at(write, "start-time"), REST_VIEWS_NOW_MS - 498);

@@ -15,7 +15,7 @@
  * S4  Without checkpoints: finish publishes everything. A final name with other bytes is the output of an attempt that failed after it had
  *     published; that stays as it is and the part is named `part-<job>-<subtask>-<n>-a<attempt>`. So no published rows are ever lost.
  * S5  Before its first row, after restore has published, it removes what earlier attempts of the job left in progress: those whose subtask
- *     modulo the parallelism is its own, so that each is removed by one subtask. What is in progress when a job ends otherwise stays.
+ *     modulo the parallelism is its own, so that each is removed by one subtask. So does an attempt that only drains, at the job's end.
  * S6  All calls of the file system are made by `run` off-thread, one job at a time; write takes nothing while both buffers are in use.
  */
 #include "taskmanager/connectors/conn_registry.h"

@@ -3,6 +3,7 @@
 import collections
 import json
 import random
+import re
 import signal
 import unittest
 
@@ -42,11 +43,11 @@ ROWS = 400_000
 class Exactness:
     """A job of numbers, copied and counted in windows, and the check that none was lost or doubled."""
 
-    def submit(self, cluster, rows=ROWS, rate=80_000, wait=True):
+    def submit(self, cluster, rows=ROWS, rate=80_000, wait=True, edit=lambda text: text):
         """The job's id; None with wait=False when the JobManager died over it."""
         self.copies, self.counts, self.rows = cluster.folder / "copies", cluster.folder / "counts", rows
         text = PASS_THROUGH.format(job="exact", rate=rate, rows=rows, last=rows - 1, seed=7, copies=self.copies, counts=self.counts)
-        result = cluster.weir("run", "-d", str(cluster.write("exact.yaml", text)))
+        result = cluster.weir("run", "-d", str(cluster.write("exact.yaml", edit(text))))
         if not wait:
             return None
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -55,6 +56,38 @@ class Exactness:
     def completed(self, cluster, job):
         latest = cluster.get(f"/jobs/{job}/checkpoints")["latest"]["completed"]
         return latest["id"] if latest else 0
+
+    def owed(self, cluster, job):
+        """What the newest completed checkpoint's sinks still had to publish when they took it: final path -> bytes."""
+        folder = cluster.folder / "checkpoints" / job / f"chk-{self.completed(cluster, job)}"
+        owed = {}
+        for state in folder.iterdir():
+            data = state.read_bytes()
+            for hidden in re.findall(rb"\.part-([0-9a-f]{8})-(\d+)-(\d+)-(\d+)\.inprogress", data):
+                job_part, attempt, subtask, number = (word.decode() for word in hidden)
+                for where in (self.copies, self.counts):
+                    path = where / f".part-{job_part}-{attempt}-{subtask}-{number}.inprogress"
+                    final = where / f"part-{job_part}-{subtask}-{number}"
+                    self.assertIn(final.name.encode(), data)
+                    if path.exists():
+                        owed[final] = path.read_bytes()
+        return owed
+
+    def check_drained(self, owed):
+        """The sinks hold every row of the checkpoint once, and nothing is left hidden."""
+        for path, data in owed.items():
+            self.assertEqual(path.read_bytes(), data, path)
+        numbers = [row["n"] for row in read_rows(self.copies)]
+        self.assertEqual(len(numbers), len(set(numbers)), "doubled")
+        for first in (0, 1):  # the splits of the two sources: each is a prefix
+            part = sorted(n for n in numbers if n % 2 == first)
+            self.assertEqual(part, list(range(first, first + 2 * len(part), 2)), "a gap")
+        self.check_nothing_hidden()
+
+    def check_nothing_hidden(self, zombie_attempt=None):
+        for folder in (self.copies, self.counts):
+            hidden = [path.name for path in folder.iterdir() if path.name.startswith(".") and f"-{zombie_attempt}-" not in path.name]
+            self.assertEqual(hidden, [], "leaked files")
 
     def check_exact(self, zombie_attempt=None):
         """Every number once among the copies, and the windows' counts and sums follow from the copies. Hidden parts that a zombie wrote after
@@ -72,9 +105,7 @@ class Exactness:
         self.assertEqual(sum(row["rows"] for row in counts), self.rows)
         actual = sorted((row["rows"], row["total"], row["kind"]) for row in counts)
         self.assertEqual(actual, sorted((rows, total, kind) for (_, kind), (rows, total) in expected.items()))
-        for folder in (self.copies, self.counts):
-            hidden = [path.name for path in folder.iterdir() if path.name.startswith(".") and f"-{zombie_attempt}-" not in path.name]
-            self.assertEqual(hidden, [], "leaked files")
+        self.check_nothing_hidden(zombie_attempt)
 
 
 class Checkpoints(Exactness, unittest.TestCase):
@@ -198,9 +229,63 @@ class Checkpoints(Exactness, unittest.TestCase):
         wait_for(lambda: self.completed(cluster, job) >= 3, "three checkpoints")
         self.assertEqual(cluster.weir("cancel", job).returncode, 0)
         cluster.wait_state(job, "CANCELED")
-        copies = [row["n"] for row in read_rows(self.copies)]
-        self.assertEqual(len(copies), len(set(copies)), "doubled")
+        self.check_drained({})
+        self.assertGreater(len(read_rows(self.copies)), 0)
         wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "the job's checkpoints are gone")
+
+    def without_taskmanagers(self, edit=lambda text: text):
+        """A job with checkpoints whose TaskManagers are all dead."""
+        cluster = self.start()
+        job = self.submit(cluster, edit=edit)
+        wait_for(lambda: self.completed(cluster, job) >= 3, "three checkpoints")
+        for tm in cluster.taskmanagers:
+            tm.kill()
+        wait_for(lambda: cluster.get("/overview")["taskmanagers"] == 0, "they count as lost")
+        return cluster, job, self.owed(cluster, job)
+
+    def waiting_for(self, cluster, job, words):
+        return wait_for(lambda: words in (cluster.get(f"/jobs/{job}")["waiting-for"] or ""), f"the job says: {words}")
+
+    def test_cancel_drains_when_there_is_a_taskmanager_again(self):
+        cluster, job, owed = self.without_taskmanagers()
+        self.assertEqual(cluster.weir("cancel", "-d", job).returncode, 0)
+        newest = self.completed(cluster, job)
+        self.waiting_for(cluster, job, f"draining: sink keep (copies), sink write (counts), checkpoint {newest}: 2 slots needed")
+        cluster.jobmanager.kill()  # the next leader goes on with it
+        cluster.start_jobmanager()
+        self.waiting_for(cluster, job, "2 slots needed")
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "CANCELLING")
+        cluster.start_taskmanager()
+        cluster.wait_state(job, "CANCELED")
+        self.check_drained(owed)
+        wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "the job's checkpoints are gone")
+
+    def test_cancel_now_names_what_stays_undrained(self):
+        cluster, job, _ = self.without_taskmanagers()
+        self.assertEqual(cluster.weir("cancel", "-d", job).returncode, 0)
+        newest = self.completed(cluster, job)
+        undrained = f"sink keep (copies), sink write (counts), checkpoint {newest}"
+        result = cluster.weir("cancel", "--now", job)
+        self.assertEqual((result.returncode, result.stdout.splitlines()[-1]), (0, f"cancelled; undrained: {undrained}"), result.stderr)
+        self.assertEqual(cluster.get(f"/jobs/{job}")["undrained"], undrained)
+        self.assertIn(undrained, cluster.weir("status", job).stdout)
+        self.assertTrue((cluster.folder / "checkpoints" / job / f"chk-{newest}" / "_metadata").exists(), "what could be drained is kept")
+        cluster.jobmanager.kill()
+        cluster.start_jobmanager()
+        self.assertEqual(cluster.get(f"/jobs/{job}")["undrained"], undrained)
+
+    def test_a_job_that_fails_for_good_drains_first(self):
+        cluster, job, owed = self.without_taskmanagers(lambda text: text.replace("attempts: 1000", "attempts: 0"))
+        self.waiting_for(cluster, job, "draining: ")
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FAILING")
+        cluster.jobmanager.kill()
+        cluster.start_jobmanager()
+        self.waiting_for(cluster, job, "draining: ")
+        cluster.start_taskmanager()
+        cluster.wait_state(job, "FAILED")
+        self.assertIn("was lost", cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
+        self.assertNotIn("undrained", cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
+        self.check_drained(owed)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,31 @@ class Failpoints(test_checkpoints.Exactness, unittest.TestCase):
     def test_taskmanager_before_the_sink_publishes(self):
         self.finishes(*self.taskmanager_dies("sink.before_begin:2"))
 
+    def test_cancel_before_the_sink_publishes(self):
+        self.cancel_owes("sink.before_begin:3")
+
+    def test_cancel_while_the_sink_publishes(self):
+        self.cancel_owes("sink.in_publish:3")
+
+    def cancel_owes(self, point):
+        """A checkpoint is committed, but not all sinks have published it when the job is cancelled."""
+        cluster = self.start(taskmanager=point)
+        job = self.submit(cluster)
+        self.dies(cluster.taskmanagers[1], point)
+        wait_for(lambda: cluster.get("/overview")["taskmanagers"] == 1, "it counts as lost")
+        cluster.taskmanagers[0].kill()
+        wait_for(lambda: cluster.get("/overview")["taskmanagers"] == 0, "the other, too")
+        owed = self.owed(cluster, job)
+        self.assertTrue(owed, "a part of the checkpoint is hidden")
+        self.assertEqual(cluster.weir("cancel", "-d", job).returncode, 0)
+        cluster.start_taskmanager({"WEIR_FAILPOINT": "sink.in_publish:1"})  # dies while it drains
+        cluster.start_taskmanager()
+        self.dies(cluster.taskmanagers[2], "sink.in_publish")
+        cluster.start_taskmanager()
+        cluster.wait_state(job, "CANCELED")
+        self.check_drained(owed)
+        wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "no file of a checkpoint is left")
+
     def test_taskmanager_while_the_sink_publishes(self):
         self.finishes(*self.taskmanager_dies("sink.in_publish:2"))
 

@@ -113,8 +113,9 @@ class FirstJobs(unittest.TestCase):
         self.assertIn(job, self.run_ok("list").stdout)
         self.assertEqual(json.loads(self.run_ok("status", "endless", "--json").stdout)["jid"], job)
         self.assertIn("RUNNING", self.run_ok("status", job).stdout)
-        self.run_ok("cancel", "endless")
-        self.cluster.wait_state(job, "CANCELED")
+        canceled = json.loads(self.run_ok("cancel", "endless", "--json").stdout)  # it waits for the end
+        self.assertEqual(canceled, {"jobid": job, "state": "CANCELED", "undrained": None})
+        self.assertEqual(self.cluster.get(f"/jobs/{job}/status")["status"], "CANCELED")
         again = self.cluster.weir("cancel", job)
         self.assertEqual(again.returncode, 1, again.stdout)
         wait_for(lambda: self.cluster.get("/overview")["slots-available"] == 2, "the slots are free again")
@@ -132,7 +133,7 @@ class FirstJobs(unittest.TestCase):
     def test_unbounded_job_is_left_running(self):
         result = self.run_ok("run", self.job_file("unbounded", datagen_job("unbounded", rate=10)))
         self.assertIn("goes on running", result.stdout)
-        self.run_ok("cancel", "unbounded")
+        self.assertEqual(self.run_ok("cancel", "unbounded").stdout.splitlines()[-1], "cancelled")
         wait_for(lambda: self.cluster.get("/overview")["slots-available"] == 2, "the slots are free again")
 
     def test_logs_name_the_job(self):

@@ -75,6 +75,7 @@ class HttpApi(unittest.TestCase):
             ("DELETE", "/overview", None, None, 405, "DELETE"),
             ("PUT", "/log-level?level=loud", None, None, 400, "debug, info, warn or error"),
             ("PATCH", f"/jobs/{self.job}?mode=stop", None, None, 400, "mode=cancel"),
+            ("PATCH", f"/jobs/{self.job}?mode=cancel&now=1", None, None, 400, "now=true"),
             ("POST", "/jobs", b"job: x", "application/yaml", 400, "jobid"),
             ("POST", job, b"job: x", "application/json", 415, "application/yaml"),
             ("POST", job + "&parallelism=-1", b"job: x", "application/yaml", 400, "expected a number"),

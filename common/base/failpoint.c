@@ -2,11 +2,22 @@
 
 #ifdef WEIR_FAILPOINTS
 
+#include <ctype.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+/* The calling thread waits, and says so: a test waits for the line. */
+static void stall(const char *name, long ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    fprintf(stderr, "event=failpoint_stalls name=%s ms=%ld\n", name, ms);
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
 
 void weir_failpoint_hit(const char *name)
 {
@@ -16,11 +27,22 @@ void weir_failpoint_hit(const char *name)
     if (wanted == NULL || strncmp(wanted, name, len) != 0 || (wanted[len] != ':' && wanted[len] != '\0')) {
         return;
     }
-    unsigned long at = wanted[len] == ':' ? strtoul(wanted + len + 1, NULL, 10) : 1;
-    if (atomic_fetch_add(&hits, 1) + 1 == at) {
-        (void)kill(getpid(), SIGKILL);
-        pause();
+    const char *rest = wanted + len;
+    unsigned long at = 1;
+    if (isdigit((unsigned char)rest[rest[0] == ':'])) {
+        char *end = NULL;
+        at = strtoul(rest + 1, &end, 10);
+        rest = end;
     }
+    if (atomic_fetch_add(&hits, 1) + 1 != at) {
+        return;
+    }
+    if (strncmp(rest, ":stall:", 7) == 0) {
+        stall(name, strtol(rest + 7, NULL, 10));
+        return;
+    }
+    (void)kill(getpid(), SIGKILL);
+    pause();
 }
 
 bool weir_failpoint_is(const char *name)

@@ -3,6 +3,7 @@
  * luck. `make failpoints` builds the daemons with them (-DWEIR_FAILPOINTS); the ordinary build contains nothing of this.
  *
  *   WEIR_FAILPOINT=ckpt.after_snapshot:2 build-fp/weir-taskmanager ...      dies when it comes there for the second time
+ *   WEIR_FAILPOINT=sink.before_begin:3:stall:4000 ...                       the thread waits there for 4 s, the third time
  *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
  * sink.before_begin, sink.in_publish, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy on a

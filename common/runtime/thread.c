@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 struct weir_thread {
@@ -11,6 +12,7 @@ struct weir_thread {
     void (*run)(void *ctx);
     void *ctx;
     char name[WEIR_THREAD_NAME_MAX + 1];
+    _Atomic int left; /* detached: the thread and who started it; the second one frees */
 };
 
 static void *thread_main(void *arg)
@@ -18,6 +20,9 @@ static void *thread_main(void *arg)
     struct weir_thread *thread = arg;
     (void)pthread_setname_np(pthread_self(), thread->name);
     thread->run(thread->ctx);
+    if (atomic_fetch_add(&thread->left, 1) == 1) {
+        weir_free(thread);
+    }
     return NULL;
 }
 
@@ -50,6 +55,18 @@ void weir_thread_join(struct weir_thread *thread)
     int failed = pthread_join(thread->handle, NULL);
     weir_assert(failed == 0);
     weir_free(thread);
+}
+
+void weir_thread_detach(struct weir_thread *thread)
+{
+    if (thread == NULL) {
+        return;
+    }
+    int failed = pthread_detach(thread->handle);
+    weir_assert(failed == 0);
+    if (atomic_fetch_add(&thread->left, 1) == 1) {
+        weir_free(thread);
+    }
 }
 
 uint64_t weir_thread_self(void)

@@ -21,6 +21,9 @@ enum weir_rc weir_thread_start(const char *name, void (*run)(void *ctx), void *c
 /* Waits for the thread's end and frees it. Blocks. Accepts NULL. */
 void weir_thread_join(struct weir_thread *thread);
 
+/* Instead of join: the thread runs on by itself and is freed when it ends. What it uses must be its own. Accepts NULL. */
+void weir_thread_detach(struct weir_thread *thread);
+
 /* A number for the calling thread, unlike that of any other thread alive. Never 0. */
 uint64_t weir_thread_self(void);
 

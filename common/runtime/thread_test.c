@@ -1,4 +1,7 @@
+#include "common/runtime/sync.h"
 #include "common/runtime/thread.h"
+
+#include "common/base/mem.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -38,6 +41,45 @@ START_TEST(threads_have_names_and_no_signals)
 }
 END_TEST
 
+struct meeting {
+    struct weir_mutex mutex;
+    struct weir_cond cond;
+    int there;
+};
+
+static void meet(void *ctx)
+{
+    struct meeting *meeting = ctx;
+    weir_mutex_lock(&meeting->mutex);
+    meeting->there++;
+    weir_cond_signal(&meeting->cond);
+    weir_mutex_unlock(&meeting->mutex);
+}
+
+START_TEST(a_detached_thread_runs_to_its_end)
+{
+    struct meeting *meeting = weir_calloc(1, sizeof(*meeting));
+    struct weir_error err;
+    weir_mutex_init(&meeting->mutex);
+    weir_cond_init(&meeting->cond);
+    for (int i = 0; i < 100; i++) {
+        struct weir_thread *thread;
+        ck_assert_int_eq(weir_thread_start("detached", meet, meeting, &thread, &err), WEIR_OK);
+        weir_thread_detach(thread);
+    }
+    weir_mutex_lock(&meeting->mutex);
+    while (meeting->there < 100) {
+        weir_cond_wait(&meeting->cond, &meeting->mutex);
+    }
+    weir_mutex_unlock(&meeting->mutex);
+    weir_mutex_lock(&meeting->mutex); /* the last thread has let go of it, and touches it no more */
+    weir_mutex_unlock(&meeting->mutex);
+    weir_cond_fini(&meeting->cond);
+    weir_mutex_fini(&meeting->mutex);
+    weir_free(meeting);
+}
+END_TEST
+
 START_TEST(a_stranger_is_caught)
 {
     struct weir_owner owner = {.thread = weir_thread_self() + 1};
@@ -51,6 +93,7 @@ Suite *thread_suite(void)
     Suite *suite = suite_create("thread");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, threads_have_names_and_no_signals);
+    tcase_add_test(tc, a_detached_thread_runs_to_its_end);
     tcase_add_test_raise_signal(tc, a_stranger_is_caught, SIGABRT);
     suite_add_tcase(suite, tc);
     return suite;

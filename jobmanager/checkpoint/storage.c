@@ -9,6 +9,7 @@ enum { HEADER_BYTES = 20, CRC_OFFSET = 16, FORMAT_VERSION = 1, DEPTH_MAX = 4 };
 
 static const char magic[8] = {'W', 'E', 'I', 'R', 'C', 'K', 'P', 'T'};
 static const char chk[] = "chk-";
+static const char task_logs[] = "log";
 
 char *weir_ckpt_dir_copy(const char *root, const char *job_id, uint64_t checkpoint_id)
 {
@@ -167,6 +168,19 @@ static uint64_t checkpoint_number(const char *name)
     return number;
 }
 
+static bool is_wanted(const char *name, const uint64_t *keep, uint32_t nkeep, uint64_t below)
+{
+    uint64_t number = checkpoint_number(name);
+    if (number == 0) {
+        return strcmp(name, task_logs) != 0 || below != UINT64_MAX; /* (S3) */
+    }
+    bool wanted = number >= below;
+    for (uint32_t k = 0; !wanted && k < nkeep; k++) {
+        wanted = keep[k] == number;
+    }
+    return wanted;
+}
+
 enum weir_rc weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *job_id, const uint64_t *keep, uint32_t nkeep, uint64_t below,
                              struct weir_error *err)
 {
@@ -177,12 +191,7 @@ enum weir_rc weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *j
     size_t removed = 0;
     keep_first(weir_fs_list(fs, job_dir, add_name, &names, &one), &one, &first, err);
     for (size_t i = 0; i < names.len; i++) {
-        uint64_t number = checkpoint_number(names.names[i]);
-        bool wanted = number == 0 || number >= below || !names.dirs[i];
-        for (uint32_t k = 0; !wanted && k < nkeep; k++) {
-            wanted = keep[k] == number;
-        }
-        if (!wanted) {
+        if (names.dirs[i] && !is_wanted(names.names[i], keep, nkeep, below)) {
             char *dir = weir_strfmt("%s/%s", job_dir, names.names[i]);
             enum weir_rc rc = remove_dir(fs, dir, 0, &one);
             removed += rc == WEIR_OK;

@@ -7,6 +7,8 @@
  * (S1) `_metadata` is whole and durable before write returns OK.
  * (S2) sweep removes only directories that the caller's view of the cluster log excludes for ever: numbers below a bound (ids only grow)
  *      and not retained. So it may run late, twice, or by a deposed leader.
+ * (S3) `log/` holds what tasks need while they run (the sinks' epoch logs); what a checkpoint needs of it has a link in the checkpoint's own
+ *      directory. So it goes when the job is over, whatever checkpoints are kept.
  */
 #ifndef WEIR_JOBMANAGER_CHECKPOINT_STORAGE_H
 #define WEIR_JOBMANAGER_CHECKPOINT_STORAGE_H
@@ -34,8 +36,8 @@ enum weir_rc weir_ckpt_write(struct weir_fs *fs, const char *dir, struct weir_sl
 enum weir_rc weir_ckpt_read(struct weir_fs *fs, const char *path, uint64_t bytes, uint64_t hash, struct weir_arena *arena,
                             struct weir_ckpt_manifest *out_manifest, struct weir_error *err) WEIR_CHECKED;
 
-/* (S2) Removes the job's checkpoint directories with numbers below `below` that are not in `keep`, and the job's own directory when it is
- * then empty. Goes on after an error and returns the first. */
+/* (S2) Removes the job's checkpoint directories with numbers below `below` that are not in `keep`; when below is UINT64_MAX the job is over:
+ * `log/` too (S3), and the job's own directory when it is then empty. Goes on after an error and returns the first. */
 enum weir_rc weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *job_id, const uint64_t *keep, uint32_t nkeep, uint64_t below,
                              struct weir_error *err) WEIR_CHECKED;
 

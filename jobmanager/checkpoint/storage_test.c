@@ -278,6 +278,37 @@ START_TEST(a_sweep_removes_nothing_else_and_can_be_repeated)
 }
 END_TEST
 
+/* (S3) */
+START_TEST(the_tasks_logs_go_when_the_job_is_over)
+{
+    bool completed = false;
+    for (uint32_t crash_at = 0; !completed; crash_at++) {
+        struct store s;
+        struct weir_error err;
+        init(&s);
+        ck_assert_int_eq(take(&s, 7), WEIR_OK);
+        ck_assert_int_eq(take(&s, 8), WEIR_OK);
+        char *logs = weir_strfmt("%s/%s/log", s.root, job);
+        char *segment = weir_strfmt("%s/3-0-1-0", logs);
+        ck_assert_int_eq(weir_fs_mkdirs(s.real, logs, &err), WEIR_OK);
+        ck_assert_int_eq(weir_fs_write_atomic(s.real, segment, weir_slice("records", 7), &err), WEIR_OK);
+        const uint64_t keep = 8;
+        ck_assert_int_eq(weir_ckpt_sweep(s.real, s.root, job, &keep, 1, 9, &err), WEIR_OK); /* it runs */
+        ck_assert(!there(&s, 7) && there(&s, 8));
+        ck_assert_int_eq(access(segment, F_OK), 0);
+        s.shim.left = crash_at;
+        completed = weir_ckpt_sweep(&s.shim.fs, s.root, job, &keep, 1, UINT64_MAX, &err) == WEIR_OK; /* it has failed: 8 is kept */
+        ck_assert_int_eq(weir_ckpt_sweep(s.real, s.root, job, &keep, 1, UINT64_MAX, &err), WEIR_OK);
+        ck_assert_int_ne(access(logs, F_OK), 0);
+        ck_assert_int_eq(load(&s, 8, s.bytes, s.hash, &err), WEIR_OK);
+        weir_free(segment);
+        weir_free(logs);
+        fini(&s);
+        ck_assert_int_ne(access(s.root, F_OK), 0);
+    }
+}
+END_TEST
+
 START_TEST(damage_is_found)
 {
     struct store s;
@@ -317,6 +348,7 @@ Suite *storage_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_crash_at_each_operation);
     tcase_add_test(tcase, a_sweep_removes_nothing_else_and_can_be_repeated);
+    tcase_add_test(tcase, the_tasks_logs_go_when_the_job_is_over);
     tcase_add_test(tcase, damage_is_found);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -14,10 +14,11 @@
  * E4  The log's own names are unlinked when drained, and on destroy; those of dead attempts by the next attempt's restore or first prepare
  *     (subtask modulo parallelism, as file_sink does). The JobManager's sweep removes `log/` when the job is over.
  * E5  Order in the drain thread: lease, recover (fences every predecessor, then reads the cursor), check it, then chunk after chunk, and never
- *     recover a second time but after the target's AGAIN (R7), with a new lease. The cursor must lie in [known of the state, e(k)]: unknown
- *     outside while the state knows one above 0, or beyond e(k), ends the task with DATA and says what to do (RELIABILITY 2.3 row 26, 36).
- * E6  Full: while committed or prepared records lie undrained and the log holds more than bytes_max, append says AGAIN. An epoch that is open
- *     alone never blocks (the barrier that would free it must come behind it); it is bounded by the disk.
+ *     recover a second time but after the target's AGAIN (R7), with a new lease. The first recover overlaps restoring and the first records. The
+ *     cursor must lie in [known of the state, e(k)]: unknown outside while the state knows one above 0, or beyond e(k), ends the task with DATA
+ *     and says what to do (RELIABILITY 2.3 row 26, 36).
+ * E6  Full: while committed records lie undrained and the log holds more than bytes_max, append says AGAIN. What is only prepared, or open, never
+ *     blocks: if its checkpoint is aborted, the next barrier must come behind the rows that would wait. It is bounded by the disk.
  * E7  The drain thread outlives the log if it is inside a call of the target when the log is destroyed: it touches only what is its own, ends
  *     at the next return, and destroys the target. Until then it may still commit what it was told of: harmless, by I1 and the fence (I4).
  *
@@ -59,8 +60,9 @@ struct weir_drain_vtable {
 
 struct weir_epoch_log;
 
-/* Starts the drain thread, which recovers at once when nothing will be restored (fresh: no checkpoint of the job is being restored), else after
- * restore. ctx is borrowed for the log's life; the target is the drain thread's now, destroyed also on error. bytes_max: E6. */
+/* Starts the drain thread, which recovers at once, whether a checkpoint will be restored or not, and judges the cursor when it knows (E5): by
+ * restore's state, or by the first of append, prepare and drain without a restore before it: then there must be no cursor, or 0. ctx
+ * is borrowed for the log's life; the target is the drain thread's now, destroyed also on error. bytes_max: E6. */
 enum weir_rc weir_epoch_log_create(const struct weir_conn_ctx *ctx, uint64_t bytes_max, struct weir_drain_target *target_take,
                                    struct weir_epoch_log **out_log, struct weir_error *err) WEIR_CHECKED;
 /* None of its work is in flight with the executor. Does not wait for the target (E7). Accepts NULL. */

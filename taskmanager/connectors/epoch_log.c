@@ -5,7 +5,8 @@
  * F1  All calls of the file system are made by `run` off-thread, one job at a time; records are appended to one buffer while another is written.
  * F2  prepare(k): the open segment is written out, synced and closed before its first link; links and their directory are durable before OK. So
  *     whoever reads the state of k finds every byte, and whatever died on the way there left a directory that the JobManager removes with k, and
- *     own names that the next attempt removes. Own names need not survive a crash, so their directory is not synced. An aborted k needs nothing: its segments stay in the book and are linked again for k + 1.
+ *     own names that the next attempt removes. Own names need not survive a crash, so their directory is not synced. An aborted k needs nothing:
+ *     its segments stay in the book and are linked again for k + 1.
  * F3  Own names are unlinked when their records are drained. A link in chk-k is another name of the same file: it lives until the JobManager
  *     removes chk-k, whatever happens to the own one.
  */

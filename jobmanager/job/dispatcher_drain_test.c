@@ -95,6 +95,25 @@ START_TEST(a_failed_job_drains_first_and_keeps_its_cause)
 }
 END_TEST
 
+START_TEST(a_cancel_takes_over_the_drain_of_a_failure)
+{
+    struct sim *sim = sim_with_checkpoints("wide");
+    sim->drain_fate = WEIR_TASK_RUNNING;
+    fail_for_good(sim);
+    run_quietly(sim, 30);
+    uint32_t deploys = sim->drain_deploys;
+    cancel(sim, 0);
+    run_quietly(sim, 5);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELLING);
+    check_text(sim, view_of(sim).waiting_for, "draining: ", "");
+    sim->drain_fate = WEIR_TASK_FINISHED;
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    ck_assert_uint_eq(sim->drain_deploys, deploys); /* the tasks went on */
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(a_job_without_checkpoints_owes_nothing)
 {
     struct sim *sim = running_sim("plain", 2);
@@ -331,6 +350,7 @@ Suite *dispatcher_drain_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_cancelled_job_drains_first);
     tcase_add_test(tcase, a_failed_job_drains_first_and_keeps_its_cause);
+    tcase_add_test(tcase, a_cancel_takes_over_the_drain_of_a_failure);
     tcase_add_test(tcase, a_job_without_checkpoints_owes_nothing);
     tcase_add_loop_test(tcase, a_drain_that_fails_is_tried_again_without_end, 0, 3);
     tcase_add_loop_test(tcase, what_cannot_be_drained_fails_the_job_and_is_named, 0, 4);

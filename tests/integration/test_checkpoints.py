@@ -278,13 +278,14 @@ class Checkpoints(Exactness, unittest.TestCase):
         cluster, job, owed = self.without_taskmanagers(lambda text: text.replace("attempts: 1000", "attempts: 0"))
         self.waiting_for(cluster, job, "draining: ")
         self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FAILING")
+        cause = cluster.get(f"/jobs/{job}/exceptions")["root-exception"]
         cluster.jobmanager.kill()
         cluster.start_jobmanager()
         self.waiting_for(cluster, job, "draining: ")
         cluster.start_taskmanager()
         cluster.wait_state(job, "FAILED")
-        self.assertIn("was lost", cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
-        self.assertNotIn("undrained", cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
+        self.assertEqual(cluster.get(f"/jobs/{job}/exceptions")["root-exception"], cause)
+        self.assertNotIn("undrained", cause)
         self.check_drained(owed)
 
 

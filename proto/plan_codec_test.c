@@ -71,6 +71,8 @@ static void link_up(struct weir_jobgraph *graph, const struct weir_opspec *const
     weir_jobgraph_link(graph, vertices);
 }
 
+static const uint32_t primary_key[] = {2, 0};
+
 /* read -> calc -> local | hash | window -> cast -> sink, with expressions of every kind and a table of bad records. */
 static struct weir_jobgraph *make_graph(void)
 {
@@ -99,7 +101,6 @@ static struct weir_jobgraph *make_graph(void)
     last_fields[2].type = bound(graph, "CAST(n AS DECIMAL(38, 3)) + 12345678901234567890.125", result, false)->type;
     const struct weir_schema *last = own(graph, last_fields, 3, WEIR_NO_COLUMN);
     struct weir_table_spec *out = weir_arena_zalloc(arena, sizeof(*out));
-    static const uint32_t primary_key[] = {2, 0};
     *out = (struct weir_table_spec){.name = "out", .schema = last, .connector = "blackhole", .primary_key = primary_key, .nprimary_key = 2};
 
     struct weir_opspec *ops = weir_arena_zalloc(arena, 7 * sizeof(*ops));

@@ -482,7 +482,8 @@ static bool bind_sink(struct weir_jobfile *jf, struct weir_jobfile_step *step)
     if (step->updating && !step->table->connector->changelog) {
         weir__jobfile_problem(jf, step->sink,
                               "step \"%s\" writes rows that are updated later (the result of an aggregate without window) into "
-                              "connector \"%s\", which can only add rows; expected a window, or a connector that takes updates (upsert-kafka, print, blackhole)",
+                              "connector \"%s\", which can only add rows; expected a window, or a connector that takes updates (upsert-kafka, "
+                              "print, blackhole)",
                               step->id, step->table->connector->name);
         return false;
     }

@@ -196,7 +196,7 @@ soak: all test-asan test-tsan
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
-bench: all
+bench: all $(BUILD)/kafka-tool
 	WEIR_BIN_DIR=$(CURDIR)/$(BUILD) python3 tests/bench/run.py $(T)
 
 demo:

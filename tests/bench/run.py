@@ -19,6 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
+import kafka_bench  # noqa: E402
 from cluster import BUILD, Cluster, read_rows  # noqa: E402
 
 FLINK = json.loads((HERE / "flink.json").read_text())["figures"]
@@ -93,9 +94,9 @@ class Report:
                 better = (figure["value"] / peer["value"] if figure["unit"].endswith("/s") else peer["value"] / max(figure["value"], 1e-9))
                 line += f" {shown(peer['value']):>9} {better:>5.1f}x  {peer['note']}"
             print(line.rstrip())
-        print("\nFlink: 1.20.3 on this machine, from earlier runs (flink.json), not run beside ours. NOT THE SAME PIPELINE YET: its messages came"
-              "\nfrom Kafka and went to Kafka, exactly once; its figures hold the cost of consuming, ours read files and take no checkpoints."
-              "\nratio: how much better Weir is. CPU: user + system of all our daemons; of Flink's TaskManager alone. Noise: below 2x means nothing.")
+        print("\nFlink: 1.20.3 on this machine, from earlier runs (flink.json), not run beside ours."
+              "\nratio: how much better Weir is. CPU: user + system of all our daemons, library threads included; of Flink's TaskManager alone."
+              "\nNoise: below 2x means nothing.")
 
 
 def shown(value):
@@ -266,6 +267,7 @@ def main():
             pipelines.run("file-window", WINDOW, FILES, FILES, parallelism)
             pipelines.run("datagen-blackhole", COPY, DATAGEN, BLACKHOLE, parallelism)
             pipelines.run("datagen-window", WINDOW, DATAGEN, BLACKHOLE, parallelism)
+    kafka_bench.measure(report, cpu_s, arguments.messages, arguments.runs)
     if not report.figures:
         parser.error("no figure has such a name")
     report.print()

@@ -6,6 +6,8 @@
  *                                               every record from the beginning and all later ones, until SIGTERM:
  *                                               "partition<TAB>offset<TAB>arrival in epoch us<TAB>key<TAB>value", null as \N; read_committed
  *   kafka-tool count BROKERS TOPIC              "records<TAB>user+system CPU seconds<TAB>seconds" of reading the topic to its end: the raw cost
+ *   kafka-tool stamp BROKERS TOPIC RATE COUNT   COUNT records {"n":NUMBER,"at":EPOCH US OF SENDING}, RATE/s, round robin over the partitions
+ *   kafka-tool relay BROKERS FROM TO            copies what comes, as little as that can cost: what latencies are to be compared with
  *   kafka-tool offsets BROKERS TOPIC            "partition<TAB>low<TAB>last stable<TAB>high watermark" of each partition
  *   kafka-tool committed BROKERS TOPIC GROUP    "partition<TAB>offset<TAB>metadata" of a consumer group, -1: none
  */
@@ -113,14 +115,14 @@ static void produce_line(rd_kafka_t *handle, rd_kafka_topic_t *topic, char *line
     }
 }
 
-static double rate_of(const char *text)
+static double number_of(const char *text)
 {
     char *end = NULL;
-    double rate = strtod(text, &end);
-    if (end == text || *end != '\0' || rate < 0) {
-        die(text, "not a rate");
+    double number = strtod(text, &end);
+    if (end == text || *end != '\0' || number < 0) {
+        die(text, "not a number");
     }
-    return rate;
+    return number;
 }
 
 static int produce(const char *brokers, const char *topic_name, double rate)
@@ -156,10 +158,59 @@ static int produce(const char *brokers, const char *topic_name, double rate)
     return 0;
 }
 
+static rd_kafka_t *eager_producer(const char *brokers)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    set(conf, "enable.idempotence", "true");
+    set(conf, "linger.ms", "0");
+    set(conf, "socket.nagle.disable", "true");
+    set(conf, "delivery.report.only.error", "true");
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    return client(RD_KAFKA_PRODUCER, brokers, conf);
+}
+
+static void send_eagerly(rd_kafka_t *handle, rd_kafka_topic_t *topic, int32_t partition, void *value, size_t len)
+{
+    while (rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, value, len, NULL, 0, NULL) == -1) {
+        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+            die("produce", rd_kafka_err2str(rd_kafka_last_error()));
+        }
+        rd_kafka_poll(handle, 10);
+    }
+}
+
+static int stamp(const char *brokers, const char *topic_name, double rate, double count)
+{
+    rd_kafka_t *handle = eager_producer(brokers);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, topic_name, NULL);
+    int targets = partitions(handle, topic_name);
+    int64_t began = now_us(CLOCK_MONOTONIC);
+    for (int64_t i = 0; i < (int64_t)count && !stopped; i++) {
+        struct timespec due = {0};
+        int64_t due_us = began + (int64_t)((double)i * 1e6 / rate);
+        due.tv_sec = due_us / 1000000;
+        due.tv_nsec = due_us % 1000000 * 1000;
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+        char text[80];
+        int len = snprintf(text, sizeof(text), "{\"n\":%" PRId64 ",\"at\":%" PRId64 "}", i, now_us(CLOCK_REALTIME));
+        send_eagerly(handle, topic, (int32_t)(i % targets), text, (size_t)len);
+        rd_kafka_poll(handle, 0);
+    }
+    while (rd_kafka_outq_len(handle) > 0) {
+        rd_kafka_flush(handle, 1000);
+    }
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(handle);
+    return 0;
+}
+
 /* A consumer that reads all partitions from the beginning. */
 static rd_kafka_t *reader(const char *brokers, const char *topic, const char *isolation, int *out_partitions)
 {
-    rd_kafka_t *handle = client(RD_KAFKA_CONSUMER, brokers, consumer_conf(isolation));
+    rd_kafka_conf_t *conf = consumer_conf(isolation);
+    set(conf, "fetch.wait.max.ms", "100");
+    set(conf, "socket.nagle.disable", "true");
+    rd_kafka_t *handle = client(RD_KAFKA_CONSUMER, brokers, conf);
     rd_kafka_poll_set_consumer(handle);
     *out_partitions = partitions(handle, topic);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(*out_partitions);
@@ -203,6 +254,29 @@ static int consume(const char *brokers, const char *topic, const char *isolation
     }
     fflush(stdout);
     rd_kafka_destroy(handle);
+    return 0;
+}
+
+static int relay(const char *brokers, const char *from, const char *to)
+{
+    int count = 0;
+    rd_kafka_t *source = reader(brokers, from, "read_committed", &count);
+    rd_kafka_t *sink = eager_producer(brokers);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(sink, to, NULL);
+    while (!stopped) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(source, 100);
+        if (message != NULL && message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            send_eagerly(sink, topic, message->partition, message->payload, message->len);
+        }
+        if (message != NULL) {
+            rd_kafka_message_destroy(message);
+        }
+        rd_kafka_poll(sink, 0);
+    }
+    rd_kafka_flush(sink, TIMEOUT_MS);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(sink);
+    rd_kafka_destroy(source);
     return 0;
 }
 
@@ -283,7 +357,7 @@ int main(int argc, char **argv)
     signal(SIGINT, on_signal);
     const char *verb = argc >= 4 ? argv[1] : "";
     if (strcmp(verb, "produce") == 0) {
-        return produce(argv[2], argv[3], argc > 4 ? rate_of(argv[4]) : 0);
+        return produce(argv[2], argv[3], argc > 4 ? number_of(argv[4]) : 0);
     }
     if (strcmp(verb, "consume") == 0) {
         return consume(argv[2], argv[3], argc > 4 ? "read_uncommitted" : "read_committed");
@@ -291,12 +365,18 @@ int main(int argc, char **argv)
     if (strcmp(verb, "count") == 0) {
         return count_records(argv[2], argv[3]);
     }
+    if (strcmp(verb, "stamp") == 0 && argc == 6) {
+        return stamp(argv[2], argv[3], number_of(argv[4]), number_of(argv[5]));
+    }
+    if (strcmp(verb, "relay") == 0 && argc == 5) {
+        return relay(argv[2], argv[3], argv[4]);
+    }
     if (strcmp(verb, "offsets") == 0) {
         return offsets(argv[2], argv[3]);
     }
     if (strcmp(verb, "committed") == 0 && argc == 5) {
         return committed(argv[2], argv[3], argv[4]);
     }
-    fprintf(stderr, "usage: kafka-tool produce|consume|count|offsets BROKERS TOPIC ... | committed BROKERS TOPIC GROUP\n");
+    fprintf(stderr, "usage: kafka-tool produce|consume|count|stamp|relay|offsets|committed BROKERS TOPIC ...: see the head of kafka_tool.c\n");
     return 2;
 }

@@ -107,7 +107,7 @@ struct weir_source_vtable {
     bool (*split_finished)(const struct weir_source *source, uint32_t split);
 
     /* A checkpoint in which the split stood at `position` was committed: for those who follow along outside (a consumer group's offsets).
-     * Best effort, no effect on the job. NULL: nothing. */
+     * Called for one split after the other, in the order of their numbers. Best effort, no effect on the job. NULL: nothing. */
     void (*committed)(struct weir_source *source, uint32_t split, struct weir_slice position);
 };
 

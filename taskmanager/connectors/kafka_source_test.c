@@ -465,7 +465,7 @@ static void produce_marker(struct stand *stand, int32_t partition)
     memcpy(batch + BATCH_HEAD, record, sizeof(record));
     const char *servers = rd_kafka_mock_cluster_bootstraps(stand->cluster);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    to.sin_port = htons((uint16_t)atoi(strchr(servers, ':') + 1));
+    to.sin_port = htons((uint16_t)strtoul(strchr(servers, ':') + 1, NULL, 10));
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     ck_assert_int_eq(write(fd, bytes, sizeof(bytes)), sizeof(bytes));

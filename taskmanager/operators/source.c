@@ -3,12 +3,12 @@
 #include "common/base/assert.h"
 #include "common/base/vec.h"
 
-enum { STATE_VERSION = 1 };
+enum { STATE_VERSION = 1, BUSY_MAX_MS = 100 };
 
 struct split_state {
     struct weir_slice id, data; /* in the operator's arena: a checkpoint names its splits */
     int64_t max_time_ms; /* INT64_MIN: no row yet */
-    int64_t last_row_ms; /* monotonic; when it last gave a row, or was added */
+    int64_t last_row_ms; /* of the idle clock: when it last gave a row, or was added */
     struct weir_buf snapshot; /* its position in the newest snapshot */
     bool finished;
     bool idle;
@@ -28,6 +28,11 @@ struct weir_source_op {
     int64_t watermark_due_ms;
     int64_t watermark_at_ms;  /* monotonic: when one was last handed out */
     int64_t now_ms;
+    int64_t idle_clock_ms;    /* runs while splits are asked for rows, and stands still while the task is busy with others or held up: what
+                               * was not asked is not idle */
+    int64_t idle_in_ms;       /* of the idle clock: until the next split may be idle */
+    bool waiting;             /* the task waits for the connector */
+    bool held_up;             /* the connector was asked, but may not read on: memory is full */
     bool idle;                /* handed out */
     bool read_all;
     bool ended;               /* handed out */
@@ -92,7 +97,7 @@ static enum weir_rc add_split_at(struct weir_source_op *op, struct weir_split sp
         .id = weir_arena_slice(op->arena, split.id),
         .data = weir_arena_slice(op->arena, split.data),
         .max_time_ms = INT64_MIN,
-        .last_row_ms = op->now_ms,
+        .last_row_ms = op->idle_clock_ms,
     };
     op->idle = false;
     return WEIR_OK;
@@ -189,14 +194,17 @@ static bool recompute(struct weir_source_op *op)
     int64_t idle_timeout_ms = op->conn->settings->idle_timeout_ms;
     int64_t least = INT64_MAX;
     bool any_active = false;
+    op->idle_in_ms = idle_timeout_ms;
     for (size_t i = 0; i < op->nsplits; i++) {
         struct split_state *split = &op->splits[i];
         split->finished = split->finished || op->source->vtable->split_finished(op->source, (uint32_t)i);
         if (split->finished) {
             continue;
         }
-        split->idle = idle_timeout_ms > 0 && op->now_ms - split->last_row_ms >= idle_timeout_ms;
+        int64_t idle_in_ms = split->last_row_ms + idle_timeout_ms - op->idle_clock_ms;
+        split->idle = idle_timeout_ms > 0 && idle_in_ms <= 0;
         if (!split->idle) {
+            op->idle_in_ms = idle_in_ms < op->idle_in_ms ? idle_in_ms : op->idle_in_ms;
             any_active = true;
             least = split->max_time_ms < least ? split->max_time_ms : least;
         }
@@ -215,7 +223,7 @@ static void take_rows(struct weir_source_op *op)
     uint32_t first = 0;
     for (uint32_t i = 0; i < poll->nruns; i++) {
         struct split_state *split = &op->splits[poll->runs[i].split];
-        split->last_row_ms = op->now_ms;
+        split->last_row_ms = op->idle_clock_ms;
         if (time_column != WEIR_NO_COLUMN) {
             int64_t max = max_time_ms(poll->batch, (uint32_t)time_column, first, poll->runs[i].rows);
             split->max_time_ms = max > split->max_time_ms ? max : split->max_time_ms;
@@ -262,14 +270,18 @@ static void no_rows(struct weir_source_op *op, struct weir_source_event *out_eve
     out_event->kind = WEIR_SOURCE_NOTHING;
     int64_t idle_timeout_ms = op->conn->settings->idle_timeout_ms;
     out_event->wait_ms = op->read_all ? -1 : op->poll.wait_ms;
-    if (idle_timeout_ms > 0 && !all_idle && (out_event->wait_ms < 0 || out_event->wait_ms > idle_timeout_ms)) {
-        out_event->wait_ms = idle_timeout_ms;
+    if (idle_timeout_ms > 0 && !all_idle && (out_event->wait_ms < 0 || out_event->wait_ms > op->idle_in_ms)) {
+        out_event->wait_ms = op->idle_in_ms;
     }
 }
 
 enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, struct weir_source_event *out_event, struct weir_error *err)
 {
+    int64_t passed_ms = now_ms - op->now_ms;
+    op->idle_clock_ms += op->held_up ? 0 : op->waiting || passed_ms < BUSY_MAX_MS ? passed_ms : BUSY_MAX_MS;
     op->now_ms = now_ms;
+    op->waiting = false;
+    op->held_up = false;
     *out_event = (struct weir_source_event){.kind = WEIR_SOURCE_NOTHING, .wait_ms = -1};
     if (op->ended || take_watermark(op, false, out_event)) {
         return WEIR_OK;
@@ -297,6 +309,8 @@ enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, stru
         return rc;
     }
     op->read_all = rc == WEIR_END;
+    op->held_up = rc == WEIR_AGAIN && weir_mem_full(op->conn->mem);
     no_rows(op, out_event);
+    op->waiting = out_event->kind == WEIR_SOURCE_NOTHING;
     return WEIR_OK;
 }

@@ -3,7 +3,8 @@
  *
  * S1  Watermark of a split = greatest event time - delay - 1 ms (Flink's bounded out-of-orderness). The subtask's watermark is the minimum
  *     over its splits that are neither finished nor idle; it never moves back.
- * S2  A split is idle when it gave no row for idle_timeout_ms. A subtask without splits is idle at once.
+ * S2  A split is idle when it gave no row for idle_timeout_ms, in which time that the task was held up (back pressure) does not count: it
+ *     gave none because it was not asked. A subtask without splits is idle at once.
  * S3  When a bounded source has read all its splits: maximal watermark, then END. A subtask of a bounded source without splits does that
  *     at once.
  * S4  Watermarks are given out when they have moved and either watermark_interval_ms has passed or there is no more input now.

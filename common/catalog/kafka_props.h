@@ -7,7 +7,13 @@
 #define WEIR_COMMON_CATALOG_KAFKA_PROPS_H
 
 #include "common/base/arena.h"
-#include "common/catalog/connector_desc.h"
+#include "common/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whose property it is: bits. A source table makes a consumer, a sink table a producer. */
+enum weir_kafka_for { WEIR_KAFKA_FOR_CONSUMER = 1, WEIR_KAFKA_FOR_PRODUCER = 2, WEIR_KAFKA_FOR_BOTH = 3 };
 
 struct weir_kafka_prop {
     const char *name;
@@ -34,8 +40,8 @@ bool weir_kafka_prop_secret(const char *name);
  * not written out. Never shows a secret's value. INVALID. */
 enum weir_rc weir_kafka_prop_check(const char *name, const char *value, struct weir_error *err) WEIR_CHECKED;
 
-/* Those of the properties that concern the roles (bits) as settings, in arena's memory (strings may be borrowed from props). INVALID: a
- * value, one that needs another, or a property that is for none of the roles and for_role_only says that this is wrong. */
+/* Those of the properties that concern the roles (bits of weir_kafka_for) as settings, in arena's memory (strings may be borrowed from
+ * props). INVALID: a value, one that needs another, or a property that is for none of the roles and for_role_only says that this is wrong. */
 enum weir_rc weir_kafka_props_map(const struct weir_kafka_prop *props, uint32_t nprops, uint32_t roles, bool for_role_only,
                                   struct weir_arena *arena, struct weir_kafka_setting **out_settings, uint32_t *out_count,
                                   struct weir_error *err) WEIR_CHECKED;

@@ -4,6 +4,9 @@
 
 #include <ctype.h>
 
+_Static_assert(WEIR_ROLE_SOURCE == (int)WEIR_KAFKA_FOR_CONSUMER && WEIR_ROLE_SINK == (int)WEIR_KAFKA_FOR_PRODUCER,
+               "a table's roles are its clients'");
+
 enum { TOPIC_BYTES_MAX = 249, SHOWN_MAX = 80 };
 
 static bool option_is(const struct weir_table_spec *table, const char *name, const char *value)

@@ -10,8 +10,6 @@
 
 #include <stdbool.h>
 
-enum { WEIR_SECRET_BYTES_MAX = 64 << 10 };
-
 /* Whether text has a reference (valid or not), and whether it is one valid reference and nothing else. */
 bool weir_secret_has(const char *text);
 bool weir_secret_whole(const char *text);
@@ -19,9 +17,9 @@ bool weir_secret_whole(const char *text);
 /* Whether every reference in text is written rightly. INVALID. Does not look at files or variables. */
 enum weir_rc weir_secret_check(const char *text, struct weir_error *err) WEIR_CHECKED;
 
-/* text with its references replaced, in arena's memory; what they stand for is not looked at again. Reads files: blocks. INVALID: badly
- * written, or a NUL in what it stands for; NOT_FOUND: no such file or variable, LIMIT: more than WEIR_SECRET_BYTES_MAX bytes. Errors name
- * the reference, never what it stands for. */
+/* text with its references replaced (weir_config_resolve_secret), in arena's memory; what they stand for is not looked at again. Reads files:
+ * blocks. INVALID: badly written, a NUL or more than 64 KiB in a file; NOT_FOUND: no such file or variable; IO. Errors name the reference,
+ * never what it stands for. */
 enum weir_rc weir_secret_resolve(const char *text, struct weir_arena *arena, const char **out_text, struct weir_error *err) WEIR_CHECKED;
 
 #endif

@@ -323,12 +323,59 @@ static const struct {
     {"input: keep, sink: out}",
      "input: [keep, slim], sink: out}\n  - {id: slim, input: read, project: [id, name]}",
      "job.yaml:14:31: the inputs of a union have different columns: \"keep\" gives (id BIGINT, name STRING, v DOUBLE, at TIMESTAMP(3)), \"slim\" gives (id BIGINT, name STRING)"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: filesystem, path: /tmp/x, value.format: json}",
+     "job.yaml:10:63: connector \"filesystem\" has no option \"value.format\"; did you mean \"format\"?"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: kafka, topic: t, properties.bootstrap.servers: a, format: json, value.format: json}",
+     "job.yaml:10:101: format and value.format are the same option; expected one of them"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: upsert-kafka, topic: t, properties.bootstrap.servers: a, key.format: json}",
+     "job.yaml:10:11: connector \"upsert-kafka\" needs a format; expected value.format: one of json"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: kafka, topic: t, properties.bootstrap.servers: a, format: json, sink.delivery-guarantee: exactly-once, "
+     "sink.transactional-id-prefix: p}",
+     "job.yaml:10:11: table \"out\": sink.delivery-guarantee: exactly-once commits with checkpoints and needs the setting "
+     "execution.checkpointing.interval (such as 1 s); without it use at-least-once"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: kafka, topic: t, properties.bootstrap.servers: a, value.format: json, properties.ssl.key.password: hunter2}",
+     "job.yaml:10:93: property \"ssl.key.password\" is a secret, which a job file must not hold: write ${file:/path} or ${env:NAME}, "
+     "which the TaskManager replaces"},
+    {"{connector: filesystem, path: /tmp/x, format: json}",
+     "{connector: kafka, topic: t, properties.bootstrap.servers: a, value.format: json, properties.group.id: g}",
+     "job.yaml:10:11: table \"out\": property \"group.id\" is for consumers, and the table is a sink"},
     {"filter: \"v > 1\"}",
      "filter: \"v > x\"}\n  - {id: two, input: read, filter: \"nope\"}\n  - {id: three, input: two, sink: nowhere}",
      "job.yaml:15:35: there is no table \"nowhere\"; expected one of in, out\n"
      "job.yaml:13:42: there is no column x; the columns are (id BIGINT, name STRING, v DOUBLE, at TIMESTAMP(3))\n"
      "job.yaml:14:37: there is no column nope; did you mean name?; the columns are (id BIGINT, name STRING, v DOUBLE, at TIMESTAMP(3))"},
 };
+
+/* Kafka's two ways to name the format, and exactly-once with the interval that it needs. */
+START_TEST(kafka_tables_are_planned)
+{
+    static const char *const withs[] = {
+        "{connector: kafka, topic: t, properties.bootstrap.servers: a, format: json}",
+        "{connector: kafka, topic: t, properties.bootstrap.servers: a, value.format: json}",
+        "{connector: kafka, topic: t, properties.bootstrap.servers: a, format: json, sink.delivery-guarantee: exactly-once, "
+        "sink.transactional-id-prefix: p}",
+    };
+    static const char settings[] = "parallelism.default: 2";
+    struct weir_buf text = {0};
+    make_job("{connector: filesystem, path: /tmp/x, format: json}", withs[_i], &text);
+    weir_buf_put_u8(&text, 0);
+    char *whole = (char *)text.data;
+    char *at = strstr(whole, settings);
+    struct weir_buf job = {0};
+    weir_buf_put(&job, whole, (size_t)(at - whole));
+    weir_buf_put_str(&job, "execution.checkpointing.interval: 1 s, ");
+    weir_buf_put_str(&job, at);
+    struct weir_jobgraph *graph = must_plan(weir_buf_slice(&job), "job.yaml", 0);
+    weir_jobgraph_destroy(graph);
+    weir_buf_fini(&job);
+    weir_buf_fini(&text);
+}
+END_TEST
 
 START_TEST(wrong_job_files_are_refused_with_every_problem)
 {
@@ -596,6 +643,7 @@ Suite *jobfile_suite(void)
     Suite *suite = suite_create("jobfile");
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 120);
+    tcase_add_loop_test(tc, kafka_tables_are_planned, 0, 3);
     tcase_add_loop_test(tc, wrong_job_files_are_refused_with_every_problem, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(tc, any_cut_or_changed_job_file_is_planned_or_refused);
     tcase_add_test(tc, every_example_has_its_golden_plan_and_survives_encoding);

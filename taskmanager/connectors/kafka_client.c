@@ -129,7 +129,7 @@ static enum weir_rc set_idempotence(rd_kafka_conf_t *conf, const struct weir_kaf
         if (strcmp(setting->name, "enable.idempotence") == 0 ||
             (strcmp(setting->name, "acks") == 0 && strcmp(setting->value, "-1") != 0) ||
             (strcmp(setting->name, "retries") == 0 && strcmp(setting->value, "0") == 0) ||
-            (strcmp(setting->name, "max.in.flight.requests.per.connection") == 0 && atoi(setting->value) > IN_FLIGHT_MAX)) {
+            (strcmp(setting->name, "max.in.flight.requests.per.connection") == 0 && strtol(setting->value, NULL, 10) > IN_FLIGHT_MAX)) {
             return WEIR_OK;
         }
     }
@@ -145,7 +145,7 @@ static enum weir_rc set_props(rd_kafka_conf_t *conf, const struct weir_table_spe
     uint32_t count = 0;
     enum weir_rc rc = read_props(table, arena, props, &nprops, err);
     if (rc == WEIR_OK) {
-        uint32_t roles = role == WEIR_KAFKA_CONSUMER ? WEIR_ROLE_SOURCE : WEIR_ROLE_SINK;
+        uint32_t roles = role == WEIR_KAFKA_CONSUMER ? WEIR_KAFKA_FOR_CONSUMER : WEIR_KAFKA_FOR_PRODUCER;
         rc = weir_kafka_props_map(props, nprops, roles, false, arena, &settings, &count, err);
     }
     if (rc == WEIR_OK && role == WEIR_KAFKA_PRODUCER) {

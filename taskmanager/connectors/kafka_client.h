@@ -15,7 +15,8 @@ enum weir_kafka_role { WEIR_KAFKA_CONSUMER, WEIR_KAFKA_PRODUCER };
 
 /* The table's properties that concern the role, mapped, over Weir's defaults (client.id from the table's name, log level, no automatic
  * commit or offset store, ...). The caller adds what its part needs (weir__kafka_conf_set) and hands it to weir__kafka_client_create, or
- * calls rd_kafka_conf_destroy. INVALID names the property; NOT_FOUND: a secret's file or variable. */
+ * calls rd_kafka_conf_destroy. The conf's opaque, log and error callbacks are the client's: use those of messages and topics, or events.
+ * INVALID names the property; NOT_FOUND: a secret's file or variable. */
 enum weir_rc weir__kafka_conf_create(const struct weir_table_spec *table, enum weir_kafka_role role, rd_kafka_conf_t **out_conf,
                                      struct weir_error *err) WEIR_CHECKED;
 
@@ -32,7 +33,9 @@ void weir__kafka_client_destroy(struct weir_kafka_client *client);
 
 rd_kafka_t *weir__kafka_client_handle(const struct weir_kafka_client *client);
 
-/* A fatal error or one that will not pass (authentication, unknown topic) since the client was made: its code and text, else OK. Any thread. */
+/* A fatal error or one that will not pass (authentication, unknown topic) since the client was made: its code and text, else OK. Any thread.
+ * Errors other than fatal ones are noticed when the owner serves the client's main queue (rd_kafka_poll, or the consumer's queue that it was
+ * redirected to) without taking errors as events. */
 enum weir_rc weir__kafka_client_error(const struct weir_kafka_client *client, struct weir_error *err) WEIR_CHECKED;
 
 /* librdkafka's error as ours: EXTERNAL for what may pass (brokers down, time-outs), NOT_FOUND unknown topic or partition, REFUSED authentication and

@@ -214,7 +214,7 @@ START_TEST(secrets_are_resolved_and_never_shown)
     ck_assert_int_eq(unlink(path), 0);
     options[2].value = jaas;
     ck_assert_int_eq(weir__kafka_conf_create(&table, WEIR_KAFKA_CONSUMER, &none, &err), WEIR_NOT_FOUND);
-    ck_assert_ptr_nonnull(strstr(err.text, "table \"t\": option \"properties.sasl.jaas.config\": ${file:/tmp/weir-kafka-"));
+    ck_assert_ptr_nonnull(strstr(err.text, "table \"t\": option \"properties.sasl.jaas.config\": cannot open /tmp/weir-kafka-"));
     ck_assert_ptr_null(none);
 }
 END_TEST

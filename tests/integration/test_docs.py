@@ -16,6 +16,11 @@ class Docs(unittest.TestCase):
         self.assertGreater(len(names), 20)
         for name in names:
             self.assertIn(f"`{name}`", page)
+        props = (ROOT / "common/catalog/kafka_props.def").read_text()
+        names = re.findall(r'^(?!REFUSED)[A-Z_]+\("([^"]+)"', props, re.M)
+        self.assertGreater(len(names), 40)
+        for name in names:
+            self.assertIn(f"`{name}`", page)
         functions = re.findall(r'^X\(\w+, "([A-Z_]+)"', (ROOT / "common/expr/fn.def").read_text(), re.M)
         self.assertGreater(len(functions), 60)
         words = set(re.findall(r"\w+", page))

@@ -73,3 +73,117 @@ uint64_t weir_thread_self(void)
 {
     return (uint64_t)pthread_self();
 }
+
+#ifdef __SANITIZE_THREAD__
+/*
+ * librdkafka makes its threads and locks with C11's <threads.h>, of which TSan (gcc 12) knows nothing: it crashes in such a thread, and sees
+ * no order between two of them. Defined here, in the executable, they are found before libc's and are pthread's.
+ */
+#include <errno.h>
+#include <threads.h>
+
+_Static_assert(sizeof(mtx_t) == sizeof(pthread_mutex_t) && sizeof(cnd_t) == sizeof(pthread_cond_t), "glibc's are the same underneath");
+
+struct c11_start {
+    thrd_start_t run;
+    void *ctx;
+};
+
+static pthread_mutex_t *mutex_of(mtx_t *mutex)
+{
+    return (pthread_mutex_t *)(void *)mutex;
+}
+
+static pthread_cond_t *cond_of(cnd_t *cond)
+{
+    return (pthread_cond_t *)(void *)cond;
+}
+
+static int c11_result(int failed)
+{
+    return failed == 0 ? thrd_success : failed == ETIMEDOUT ? thrd_timedout : failed == EBUSY ? thrd_busy : failed == ENOMEM ? thrd_nomem : thrd_error;
+}
+
+static void *c11_main(void *arg)
+{
+    struct c11_start start = *(struct c11_start *)arg;
+    weir_free(arg);
+    return (void *)(intptr_t)start.run(start.ctx);
+}
+
+int thrd_create(thrd_t *thread, thrd_start_t run, void *ctx)
+{
+    struct c11_start *start = weir_calloc(1, sizeof(*start));
+    *start = (struct c11_start){.run = run, .ctx = ctx};
+    int failed = pthread_create(thread, NULL, c11_main, start);
+    if (failed != 0) {
+        weir_free(start);
+    }
+    return c11_result(failed);
+}
+
+int thrd_join(thrd_t thread, int *out_result)
+{
+    void *result = NULL;
+    int failed = pthread_join(thread, &result);
+    if (failed == 0 && out_result != NULL) {
+        *out_result = (int)(intptr_t)result;
+    }
+    return c11_result(failed);
+}
+
+int mtx_init(mtx_t *mutex, int type)
+{
+    pthread_mutexattr_t attributes;
+    (void)pthread_mutexattr_init(&attributes);
+    (void)pthread_mutexattr_settype(&attributes, (type & mtx_recursive) != 0 ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
+    int failed = pthread_mutex_init(mutex_of(mutex), &attributes);
+    (void)pthread_mutexattr_destroy(&attributes);
+    return c11_result(failed);
+}
+
+int mtx_lock(mtx_t *mutex)
+{
+    return c11_result(pthread_mutex_lock(mutex_of(mutex)));
+}
+
+int mtx_unlock(mtx_t *mutex)
+{
+    return c11_result(pthread_mutex_unlock(mutex_of(mutex)));
+}
+
+void mtx_destroy(mtx_t *mutex)
+{
+    (void)pthread_mutex_destroy(mutex_of(mutex));
+}
+
+int cnd_init(cnd_t *cond)
+{
+    return c11_result(pthread_cond_init(cond_of(cond), NULL));
+}
+
+int cnd_signal(cnd_t *cond)
+{
+    return c11_result(pthread_cond_signal(cond_of(cond)));
+}
+
+int cnd_broadcast(cnd_t *cond)
+{
+    return c11_result(pthread_cond_broadcast(cond_of(cond)));
+}
+
+int cnd_wait(cnd_t *cond, mtx_t *mutex)
+{
+    return c11_result(pthread_cond_wait(cond_of(cond), mutex_of(mutex)));
+}
+
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until)
+{
+    return c11_result(pthread_cond_timedwait(cond_of(cond), mutex_of(mutex), until));
+}
+
+void cnd_destroy(cnd_t *cond)
+{
+    (void)pthread_cond_destroy(cond_of(cond));
+}
+#endif

@@ -455,7 +455,8 @@ static enum weir_rc after_error(struct kafka_txn *txn, rd_kafka_error_t *error_t
     return judgement == GIVE_UP ? rc : passing(txn, rc);
 }
 
-static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, int64_t deadline_ms, struct weir_error *err)
+static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, const char *doing, int64_t deadline_ms,
+                                struct weir_error *err)
 {
     char metadata[64];
     int len = snprintf(metadata, sizeof(metadata), "run=0 checkpoint=%" PRIu64, chunk->checkpoint);
@@ -469,7 +470,7 @@ static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_c
     rd_kafka_error_t *error = NULL;
     do {
         error = rd_kafka_send_offsets_to_transaction(weir__kafka_client_handle(txn->client), list, group, -1);
-        rc = error == NULL ? WEIR_OK : after_error(txn, error, "moving the cursor", deadline_ms, err);
+        rc = error == NULL ? WEIR_OK : after_error(txn, error, doing, deadline_ms, err);
     } while (error != NULL && rc == WEIR_OK);
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
@@ -501,9 +502,9 @@ static enum weir_rc run_transaction(struct kafka_txn *txn, const struct weir_dra
     }
     rc = produce_all(txn, chunk, deadline_ms, err);
     if (rc == WEIR_OK) {
-        rc = move_cursor(txn, chunk, deadline_ms, err);
+        rc = move_cursor(txn, chunk, "moving the cursor", deadline_ms, err);
     } else if (rc == WEIR_AGAIN && purged(txn)) { /* the client has given the transaction up by itself: any call tells the cause */
-        enum weir_rc cause = move_cursor(txn, chunk, deadline_ms, err);
+        enum weir_rc cause = move_cursor(txn, chunk, "writing", deadline_ms, err);
         rc = cause == WEIR_OK ? rc : cause;
     }
     if (rc != WEIR_OK) {

@@ -1,5 +1,5 @@
 /*
- * The fuzz driver: weir-fuzz [--seconds N] [--seed N] [--jobs N] [--out DIR] [TARGET ...]; weir-fuzz --replay FILE TARGET.
+ * The fuzz driver: weir-fuzz [--seconds N] [--seed N] [--jobs N] [--input-ms N] [--out DIR] [TARGET ...]; weir-fuzz --replay FILE TARGET.
  *
  * A target's process keeps in memory the inputs that reached something new, and makes further ones from them. The parent watches it: it has
  * crashed, or an input took too long, or memory rose over the cap: then the input is written to DIR/crash-<target>-<hash>, and the
@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { INPUT_MS_MAX = 10000, GROWTH_RUNS = 4, TARGETS_MAX = 16, JOBS_MAX = 16, WATCH_MS = 100 };
+enum { INPUT_MS_DEFAULT = 5000, GROWTH_RUNS = 4, TARGETS_MAX = 16, JOBS_MAX = 16, WATCH_MS = 100 };
 
 static const struct weir_fuzz_target *const targets[] = {&weir_fuzz_json,    &weir_fuzz_jobfile, &weir_fuzz_expr,
                                                          &weir_fuzz_frames,  &weir_fuzz_control, &weir_fuzz_plan,
@@ -38,6 +38,7 @@ struct options {
     int64_t seconds;
     uint64_t seed;
     uint32_t jobs;
+    int64_t input_ms_max; /* of one input */
     const char *out;
     const char *corpus;
     const char *replay;
@@ -262,13 +263,13 @@ static bool finish(struct child *child, int status, const struct options *option
     return passed;
 }
 
-static void watch(struct child *child)
+static void watch(struct child *child, const struct options *options)
 {
     uint64_t inputs = atomic_load(&child->window->inputs);
     if (inputs != child->inputs_seen) {
         child->inputs_seen = inputs;
         child->since_ms = now_ms();
-    } else if (now_ms() - child->since_ms > INPUT_MS_MAX && !child->hung) {
+    } else if (now_ms() - child->since_ms > options->input_ms_max && !child->hung) {
         child->hung = true;
         (void)kill(child->pid, SIGKILL);
     }
@@ -289,7 +290,7 @@ static int run_all(const struct weir_fuzz_target *const *chosen, uint32_t count,
                 failed += !finish(&children[i], status, options);
                 ended++;
             } else if (children[i].pid != 0) {
-                watch(&children[i]);
+                watch(&children[i], options);
             }
             if (children[i].pid == 0 && started < count) {
                 start(&children[i], chosen[started++], options);
@@ -311,7 +312,8 @@ static int replay(const struct weir_fuzz_target *target, const char *path)
     }
     void *state = target->create();
     size_t len;
-    uint8_t *exact = weir_realloc(weir_buf_take(&bytes, &len), len == 0 ? 1 : len);
+    uint8_t *taken = weir_buf_take(&bytes, &len);
+    uint8_t *exact = weir_realloc(taken, len == 0 ? 1 : len);
     target->run(state, weir_slice(exact, len));
     weir_free(exact);
     target->destroy(state);
@@ -338,14 +340,16 @@ int main(int argc, char **argv)
 {
     static const struct option longs[] = {{"seconds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'r'},
                                           {"jobs", required_argument, NULL, 'j'},    {"out", required_argument, NULL, 'o'},
-                                          {"replay", required_argument, NULL, 'f'},  {NULL, 0, NULL, 0}};
-    struct options options = {.seconds = 10, .seed = 1, .jobs = 2, .out = "build-fuzz", .corpus = "tests/fuzz/corpus"};
+                                          {"replay", required_argument, NULL, 'f'},  {"input-ms", required_argument, NULL, 'm'},
+                                          {NULL, 0, NULL, 0}};
+    struct options options = {.seconds = 10, .seed = 1, .jobs = 2, .input_ms_max = INPUT_MS_DEFAULT, .out = "build-fuzz", .corpus = "tests/fuzz/corpus"};
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (option) {
         case 's': options.seconds = strtoll(optarg, NULL, 10); break;
         case 'r': options.seed = strtoull(optarg, NULL, 10); break;
         case 'j': options.jobs = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'm': options.input_ms_max = strtoll(optarg, NULL, 10); break;
         case 'o': options.out = optarg; break;
         case 'f': options.replay = optarg; break;
         default: return 2;

@@ -107,7 +107,7 @@ static void control_port(uint8_t *bytes, size_t len, bool fix)
         const char *why = NULL;
         size_t taken = 0;
         size_t body = len - at >= WEIR__RPC_HEADER_BYTES ? weir_le_get_u32(bytes + at + 16) : SIZE_MAX;
-        if (fix && body <= len - at - WEIR__RPC_HEADER_BYTES) {
+        if (fix && body != SIZE_MAX && body <= len - at - WEIR__RPC_HEADER_BYTES) {
             weir_le_put_u32(bytes + at + 20, weir_crc32c(weir_crc32c(0, bytes + at, 20), bytes + at + WEIR__RPC_HEADER_BYTES, body));
         }
         if (weir__rpc_frame_decode(weir_slice(bytes + at, len - at), BODY_BYTES_MAX, &frame, &taken, &why) != WEIR_OK) {

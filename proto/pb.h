@@ -13,7 +13,7 @@
 void weir_pb_encode(const ProtobufCMessage *message, struct weir_buf *out);
 
 enum {
-    WEIR_PB_MEMORY_MAX = 128 << 20, /* that a message may take unpacked: empty ones in 2 bytes each take 50 times as much */
+    WEIR_PB_MEMORY_MAX = 256 << 20, /* that a message may take unpacked: empty ones in 2 bytes each take 50 times as much */
 };
 
 /* Unpacks a message; the caller frees it with weir_pb_free. CORRUPT; LIMIT: it would take too much memory. Both name the message. */

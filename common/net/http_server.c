@@ -31,6 +31,7 @@ enum request_state { REQUEST_READING, REQUEST_ASKED, REQUEST_ANSWERED };
 struct connection {
     struct weir_list node;
     int fd;
+    bool idle;           /* no request has begun that we know of */
     int64_t deadline_ms; /* monotonic; when the headers or the body must be here; INT64_MAX: we are to move */
 };
 
@@ -69,7 +70,8 @@ struct weir_http_server {
 
     struct weir_mutex mutex; /* guards what follows and the requests' states */
     struct weir__keeper keeper;
-    struct weir_list connections;
+    struct weir_list connections; /* oldest first */
+    uint32_t nconnections, connections_max;
     struct weir_list asked;
     uint32_t refs; /* the owner's, one per request */
     bool stopping;
@@ -157,11 +159,31 @@ static enum MHD_Result queue_too_large(struct MHD_Connection *connection, uint64
 
 /* --- deadlines ------------------------------------------------------------------------------------------------------- */
 
-static void set_deadline_locked(struct MHD_Connection *handle, int64_t timeout_ms)
+static void set_deadline_locked(struct MHD_Connection *handle, bool idle, int64_t timeout_ms)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *connection = info->socket_context;
+    connection->idle = idle;
     connection->deadline_ms = timeout_ms == INT64_MAX ? INT64_MAX : weir_clock_mono_ms(weir_clock_real()) + timeout_ms;
+}
+
+static void cut_locked(struct connection *connection)
+{
+    connection->idle = false;
+    connection->deadline_ms = INT64_MAX;
+    (void)shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* Before the last slots are taken the oldest that asks nothing has to go, so that there is room for those who do. */
+static void make_room_locked(struct weir_http_server *server)
+{
+    struct weir_list *node = server->nconnections * 4 > server->connections_max * 3 ? weir_list_first(&server->connections) : NULL;
+    while (node != NULL && !WEIR_CONTAINER_OF(node, struct connection, node)->idle) {
+        node = weir_list_next(&server->connections, node);
+    }
+    if (node != NULL) {
+        cut_locked(WEIR_CONTAINER_OF(node, struct connection, node));
+    }
 }
 
 /* On MHD's thread. The socket is open from the first to the second call. */
@@ -174,10 +196,13 @@ static void on_connection(void *ctx, struct MHD_Connection *handle, void **conte
         connection = weir_calloc(1, sizeof(*connection));
         connection->fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         *context = connection;
+        server->nconnections++;
+        make_room_locked(server);
         weir_list_push_back(&server->connections, &connection->node);
-        set_deadline_locked(handle, server->header_timeout_ms);
+        set_deadline_locked(handle, true, server->header_timeout_ms);
         weir__keeper_kick_locked(&server->keeper);
     } else {
+        server->nconnections--;
         weir_list_remove(&connection->node);
         weir_free(connection);
     }
@@ -194,8 +219,7 @@ static int64_t keep_locked(void *owner)
         struct connection *connection = WEIR_CONTAINER_OF(node, struct connection, node);
         int64_t left_ms = connection->deadline_ms == INT64_MAX ? INT64_MAX : connection->deadline_ms - now_ms;
         if (left_ms <= 0) {
-            connection->deadline_ms = INT64_MAX;
-            (void)shutdown(connection->fd, SHUT_RDWR);
+            cut_locked(connection);
             weir_log(server->log, WEIR_LOG_WARN, "http_request_too_slow", NULL);
         } else if (left_ms < rest_ms) {
             rest_ms = left_ms;
@@ -228,13 +252,24 @@ static enum MHD_Result copy_pair(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* A NUL would end the text early for us, and a path mean what it does not say: it becomes a DEL, which no name has. */
+static size_t unescape(void *ctx, struct MHD_Connection *connection, char *text)
+{
+    (void)ctx;
+    (void)connection;
+    for (char *nul = strstr(text, "%00"); nul != NULL; nul = strstr(nul, "%00")) {
+        memcpy(nul, "%7f", 3);
+    }
+    return MHD_http_unescape(text);
+}
+
 /* The headers are here. Answers at once what can be refused by them. */
 static enum MHD_Result on_headers(struct weir_http_server *server, struct MHD_Connection *connection, const char *path,
                                   const char *method, void **request_slot)
 {
     (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)WEIR_HTTP_IDLE_TIMEOUT_S);
     weir_mutex_lock(&server->mutex);
-    set_deadline_locked(connection, WEIR_HTTP_IDLE_TIMEOUT_S * 1000);
+    set_deadline_locked(connection, false, WEIR_HTTP_IDLE_TIMEOUT_S * 1000);
     weir_mutex_unlock(&server->mutex);
     size_t header_bytes = strlen(path) + strlen(method);
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, measure_pair, &header_bytes);
@@ -293,7 +328,7 @@ static enum MHD_Result on_whole(struct weir_http_request *request)
         weir_mutex_unlock(&server->mutex);
         return queue_error(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down");
     }
-    set_deadline_locked(connection, INT64_MAX);
+    set_deadline_locked(connection, false, INT64_MAX);
     request->state = REQUEST_ASKED;
     request->refs++;
     weir_list_push_back(&server->asked, &request->node);
@@ -341,7 +376,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     struct weir_http_server *server = ctx;
     struct weir_http_request *request = *request_slot;
     weir_mutex_lock(&server->mutex);
-    set_deadline_locked(connection, WEIR_HTTP_IDLE_TIMEOUT_S * 1000); /* for the next one */
+    set_deadline_locked(connection, true, WEIR_HTTP_IDLE_TIMEOUT_S * 1000); /* for the next one */
     if (request == NULL) {
         weir_mutex_unlock(&server->mutex);
         return;
@@ -481,6 +516,7 @@ enum weir_rc weir_http_server_create(const struct weir_http_server_options *opti
     struct weir_http_server *server = weir_calloc(1, sizeof(*server));
     server->port = port;
     server->body_bytes_max = options->body_bytes_max == 0 ? WEIR_HTTP_BODY_BYTES_MAX : options->body_bytes_max;
+    server->connections_max = options->connections_max == 0 ? WEIR_HTTP_CONNECTIONS_MAX : options->connections_max;
     server->header_timeout_ms = options->header_timeout_ms == 0 ? WEIR_HTTP_HEADER_TIMEOUT_S * 1000 : options->header_timeout_ms;
     server->log = options->log;
     server->handler = handler;
@@ -490,13 +526,12 @@ enum weir_rc weir_http_server_create(const struct weir_http_server_options *opti
     weir_list_init(&server->connections);
     weir_mutex_init(&server->mutex);
     weir__keeper_init(&server->keeper, &server->mutex, keep_locked, server);
-    unsigned connections_max = options->connections_max == 0 ? WEIR_HTTP_CONNECTIONS_MAX : options->connections_max;
     /* Twice the headers: MHD's pool per connection also holds the answer's headers and the body's window. */
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, server,
-                                      MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections_max,
+                                      MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, server->connections_max,
                                       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(2 * WEIR_HTTP_HEADER_BYTES_MAX),
                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEIR_HTTP_HEADER_TIMEOUT_S,
-                                      MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+                                      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
                                       on_connection, server, MHD_OPTION_END);
     if (server->daemon == NULL) {
         rc = weir_error_errno(err, WEIR_RESOURCE, errno, "cannot start the HTTP server on %s port %u", options->address, port);

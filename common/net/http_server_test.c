@@ -298,6 +298,8 @@ START_TEST(what_is_too_large_or_not_http_is_refused)
     raw_exchange(&rig, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n", 131072, answer,
                  sizeof(answer)); /* an unannounced length: the chunk ends in garbage after the limit */
     ck_assert_msg(answer[0] == '\0' || strncmp(answer, "HTTP/1.1 4", 10) == 0, "%s", answer);
+    raw_exchange(&rig, "GET /facts%00.txt?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer)); /* not /facts */
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 404", 12) == 0, "%s", answer);
     raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer)); /* still alive */
     ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
     rig_fini(&rig);
@@ -335,6 +337,17 @@ START_TEST(slow_requests_are_cut_off)
     weir_mutex_init(&rig.mutex);
     weir_cond_init(&rig.cond);
     ck_assert_msg(weir_http_server_create(&options, on_request, &rig, &rig.server, &err) == WEIR_OK, "%s", err.text);
+    int silent[100]; /* more than there are slots: they do not keep others out until their time is over */
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(weir_http_server_port(rig.server)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (int i = 0; i < 100; i++) {
+        silent[i] = socket(AF_INET, SOCK_STREAM, 0);
+        ck_assert_int_eq(connect(silent[i], (const struct sockaddr *)&to, sizeof(to)), 0);
+    }
+    raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
+    for (int i = 0; i < 100; i++) {
+        (void)close(silent[i]);
+    }
     trickle(&rig, "");
     trickle(&rig, "GET /facts HTTP/1.1\r\nHost: a\r\nX: ");
     raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));

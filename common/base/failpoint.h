@@ -6,8 +6,8 @@
  *   WEIR_FAILPOINT=sink.before_begin:3:stall:4000 ...                       the thread waits there for 4 s, the third time
  *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
- * sink.before_begin, sink.in_publish, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy on a
- * JobManager. Of an exactly-once Kafka sink (taskmanager/connectors/kafka_txn.c), on a TaskManager: sink.after_init (predecessors fenced, the
+ * sink.before_begin, sink.in_publish, sink.write, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy
+ * on a JobManager. Of an exactly-once Kafka sink (taskmanager/connectors/kafka_txn.c), on a TaskManager: sink.after_init (predecessors fenced, the
  * cursor not read yet), sink.after_produce (a whole chunk is at the brokers, uncommitted), sink.after_offsets (the cursor too), sink.in_commit
  * (the commit was sent, its answer has not come), sink.after_commit (it has).
  *

@@ -48,6 +48,9 @@ START_TEST(format_parses_to_the_same_tree)
         {"cast(x as timestamp(3) with local time zone)", "CAST(x AS TIMESTAMP_LTZ(3))"},
         {"`odd ``name` = `and`", "(`odd ``name` = `and`)"},
         {"extract(years from ts)", "EXTRACT(YEAR FROM ts)"},
+        {"trim(both 'x' from a)", "TRIM('x' FROM a)"},
+        {"_f(a)", "_F(a)"},
+        {"\xc3\xa9(a)", "\xc3\xa9(a)"},
         {"substring(a from 2 for 3) || trim(leading 'x' from b)", "(SUBSTRING(a, 2, 3) || LTRIM(b, 'x'))"},
         {"position('a' in b || c)", "POSITION('a', (b || c))"},
         {"floor(ts to hour)", "FLOOR(ts TO HOUR)"},
@@ -379,6 +382,24 @@ static enum weir_rc bind_text(const char *text, const struct weir_schema *schema
 }
 
 /* Flink's result types; what is constant is folded. */
+/* The scanner went over a token anew for each NUL in it: half a minute for 64 KiB. */
+START_TEST(nul_characters_are_refused_at_once)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_expr *expr = NULL;
+    struct weir_error err;
+    struct weir_buf text = {0};
+    weir_buf_put_str(&text, "a =\n '\xc3\xb6");
+    for (int i = 0; i < 1 << 21; i++) {
+        weir_buf_put_u8(&text, 0);
+    }
+    ck_assert_int_eq(weir_expr_parse(weir_buf_slice(&text), arena, &expr, &err), WEIR_INVALID);
+    ck_assert_str_eq(err.text, "2:4: a NUL character means nothing here");
+    weir_buf_fini(&text);
+    weir_arena_destroy(arena);
+}
+END_TEST
+
 START_TEST(types_are_flinks)
 {
     static const struct {
@@ -483,6 +504,7 @@ Suite *expr_suite(void)
     tcase_add_test(tc, errors_say_where_and_what);
     tcase_add_test(tc, bombs_are_refused);
     tcase_add_loop_test(tc, token_soup_is_survived, 0, 3);
+    tcase_add_test(tc, nul_characters_are_refused_at_once);
     tcase_add_test(tc, types_are_flinks);
     tcase_add_test(tc, trees_from_outside_are_checked);
     tcase_add_test(tc, assignments_are_coerced_where_sql_allows);

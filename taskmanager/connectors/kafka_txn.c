@@ -60,7 +60,6 @@ struct kafka_txn {
     /* Of the chunk under way: written by delivery reports, which are served on the drain thread. */
     uint32_t outstanding;
     rd_kafka_resp_err_t failure;
-    char failure_text[160];
     /* R7. Set by librdkafka's threads: a connection that was up broke since the flag was cleared. */
     _Atomic bool connection_lost;
     _Atomic bool committing;
@@ -146,8 +145,7 @@ static void on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, v
     weir_assert(txn->outstanding > 0);
     txn->outstanding--;
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && txn->failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        txn->failure = message->err;
-        (void)snprintf(txn->failure_text, sizeof(txn->failure_text), "%s", rd_kafka_message_errstr(message));
+        txn->failure = message->err; /* not rd_kafka_message_errstr: in 2.0.2 it gives the message's payload, which no NUL ends */
     }
 }
 
@@ -389,7 +387,7 @@ static bool purged(const struct kafka_txn *txn)
 
 static enum weir_rc delivery_failed(struct kafka_txn *txn, struct weir_error *err)
 {
-    return passing(txn, fail(txn, txn->failure, txn->failure_text, "writing", err));
+    return passing(txn, fail(txn, txn->failure, NULL, "writing", err));
 }
 
 static enum weir_rc produce_record(struct kafka_txn *txn, const struct weir_kafka_record *record, int64_t deadline_ms, struct weir_error *err)

@@ -208,6 +208,7 @@ export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
 # The long forms: units under both sanitizers, then the integration tests ROUNDS times, under each build.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
+	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.

@@ -11,11 +11,13 @@ void weir_pb_encode(const ProtobufCMessage *message, struct weir_buf *out)
     out->len += bytes;
 }
 
-enum { MEMBER_BYTES = 64 /* what protobuf-c keeps for one field while it reads, or for one that it does not know; an allocation's rounding */ };
+/* What protobuf-c keeps for one field while it reads, or for one that it does not know; an allocation's rounding. */
+enum { MEMBER_BYTES = 64 };
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
-/* Adds up what unpacking will take; no message contains itself, so the nesting is bounded by the .proto files. False: too much. What is malformed is left to protobuf-c. */
+/* Adds up what unpacking will take; no message contains itself, so the nesting is bounded by the .proto files. False: too much. What is
+ * malformed is left to protobuf-c. */
 static bool within_limits(const ProtobufCMessageDescriptor *descriptor, struct weir_slice bytes, uint64_t *memory)
 {
     struct weir_reader reader = weir_reader(bytes);

@@ -76,12 +76,12 @@ class BackPressure(unittest.TestCase):
         wait_for(lambda: sample() > 0, "the source reads")
         wait_for(stands_still, "the source stands still")  # for 100 samples of at least 20 ms each: ten heartbeats
         still, before = seen[-1], self.completed(cluster)
-        blocked = self.metrics(cluster, "flink_taskmanager_job_task_accumulateBackPressuredTimeMs")
         wait_for(lambda: sample() > still, "the source goes on")
+        wait_for(lambda: max(self.metrics(cluster, "flink_taskmanager_job_task_accumulateBackPressuredTimeMs")) > STALL_MS // 2,
+                 "the time is reported as back pressure")
         wait_for(lambda: self.completed(cluster) >= before + 3, "checkpoints complete again")
         wait_for(lambda: sample() and cluster.get(f"/jobs/{self.job}/status")["status"] in ("FINISHED", "FAILED"), "the end", 60)
         self.assertEqual(cluster.get(f"/jobs/{self.job}/status")["status"], "FINISHED")
-        self.assertGreater(max(blocked), 500)
         self.assertLessEqual(max(used), BUDGET)
         counts = collections.Counter(row["n"] for row in read_rows(output))
         self.assertEqual((len(counts), max(counts.values()), max(counts)), (ROWS, 1, ROWS - 1))

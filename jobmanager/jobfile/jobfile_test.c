@@ -355,7 +355,9 @@ static const struct {
      "job.yaml:10:101: format and value.format are the same option; expected one of them"},
     {"{connector: filesystem, path: /tmp/x, format: json}",
      "{connector: upsert-kafka, topic: t, properties.bootstrap.servers: a, key.format: json}",
-     "job.yaml:10:11: connector \"upsert-kafka\" needs a format; expected value.format: one of json"},
+     "job.yaml:10:11: connector \"upsert-kafka\" needs a format; expected value.format: one of json\n"
+     "job.yaml:8:3: table \"out\" has no primary key, but connector \"upsert-kafka\" writes each row under its key; expected primary_key: "
+     "[COLUMN, ...] beside columns"},
     {"{connector: filesystem, path: /tmp/x, format: json}",
      "{connector: kafka, topic: t, properties.bootstrap.servers: a, format: json, sink.delivery-guarantee: exactly-once, "
      "sink.transactional-id-prefix: p}",

@@ -5,6 +5,7 @@ import random
 import re
 import unittest
 
+import kafka
 from cluster import ROOT, Cluster, read_rows, wait_for
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
@@ -21,12 +22,21 @@ def orders_with_bad_lines(folder):
     write(folder / "weir/on-error/in", ['{"id": 1, "amount": 2.5}', "no json", '{"amount": 1}', '{"id": 2, "amount": null}', '{"id": "x"'])
 
 
+def kafka_topics(*topics):
+    """Topics of the names that the example has, at the broker of this run."""
+    def make(folder):
+        for name, partitions in topics:
+            kafka.broker().run("topic", name, str(partitions))
+    return make
+
+
 def write(folder, lines):
     folder.mkdir(parents=True)
     (folder / "rows.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
-INPUTS = {"on-error": orders_with_bad_lines, "on-error-table": orders_with_bad_lines, "vehicles-local": vehicles}
+INPUTS = {"vehicles": kafka_topics(("vehicle-topic", 4), ("vehicle-statistics-topic", 1)), "upsert-kafka": kafka_topics(("counts", 2)),
+          "on-error": orders_with_bad_lines, "on-error-table": orders_with_bad_lines, "vehicles-local": vehicles}
 
 
 class Examples(unittest.TestCase):
@@ -38,17 +48,19 @@ class Examples(unittest.TestCase):
     def tearDownClass(cls):
         cls.cluster.close()
 
-    def run_example(self, name):
-        """Runs it to its end, or until its sinks got rows when it has none; returns the folder that stands for /tmp."""
+    def run_example(self, name, until=None):
+        """Runs it to its end, or when it has none until its sinks got rows, or until(job) is back; returns the folder that stands for /tmp."""
         folder = self.cluster.folder / name
         folder.mkdir()
         INPUTS.get(name, lambda folder: None)(folder)
         text = (ROOT / "examples" / f"{name}.yaml").read_text()
+        if "127.0.0.1:9092" in text:
+            text = text.replace("127.0.0.1:9092", kafka.broker().servers)
         result = self.cluster.weir("run", str(self.cluster.write(f"{name}.yaml", text.replace("/tmp/", f"{folder}/"))), timeout_s=60)
         self.assertEqual(result.returncode, 0, result.stderr)
         job = max(self.cluster.get("/jobs/overview")["jobs"], key=lambda entry: entry["start-time"])["jid"]
         if "goes on running" in result.stdout:
-            wait_for(lambda: self.sink_records(job) > 0, f"{name} writes rows")
+            until(job) if until else wait_for(lambda: self.sink_records(job) > 0, f"{name} writes rows")
             self.assertEqual(self.cluster.weir("cancel", job).returncode, 0)
             self.cluster.wait_state(job, "CANCELED")
         else:
@@ -78,6 +90,30 @@ class Examples(unittest.TestCase):
         for row, reason in zip(rejected, ["expected", "id", "expected"]):
             self.assertEqual(row["source"], "orders")
             self.assertIn(reason, row["reason"])
+
+    def test_vehicles(self):
+        rng = random.Random(5)
+        rows = [{"vehicleId": f"v{i}", "vehicleType": rng.choice(["car", "bus", None]), "speed": rng.uniform(-5, 130), "ts": 1767225600000 + 10 * i}
+                for i in range(10000)]
+        end = [(partition, json.dumps({"vehicleId": "", "vehicleType": "end", "speed": 1, "ts": 1767225600000 + 3600_000})) for partition in range(4)]
+        kafka_topics(("vehicle-topic", 4))(None)
+        kafka.broker().produce("vehicle-topic", [(i % 4, json.dumps(row)) for i, row in enumerate(rows)] + end)
+        valid = sum(row["vehicleType"] is not None and row["speed"] >= 0 for row in rows)
+        count = lambda records: sum(json.loads(record[4])["vehicles"] for record in records)
+
+        def until_counted(job):
+            reader = kafka.Reader(kafka.broker(), "vehicle-statistics-topic", self.cluster.folder)
+            self.addCleanup(reader.close)
+            self.assertEqual(count(reader.wait(lambda records: count(records) >= valid, "every vehicle is counted")), valid)
+
+        self.run_example("vehicles", until_counted)
+
+    def test_upsert_kafka(self):
+        self.run_example("upsert-kafka")
+        reader = kafka.Reader(kafka.broker(), "counts", self.cluster.folder)
+        self.addCleanup(reader.close)
+        newest = lambda records: sum({record[3]: json.loads(record[4])["vehicles"] for record in records}.values())
+        reader.wait(lambda records: newest(records) == 100000, "the newest counts of all types")
 
     def test_vehicles_local(self):
         folder = self.run_example("vehicles-local")

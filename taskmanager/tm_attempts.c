@@ -363,6 +363,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
         .fs = attempts->options.fs,
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
+        .backend = attempts->options.backend,
         .on_phase = on_phase,
         .on_snapshot = on_snapshot,
         .ctx = attempt,

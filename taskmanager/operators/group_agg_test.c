@@ -125,6 +125,9 @@ static void run_restarted(uint64_t seed, bool changelog, uint32_t nkeys, uint32_
     static struct kit_op pre;
     struct kit kit;
     kit_init(&kit, seed, changelog ? retractable : kit_all, changelog ? RETRACTABLE : KIT_CALLS, nkeys, no_window);
+    if (seed % 2 == 0) {
+        kit_use_store(&kit);
+    }
     struct oracle *oracle = calloc(1, sizeof(*oracle));
     kit_open(&kit, &op, &weir_group_agg_op, WEIR_OP_GROUP_AGG, local);
     if (local) {

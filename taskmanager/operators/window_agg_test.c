@@ -121,6 +121,9 @@ static uint64_t run_restarted(uint64_t seed, struct weir_window_spec window, uin
     static struct kit_op pre;
     struct kit kit;
     kit_init(&kit, seed, kit_all, KIT_CALLS, nkeys, window);
+    if (seed % 2 == 0) {
+        kit_use_store(&kit);
+    }
     struct oracle *oracle = calloc(1, sizeof(*oracle));
     oracle->watermark_ms = WEIR_WATERMARK_MIN;
     kit_open(&kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, local);

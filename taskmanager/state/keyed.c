@@ -33,7 +33,6 @@ struct writing {
     uint64_t nerased, next_erased;
     struct weir_buf key, erase_key;
     bool erase_key_made;
-    uint64_t entries; /* put so far */
 };
 
 /* What the reader is lent. */
@@ -192,7 +191,7 @@ static enum weir_rc erase_until(struct weir_keyed *keyed, struct weir_slice key,
     return rc;
 }
 
-static enum weir_rc write_chunk(struct weir_keyed *keyed, const struct weir_delta_chunk *chunk, struct weir_error *err)
+static enum weir_rc write_chunk(struct weir_keyed *keyed, struct weir_delta_chunk *chunk, struct weir_error *err)
 {
     struct writing *writing = &keyed->writing;
     const uint8_t **records = NULL;
@@ -208,8 +207,9 @@ static enum weir_rc write_chunk(struct weir_keyed *keyed, const struct weir_delt
             rc = keyed->store->vtable->put(keyed->store, weir_buf_slice(&writing->key), weir_slice(value + 4, weir_le_get_u32(value)), err);
         }
     }
-    writing->entries += count;
     weir_free(records);
+    weir_buf_fini(&chunk->entries); /* here: giving back megabytes takes milliseconds, which the task's thread has not got */
+    weir_buf_fini(&chunk->saved);
     return rc;
 }
 

@@ -106,11 +106,10 @@ static int lock_dir(const char *path)
 /* (R1) Removes what processes left that live no more. */
 static void remove_leftovers(const char *tmp_dir)
 {
-    struct dirent **entries = NULL;
-    int count = scandir(tmp_dir, &entries, NULL, NULL);
-    for (int i = 0; i < count; i++) {
-        if (strncmp(entries[i]->d_name, dir_prefix, sizeof(dir_prefix) - 1) == 0) {
-            char *path = weir_strfmt("%s/%s", tmp_dir, entries[i]->d_name);
+    DIR *dir = opendir(tmp_dir);
+    for (const struct dirent *entry = dir == NULL ? NULL : readdir(dir); entry != NULL; entry = readdir(dir)) {
+        if (strncmp(entry->d_name, dir_prefix, sizeof(dir_prefix) - 1) == 0) {
+            char *path = weir_strfmt("%s/%s", tmp_dir, entry->d_name);
             int fd = lock_dir(path);
             if (fd >= 0) {
                 remove_tree(path);
@@ -118,9 +117,10 @@ static void remove_leftovers(const char *tmp_dir)
             }
             weir_free(path);
         }
-        free(entries[i]);
     }
-    free(entries);
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
 }
 
 static enum weir_rc make_own_dir(struct backend *backend, const char *tmp_dir, struct weir_error *err)
@@ -361,19 +361,18 @@ static enum weir_rc rocks_erase(struct weir_state_store *store, struct weir_slic
 /* A checkpoint of RocksDB has files that nobody needs: options are ours, and there is no log. */
 static void remove_needless(const char *dir)
 {
-    struct dirent **entries = NULL;
-    int count = scandir(dir, &entries, NULL, NULL);
-    for (int i = 0; i < count; i++) {
-        const char *name = entries[i]->d_name;
-        size_t len = strlen(name);
-        if (strncmp(name, "OPTIONS-", 8) == 0 || (len > 4 && strcmp(name + len - 4, ".log") == 0)) {
-            char *path = weir_strfmt("%s/%s", dir, name);
+    DIR *handle = opendir(dir);
+    for (const struct dirent *entry = handle == NULL ? NULL : readdir(handle); entry != NULL; entry = readdir(handle)) {
+        size_t len = strlen(entry->d_name);
+        if (strncmp(entry->d_name, "OPTIONS-", 8) == 0 || (len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0)) {
+            char *path = weir_strfmt("%s/%s", dir, entry->d_name);
             (void)unlink(path); /* else it is uploaded */
             weir_free(path);
         }
-        free(entries[i]);
     }
-    free(entries);
+    if (handle != NULL) {
+        (void)closedir(handle);
+    }
 }
 
 static enum weir_rc rocks_commit(struct weir_state_store *store, const char **out_files, struct weir_error *err)

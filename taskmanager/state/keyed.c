@@ -230,18 +230,10 @@ static enum weir_rc write_first(struct weir_keyed *keyed, struct weir_error *err
     return rc;
 }
 
-static enum weir_rc write_last(struct weir_keyed *keyed, struct weir_error *err)
+static enum weir_rc commit(struct weir_keyed *keyed, const char **out_files, struct weir_error *err)
 {
-    const char *files = NULL;
     enum weir_rc rc = erase_until(keyed, (struct weir_slice){0}, err);
-    if (rc == WEIR_OK) {
-        rc = keyed->store->vtable->commit(keyed->store, &files, err);
-    }
-    if (rc == WEIR_OK) {
-        rc = weir_keyed_upload(keyed->env.fs, files, keyed->prefix, keyed->committed, keyed->making, err);
-        keyed->store->vtable->release(keyed->store);
-    }
-    return rc;
+    return rc == WEIR_OK ? keyed->store->vtable->commit(keyed->store, out_files, err) : rc;
 }
 
 static void run_writing(struct weir_work *work)
@@ -254,11 +246,16 @@ static void run_writing(struct weir_work *work)
     for (size_t i = 0; rc == WEIR_OK && i < writing->nchunks; i++) {
         rc = write_chunk(keyed, writing->chunks[i], err);
     }
+    const char *files = NULL;
     if (rc == WEIR_OK && writing->last) {
-        rc = write_last(keyed, err);
+        rc = commit(keyed, &files, err);
     }
     if (rc != WEIR_OK) {
         close_stores(keyed, true);
+    }
+    if (files != NULL) { /* the store has it, whatever becomes of the files: an aborted checkpoint's directory is swept meanwhile */
+        rc = weir_keyed_upload(keyed->env.fs, files, keyed->prefix, keyed->committed, keyed->making, err);
+        keyed->store->vtable->release(keyed->store);
     }
     keyed->rc = rc;
 }
@@ -389,11 +386,10 @@ static void keep_taken(struct weir_keyed *keyed)
 
 static enum weir_rc finish(struct weir_keyed *keyed, struct weir_buf *out, struct weir_error *err)
 {
-    bool durable = keyed->rc == WEIR_OK;
-    weir_delta_thaw(keyed->delta, durable);
+    weir_delta_thaw(keyed->delta, keyed->store != NULL);
     end_writing(keyed);
     keyed->phase = PHASE_IDLE;
-    if (!durable) {
+    if (keyed->rc != WEIR_OK) {
         weir_keyed_manifest_destroy(keyed->making);
         keyed->making = NULL;
         *err = keyed->err;

@@ -101,6 +101,35 @@ START_TEST(aborted_checkpoint)
 }
 END_TEST
 
+/* A checkpoint that is aborted and swept while its files are written costs that checkpoint, not the store. */
+START_TEST(swept_during_the_upload)
+{
+    struct setup setup = begin(1, 0);
+    struct kit_world *world = setup.world;
+    struct weir_error err = {0};
+    for (int i = 0; i < 20; i++) {
+        kit_add_rows(world);
+    }
+    ck_assert_int_eq(kit_snapshot_whole(world, &err), WEIR_OK);
+    kit_commit(world, true);
+    kit_add_rows(world);
+    kit_snapshot(world);
+    kit_sweep(world, world->checkpoint);
+    enum weir_rc rc = kit_background(world, &err);
+    for (; rc == WEIR_AGAIN; rc = kit_background(world, &err)) {
+        kit_finish_work(world);
+    }
+    ck_assert_int_eq(rc, WEIR_NOT_FOUND);
+    kit_add_rows(world);
+    ck_assert_int_eq(kit_snapshot_whole(world, &err), WEIR_OK);
+    ck_assert_uint_gt(world->new_bytes, 0);
+    ck_assert_uint_lt(world->new_bytes, world->files_bytes); /* the first one's files are linked */
+    kit_commit(world, true);
+    kit_restart(world);
+    end(&setup);
+}
+END_TEST
+
 START_TEST(unchanged_state_uploads_nothing)
 {
     struct setup setup = begin(1, 0);
@@ -223,6 +252,7 @@ Suite *keyed_suite(void)
     tcase_add_test(tcase, random_lives);
     tcase_add_test(tcase, failing_disk);
     tcase_add_test(tcase, aborted_checkpoint);
+    tcase_add_test(tcase, swept_during_the_upload);
     tcase_add_test(tcase, unchanged_state_uploads_nothing);
     tcase_add_test(tcase, key_groups_move);
     tcase_add_test(tcase, damage);

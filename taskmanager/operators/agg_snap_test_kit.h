@@ -92,6 +92,57 @@ static inline void kit_restart(struct kit_op *kit_op)
     weir_buf_fini(&again);
 }
 
+/* Appends what the operator has given out since the last call. */
+static inline void kit_outputs(struct kit_op *kit_op, struct weir_buf *out)
+{
+    for (uint32_t i = 0; i < kit_op->nout; i++) {
+        weir_batch_encode(kit_op->out[i], out);
+        weir_batch_unref(kit_op->out[i]);
+    }
+    kit_op->nout = 0;
+}
+
+/* The state of a barrier goes to the store behind it: while it is captured the operator takes the rows and, when it is not the least, the
+ * watermark. Who restores that state and is given the same gives out the same. */
+static inline void kit_snapshot_while_it_runs(struct kit_op *kit_op, const struct kit_row *rows, uint32_t count, int64_t watermark_ms)
+{
+    struct weir_buf state = {0};
+    struct weir_buf first = {0};
+    struct weir_buf second = {0};
+    struct weir_error err = {0};
+    bool any = false;
+    const struct weir_op_vtable *vtable = kit_op->op->vtable;
+    kit_op->ready_at_random = false;
+    kit_outputs(kit_op, &first);
+    weir_buf_clear(&first);
+    ck_assert_int_eq(vtable->snapshot(kit_op->op, 7, &state, &err), WEIR_OK);
+    for (int round = 0; round < 2; round++) {
+        kit_process_take(kit_op, kit_batch(kit_op->kit, rows, count));
+        if (watermark_ms != WEIR_WATERMARK_MIN) {
+            kit_watermark(kit_op, watermark_ms);
+        }
+        kit_outputs(kit_op, round == 0 ? &first : &second);
+        enum weir_rc rc = round == 0 ? WEIR_AGAIN : WEIR_OK;
+        while (rc == WEIR_AGAIN) {
+            rc = vtable->background(kit_op->op, &state, &any, &err);
+        }
+        ck_assert_msg(rc == WEIR_OK, "%s", err.text);
+        if (round == 0) {
+            kit_reopen(kit_op, 0, 1);
+            rc = vtable->restore(kit_op->op, 7, weir_buf_slice(&state), &err);
+            while (rc == WEIR_AGAIN) {
+                rc = vtable->resume(kit_op->op, &err);
+            }
+            ck_assert_msg(rc == WEIR_OK, "%s", err.text);
+        }
+    }
+    ck_assert_uint_gt(first.len, 0);
+    ck_assert(weir_slice_eq(weir_buf_slice(&first), weir_buf_slice(&second)));
+    weir_buf_fini(&state);
+    weir_buf_fini(&first);
+    weir_buf_fini(&second);
+}
+
 /* What restoring says of these bytes, which lie alone in memory. The operator is new again afterwards. */
 static inline enum weir_rc kit_try_restore(struct kit_op *kit_op, const uint8_t *bytes, size_t len)
 {

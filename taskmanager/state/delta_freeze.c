@@ -6,7 +6,10 @@
 
 #include <stdlib.h>
 
-enum { SLOTS_PER_ENTRY = 16 /* a step passes over so many slots for each entry that it may take */ };
+enum {
+    SLOTS_PER_ENTRY = 16,             /* a step passes over so many slots for each entry that it may take */
+    REMOVALS_BYTES_MIN = 4 << 20,     /* noted, even when the delta is smaller */
+};
 
 static uint32_t captured_of(const struct weir_delta *delta, const struct segment *segment)
 {
@@ -215,12 +218,26 @@ bool weir__delta_outlives(struct weir_delta *delta, struct weir_delta_table *tab
 
 /* --- removals -------------------------------------------------------------------------------------------------------- */
 
+static void forget_removals(struct weir_delta *delta)
+{
+    struct removals *removals = &delta->freeze.removals;
+    weir_mem_uncharge(delta->mem, removals->charged);
+    weir_buf_fini(&removals->erased);
+    weir_free(removals->dropped);
+    *removals = (struct removals){0};
+}
+
+/* Without snapshots they would grow for ever: a state of that size is better written anew. */
 static void account_removals(struct weir_delta *delta)
 {
     struct removals *removals = &delta->freeze.removals;
     uint64_t bytes = removals->erased.cap + removals->dropped_cap * sizeof(*removals->dropped);
     weir_mem_charge(delta->mem, bytes - removals->charged);
     removals->charged = bytes;
+    if (bytes > REMOVALS_BYTES_MIN && bytes > delta->bytes) {
+        forget_removals(delta);
+        delta->freeze.noting = false;
+    }
 }
 
 void weir__delta_note_erase(struct weir_delta *delta, const struct weir_delta_table *table, const struct slot *slot)
@@ -247,15 +264,6 @@ void weir__delta_note_drop(struct weir_delta *delta, const struct weir_delta_tab
     account_removals(delta);
 }
 
-static void forget_removals(struct weir_delta *delta)
-{
-    struct removals *removals = &delta->freeze.removals;
-    weir_mem_uncharge(delta->mem, removals->charged);
-    weir_buf_fini(&removals->erased);
-    weir_free(removals->dropped);
-    *removals = (struct removals){0};
-}
-
 void weir_delta_removals_fini(struct weir_delta *delta, struct weir_delta_removals *removals)
 {
     weir_mem_uncharge(delta->mem, removals->charged);
@@ -265,6 +273,11 @@ void weir_delta_removals_fini(struct weir_delta *delta, struct weir_delta_remova
 }
 
 /* --- the freeze ------------------------------------------------------------------------------------------------------ */
+
+bool weir_delta_must_be_whole(const struct weir_delta *delta)
+{
+    return !delta->freeze.noting;
+}
 
 void weir_delta_freeze(struct weir_delta *delta, const struct weir_delta_freeze *how, struct weir_delta_removals *out_removals)
 {

@@ -44,6 +44,9 @@ struct weir_delta_freeze {
     void *ctx;
 };
 
+/* Whether the next freeze must be whole: nothing is in a store, or there were more removals since than they are worth noting. */
+bool weir_delta_must_be_whole(const struct weir_delta *delta);
+
 /* F1. Not within another freeze. out_removals is filled. */
 void weir_delta_freeze(struct weir_delta *delta, const struct weir_delta_freeze *freeze, struct weir_delta_removals *out_removals);
 

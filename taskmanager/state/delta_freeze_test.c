@@ -269,6 +269,32 @@ START_TEST(clean_entries_are_left_out)
 }
 END_TEST
 
+/* Keys that come and go for ever without a snapshot: what is noted stays bounded, and the next snapshot is whole. */
+START_TEST(removals_are_bounded)
+{
+    struct weir_mem *mem = weir_mem_create("freeze test", 0, NULL);
+    struct weir_delta_options options = {.payload_bytes = 8, .mem = mem};
+    struct weir_delta *delta = weir_delta_create(&options);
+    weir_delta_set_durable(delta);
+    uint8_t room[64];
+    for (uint32_t i = 0; i < 400000; i++) {
+        struct weir_slice key = make_key(i % 50, room);
+        uint64_t hash = weir_hash_slice(key, 0);
+        uint8_t *payload = NULL;
+        ck_assert_int_eq(weir_delta_get_many(delta, NULL, &hash, &key, 1, &payload, NULL), WEIR_OK);
+        if (i == 0) {
+            weir_delta_set_durable(delta); /* the table is seen */
+            ck_assert_int_eq(weir_delta_get_many(delta, NULL, &hash, &key, 1, &payload, NULL), WEIR_OK);
+        }
+        weir_delta_erase(delta, 0, payload);
+        WEIR_HOT_ASSERT(weir_mem_used(mem) < 16 << 20);
+    }
+    ck_assert(weir_delta_must_be_whole(delta));
+    weir_delta_destroy(delta);
+    weir_mem_destroy(mem);
+}
+END_TEST
+
 Suite *delta_freeze_suite(void);
 Suite *delta_freeze_suite(void)
 {
@@ -278,6 +304,7 @@ Suite *delta_freeze_suite(void)
     tcase_add_test(tcase, model_small_segments_that_grow);
     tcase_add_test(tcase, model_segments_that_split);
     tcase_add_test(tcase, clean_entries_are_left_out);
+    tcase_add_test(tcase, removals_are_bounded);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -311,7 +311,8 @@ void weir_keyed_snapshot(struct weir_keyed *keyed, uint64_t checkpoint, struct w
         weir_delta_encode(keyed->delta, &keyed->codec, out);
         return;
     }
-    if (keyed->store != NULL && keyed->store_bytes > GROWN_TIMES * keyed->whole_bytes + GROWN_BYTES_MIN) {
+    bool grown = keyed->store_bytes > GROWN_TIMES * keyed->whole_bytes + GROWN_BYTES_MIN;
+    if (keyed->store != NULL && (grown || weir_delta_must_be_whole(keyed->delta))) {
         weir_assert(keyed->retired == NULL);
         keyed->retired = keyed->store;
         keyed->store = NULL;

@@ -7,8 +7,8 @@
  *     that the newest checkpoint of which this task was told does not hold.
  * E3  A snapshot runs to its end whatever becomes of its checkpoint; only one is under way. What it wrote stays written: the next one goes on
  *     from it.
- * E4  When writing fails (not: the upload) the store is given up; the next snapshot begins a new one. Likewise when its files have become several times as large
- *     as the state.
+ * E4  When writing fails (not: the upload) the store is given up; the next snapshot begins a new one. Likewise when its files have become
+ *     several times as large as the state, or the removals since the last snapshot as large as the state.
  * E5  What was captured and is not written yet is bounded: capturing waits for the writer. Saved values (of entries written meanwhile) are not.
  * E6  A restored state is read by key groups: those of this subtask, whatever subtask wrote them. When they are the same the store is kept, and
  *     the first snapshot is an incremental one already.

@@ -340,10 +340,14 @@ static void restore_state(struct bench *bench, const struct weir_buf *state)
     struct weir_error err = {0};
     const struct weir_clock *clock = weir_clock_real();
     char *dir = weir_strfmt("%s/job/chk-%llu", bench->setup.ckpt, (unsigned long long)bench->checkpoint);
+    int64_t begin_ns = weir_clock_mono_ns(clock);
     weir_keyed_destroy(bench->keyed);
+    if (getenv("WEIR_BENCH") != NULL) {
+        (void)printf("rocks: closed and removed: %.1f ms\n", (double)(weir_clock_mono_ns(clock) - begin_ns) / 1e6);
+    }
     weir_delta_destroy(bench->delta);
     open_state(bench);
-    int64_t begin_ns = weir_clock_mono_ns(clock);
+    begin_ns = weir_clock_mono_ns(clock);
     enum weir_rc rc = weir_keyed_restore(bench->keyed, bench->checkpoint, dir, weir_buf_slice(state), &err);
     while (rc == WEIR_AGAIN) {
         (void)weir_mailbox_run(bench->threaded.mailbox, 8);

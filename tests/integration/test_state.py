@@ -62,7 +62,7 @@ class LargeState(LargeStateJob, unittest.TestCase):
     def test_taskmanagers_are_killed_over_a_large_state(self):
         rand = random.Random(11)
         with Cluster(taskmanagers=2, slots=2) as cluster:
-            job = self.submit(cluster, rows=3_000_000, keys=1_000_000, rate=250_000)
+            job = self.submit(cluster, rows=2_000_000, keys=1_000_000, rate=250_000)
             for _ in range(3):
                 before = (self.completed(cluster, job) or {"id": 0})["id"]
                 newer = wait_for(lambda: (lambda c: c if c and c["id"] >= before + 2 else None)(self.completed(cluster, job)), "a checkpoint")

@@ -79,6 +79,7 @@ struct weir_ckpt_view {
     int64_t latest_ack_ms; /* wall; -1: none yet */
     int64_t ended_ms;      /* wall; -1: in progress */
     uint64_t state_bytes;  /* of the tasks that have acknowledged */
+    uint64_t new_bytes;    /* of it, what no earlier checkpoint has; 0: an earlier leader's, not known */
     uint32_t tasks, acked;
     const char *path;      /* of _metadata; NULL: not completed */
     const char *failure;   /* FAILED only, else NULL */

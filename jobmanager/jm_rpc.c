@@ -220,6 +220,8 @@ static void handle_ckpt_ack(struct weir_jm *jm, struct weir_rpc_request *request
             report.handle.path = message->state->path;
             report.handle.bytes = message->state->bytes;
             report.handle.hash = message->state->hash;
+            report.handle.state_bytes = message->state_bytes;
+            report.handle.new_bytes = message->new_bytes;
         }
         rc = rc == WEIR_OK ? weir_dispatcher_ckpt_report(jm->dispatcher, message->tm_id, message->leader_epoch, &report, weir__jm_now(jm), &err) : rc;
     }

@@ -15,6 +15,7 @@ struct weir_ckpt_handle {
     uint32_t vertex, subtask;
     const char *path; /* "": it has no state */
     uint64_t bytes, hash;
+    uint64_t state_bytes, new_bytes; /* with the files beside it; in a task's report only, 0 elsewhere */
 };
 
 struct weir_ckpt_manifest {

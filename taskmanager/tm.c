@@ -8,6 +8,7 @@
 #include "proto/methods.h"
 #include "proto/pb.h"
 #include "proto/plan_codec.h"
+#include "taskmanager/state/rocks.h"
 #include "taskmanager/tm_attempts.h"
 #include "taskmanager/tm_link.h"
 
@@ -18,6 +19,7 @@ enum {
     MAILS_MAX = 65536,
     MAILS_PER_ROUND = 256,
     POOL_THREADS = 4,
+    STATE_INLINE_BYTES_MAX = 256 << 10, /* a smaller keyed state opens no database */
     POOL_JOBS_MAX = 16384,
     CHANNEL_BYTES = 1 << 20,
     LINK_OPEN_TIMEOUT_MS = 10000,
@@ -34,6 +36,7 @@ struct weir_tm {
     struct weir_timer stop_timer;
     struct weir_pool *pool;
     struct weir_fs *fs;
+    struct weir_state_backend *backend;
     struct weir_mem *mem;
     struct weir_links *links;
     struct weir_tm_leases *leases;
@@ -474,6 +477,9 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         rc = weir_pool_create(&pool, &tm->pool, err);
     }
     if (rc == WEIR_OK) {
+        rc = weir_rocks_backend_open(weir_config_string(tm->config, WEIR_CFG_TM_TMP_DIR), tm->mem, STATE_INLINE_BYTES_MAX, &tm->backend, err);
+    }
+    if (rc == WEIR_OK) {
         rc = open_network(tm, err);
     }
     if (rc != WEIR_OK) {
@@ -492,6 +498,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .fs = tm->fs,
         .clock = tm->clock,
         .mem = tm->mem,
+        .backend = tm->backend,
         .log = tm->log,
         .links = tm->links,
         .leases = tm->leases,
@@ -617,6 +624,7 @@ void weir_tm_destroy(struct weir_tm *tm)
     weir_tm_link_destroy(tm->jm);
     weir_tm_attempts_destroy(tm->attempts);
     weir_pool_destroy(tm->pool);
+    weir_rocks_backend_close(tm->backend);
     weir_links_destroy(tm->links);
     weir_timers_cancel(&tm->timers, &tm->stop_timer);
     weir_timers_fini(&tm->timers);

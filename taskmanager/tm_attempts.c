@@ -366,6 +366,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
         .lease = weir_tm_lease_create(attempts->options.leases, order->job_id, order->attempt),
+        .backend = attempts->options.backend,
         .on_phase = on_phase,
         .on_snapshot = on_snapshot,
         .ctx = attempt,

@@ -34,6 +34,7 @@ struct weir_tm_attempts_options {
     struct weir_fs *fs;
     const struct weir_clock *clock;
     struct weir_mem *mem;
+    struct weir_state_backend *backend; /* of the tasks' keyed state */
     const struct weir_log *log;
     struct weir_links *links;
     struct weir_tm_leases *leases;

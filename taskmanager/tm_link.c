@@ -260,6 +260,8 @@ void weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_statu
         ack.async_ms = snapshot->async_ms;
         ack.alignment_ms = snapshot->alignment_ms;
         ack.ended = snapshot->ended;
+        ack.state_bytes = snapshot->state_bytes;
+        ack.new_bytes = snapshot->new_bytes;
         report_take(link, WEIR_METHOD_CHECKPOINT_ACK, &ack.base);
     } else {
         Weir__Control__Failure failure = WEIR__CONTROL__FAILURE__INIT;

@@ -363,11 +363,12 @@ enum weir_rc weir_ckpt_coordinator_ack(struct weir_ckpt_coordinator *coord, uint
     coord->handles[task] = *handle;
     coord->handles[task].path = weir_strdup(handle->path);
     coord->nacked++;
-    coord->state_bytes += handle->bytes;
+    coord->state_bytes += handle->state_bytes > handle->bytes ? handle->state_bytes : handle->bytes;
     struct weir_ckpt_view *view = history_pending(coord);
     weir_assert(view != NULL);
     view->acked = coord->nacked;
     view->state_bytes = coord->state_bytes;
+    view->new_bytes += handle->state_bytes > handle->bytes ? handle->new_bytes : handle->bytes;
     view->latest_ack_ms = now.wall_ms;
     if (coord->nacked == coord->ntasks) {
         coord->phase = STORING;

@@ -405,7 +405,7 @@ static json_t *checkpoint(const struct weir_ckpt_view *ckpt, bool discarded)
     json_t *object = json_pack("{s:s, s:I, s:s, s:b, s:n, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:I, s:s, s:{}}", "className",
                                classes[ckpt->status], "id", (json_int_t)ckpt->id, "status", statuses[ckpt->status], "is_savepoint", 0,
                                "savepointFormat", "trigger_timestamp", (json_int_t)ckpt->began_ms, "latest_ack_timestamp",
-                               (json_int_t)ckpt->latest_ack_ms, "checkpointed_size", (json_int_t)ckpt->state_bytes, "state_size",
+                               (json_int_t)ckpt->latest_ack_ms, "checkpointed_size", (json_int_t)ckpt->new_bytes, "state_size",
                                (json_int_t)ckpt->state_bytes, "end_to_end_duration", (json_int_t)ckpt_duration_ms(ckpt),
                                "alignment_buffered", 0, "processed_data", 0, "persisted_data", 0, "num_subtasks", (json_int_t)ckpt->tasks,
                                "num_acknowledged_subtasks", (json_int_t)ckpt->acked, "checkpoint_type", "CHECKPOINT", "tasks");
@@ -444,16 +444,18 @@ static json_t *summaries(const struct weir_ckpts_view *ckpts)
 {
     static const char *const unmeasured[] = {"alignment_buffered", "processed_data", "persisted_data"};
     uint64_t sizes[WEIR_CKPT_HISTORY_MAX];
+    uint64_t news[WEIR_CKPT_HISTORY_MAX];
     uint64_t durations[WEIR_CKPT_HISTORY_MAX];
     uint64_t zeros[WEIR_CKPT_HISTORY_MAX] = {0};
     uint32_t count = 0;
     for (uint32_t i = 0; i < ckpts->nhistory; i++) {
         if (ckpts->history[i].status == WEIR_CKPT_COMPLETED) {
             sizes[count] = ckpts->history[i].state_bytes;
+            news[count] = ckpts->history[i].new_bytes;
             durations[count++] = (uint64_t)ckpt_duration_ms(&ckpts->history[i]);
         }
     }
-    json_t *object = json_pack("{s:o, s:o, s:o}", "checkpointed_size", summary(sizes, count), "state_size", summary(sizes, count),
+    json_t *object = json_pack("{s:o, s:o, s:o}", "checkpointed_size", summary(news, count), "state_size", summary(sizes, count),
                                "end_to_end_duration", summary(durations, count));
     for (size_t i = 0; i < sizeof(unmeasured) / sizeof(unmeasured[0]); i++) {
         json_object_set_new(object, unmeasured[i], summary(zeros, count));

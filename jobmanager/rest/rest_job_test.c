@@ -37,7 +37,7 @@ START_TEST(checkpoints_are_counted_and_listed)
     struct rest_views v;
     rest_views_init(&v);
     const struct weir_ckpt_view list[] = {
-        {.id = 1, .status = WEIR_CKPT_COMPLETED, .began_ms = 100, .latest_ack_ms = 110, .ended_ms = 120, .state_bytes = 50, .tasks = 4, .acked = 4,
+        {.id = 1, .status = WEIR_CKPT_COMPLETED, .began_ms = 100, .latest_ack_ms = 110, .ended_ms = 120, .state_bytes = 50, .new_bytes = 20, .tasks = 4, .acked = 4,
          .path = "/c/j/chk-1/_metadata"},
         {.id = 2, .status = WEIR_CKPT_FAILED, .began_ms = 200, .latest_ack_ms = -1, .ended_ms = 230, .tasks = 4, .failure = "no \xff room"},
         {.id = 3, .status = WEIR_CKPT_COMPLETED, .began_ms = 300, .latest_ack_ms = 330, .ended_ms = 340, .state_bytes = 70, .tasks = 4, .acked = 4,
@@ -63,6 +63,8 @@ START_TEST(checkpoints_are_counted_and_listed)
     ck_assert_int_eq(int_at(sizes, "avg"), 60);
     ck_assert_int_eq((int)json_real_value(json_object_get(sizes, "p50")), 50);
     ck_assert_int_eq((int)json_real_value(json_object_get(sizes, "p99")), 70);
+    ck_assert_int_eq(int_at(json_array_get(history, 3), "checkpointed_size"), 20);
+    ck_assert_int_eq(int_at(json_array_get(history, 3), "state_size"), 50);
     json_decref(doc);
     v.job.checkpoints = &(struct weir_ckpts_view){.completed = 1, .total = 1, .history = list, .nhistory = 1, .latest_completed = &list[0]};
     rest_views_check_sample("jobs_jobid_checkpoints", weir_rest_job_checkpoints(&v.job));

@@ -5,6 +5,7 @@
 #include "common/catalog/kafka_props.h"
 #include "common/catalog/secret.h"
 #include "common/runtime/sync.h"
+#include "common/runtime/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct weir_kafka_client {
     enum weir_kafka_role role;
     struct weir_log *log;
     struct weir_mutex mutex; /* of what follows: librdkafka's threads write it */
+    bool abandoned;          /* by its owner: nothing is logged any more */
     enum weir_rc rc;         /* the first error that will not pass */
     struct weir_error error;
     char last_log[LAST_LOG_MAX]; /* why connections fail, as librdkafka logged it last */
@@ -254,6 +256,17 @@ static bool will_not_pass(enum weir_rc rc)
 
 /* --- the client ------------------------------------------------------------------------------------------------------- */
 
+/* One line, unless the client is abandoned: then the log may be gone. */
+static void client_log(struct weir_kafka_client *client, enum weir_log_level level, const char *event, const char *key, const char *value,
+                       const char *text)
+{
+    weir_mutex_lock(&client->mutex);
+    if (!client->abandoned) {
+        weir_log(client->log, level, event, key, value, text == NULL ? NULL : "text", text, NULL);
+    }
+    weir_mutex_unlock(&client->mutex);
+}
+
 static void client_on_error(rd_kafka_t *handle, int code, const char *reason, void *opaque)
 {
     struct weir_kafka_client *client = opaque;
@@ -263,7 +276,7 @@ static void client_on_error(rd_kafka_t *handle, int code, const char *reason, vo
         return; /* weir__kafka_client_error asks for it */
     }
     enum weir_rc rc = weir__kafka_error(&err, (rd_kafka_resp_err_t)code, reason, "client");
-    weir_log(client->log, WEIR_LOG_WARN, "kafka_client_error", "error", err.text, NULL);
+    client_log(client, WEIR_LOG_WARN, "kafka_client_error", "error", err.text, NULL);
     if (will_not_pass(rc)) {
         weir_mutex_lock(&client->mutex);
         if (client->rc == WEIR_OK) {
@@ -282,7 +295,7 @@ static void client_on_log(const rd_kafka_t *handle, int level, const char *facil
                                : level <= SYSLOG_WARNING ? WEIR_LOG_WARN
                                : level <= SYSLOG_INFO    ? WEIR_LOG_INFO
                                                          : WEIR_LOG_DEBUG;
-    weir_log(client->log, ours, "kafka_client_log", "facility", facility, "text", text, NULL);
+    client_log(client, ours, "kafka_client_log", "facility", facility, text);
     if (strcmp(facility, "FAIL") == 0) {
         weir_mutex_lock(&client->mutex);
         (void)snprintf(client->last_log, sizeof(client->last_log), "%s", text);
@@ -327,6 +340,25 @@ void weir__kafka_client_destroy(struct weir_kafka_client *client)
     weir_log_destroy(client->log);
     weir_mutex_fini(&client->mutex);
     weir_free(client);
+}
+
+static void destroy_abandoned(void *ctx)
+{
+    weir__kafka_client_destroy(ctx);
+}
+
+void weir__kafka_client_abandon(struct weir_kafka_client *client)
+{
+    struct weir_thread *thread = NULL;
+    struct weir_error err;
+    weir_mutex_lock(&client->mutex);
+    client->abandoned = true;
+    weir_mutex_unlock(&client->mutex);
+    if (weir_thread_start("kafka-end", destroy_abandoned, client, &thread, &err) == WEIR_OK) {
+        weir_thread_detach(thread);
+    } else {
+        weir__kafka_client_destroy(client);
+    }
 }
 
 rd_kafka_t *weir__kafka_client_handle(const struct weir_kafka_client *client)

@@ -31,6 +31,10 @@ enum weir_rc weir__kafka_client_create(const struct weir_log *log, const char *t
 /* Closes connections without waiting for undelivered messages (they are purged). May take a moment. Accepts NULL. */
 void weir__kafka_client_destroy(struct weir_kafka_client *client);
 
+/* As destroy, on a thread of its own and without a word in the log: for a client with a request that the brokers may not answer for long (its
+ * end waits for that). The owner's queues are destroyed before. Not NULL. */
+void weir__kafka_client_abandon(struct weir_kafka_client *client);
+
 rd_kafka_t *weir__kafka_client_handle(const struct weir_kafka_client *client);
 
 /* A fatal error or one that will not pass (authentication, unknown topic) since the client was made: its code and text, else OK. Any thread.

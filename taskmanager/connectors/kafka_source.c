@@ -27,7 +27,6 @@ enum {
     FETCHES_MAX = 8,        /* of one poll that makes no row */
     MEM_FULL_WAIT_MS = 10,
     WATERMARKS_TIMEOUT_MS = 5000,
-    COMMIT_TIMEOUT_MS = 10000,
     LAST_COMMIT_WAIT_MS = 1000,
     ENUMERATE_TIMEOUT_MS = 20000, /* the JobManager's call of it waits for 30 s */
 };
@@ -324,18 +323,10 @@ static enum weir_rc take_some(struct kafka_source *source, struct weir_source_po
 /* Notes what came of the commit in flight. */
 static void end_commit(struct kafka_source *source, rd_kafka_event_t *event)
 {
-    const rd_kafka_AlterConsumerGroupOffsets_result_t *result = rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+    const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-    size_t ngroups = 0;
-    const rd_kafka_group_result_t **groups =
-        result == NULL || code != RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &ngroups);
-    if (ngroups > 0) {
-        const rd_kafka_error_t *error = rd_kafka_group_result_error(groups[0]);
-        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(groups[0]);
-        code = error == NULL ? code : rd_kafka_error_code(error);
-        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++) {
-            code = list->elems[i].err;
-        }
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL && i < list->cnt; i++) {
+        code = list->elems[i].err;
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         weir_log(source->ctx->log, WEIR_LOG_WARN, "kafka_offsets_not_committed", "table", source->ctx->table->name, "group",
@@ -353,8 +344,8 @@ static void serve_commits(struct kafka_source *source, int timeout_ms)
     }
 }
 
-/* One request at a time: the next one brings what is due by then. As an administrator's request, since a consumer's own commit holds up the
- * client's end for as long as the brokers do not answer (45 to 60 s). */
+/* One request at a time: the next one brings what is due by then. Not as an administrator's request (AlterConsumerGroupOffsets), which would be
+ * easier to end: when it times out while the brokers are down, librdkafka 2.0.2 aborts the process (rd_kafka_enq_once, refcnt > 0). */
 static void commit_due(struct kafka_source *source)
 {
     serve_commits(source, 0);
@@ -370,15 +361,8 @@ static void commit_due(struct kafka_source *source)
         }
     }
     if (list->cnt > 0) {
-        const char *group = weir_table_option(source->ctx->table, "properties.group.id");
-        rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(source->handle, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS);
-        char text[64];
-        rd_kafka_resp_err_t code = rd_kafka_AdminOptions_set_request_timeout(options, COMMIT_TIMEOUT_MS, text, sizeof(text));
+        rd_kafka_resp_err_t code = rd_kafka_commit_queue(source->handle, list, source->commit_queue, NULL, NULL);
         weir_assert(code == RD_KAFKA_RESP_ERR_NO_ERROR);
-        rd_kafka_AlterConsumerGroupOffsets_t *request = rd_kafka_AlterConsumerGroupOffsets_new(group, list);
-        rd_kafka_AlterConsumerGroupOffsets(source->handle, &request, 1, options, source->commit_queue);
-        rd_kafka_AlterConsumerGroupOffsets_destroy(request);
-        rd_kafka_AdminOptions_destroy(options);
         source->commit_in_flight = true;
     }
     rd_kafka_topic_partition_list_destroy(list);
@@ -435,11 +419,16 @@ static void destroy(struct weir_source *base)
         rd_kafka_queue_cb_event_enable(source->messages_queue, NULL, NULL);
         rd_kafka_queue_cb_event_enable(source->client_queue, NULL, NULL);
         commit_last(source);
+        bool unanswered = source->commit_in_flight;
         rd_kafka_queue_destroy(source->messages_queue);
         rd_kafka_queue_destroy(source->client_queue);
         rd_kafka_queue_destroy(source->commit_queue);
+        if (unanswered) { /* the client's end waits for an answer that may take a minute */
+            weir__kafka_client_abandon(source->client);
+        } else {
+            weir__kafka_client_destroy(source->client);
+        }
     }
-    weir__kafka_client_destroy(source->client);
     weir_mem_uncharge(source->ctx->mem, source->charged_bytes);
     for (uint32_t i = 0; i < source->nsplits; i++) {
         weir_free(source->splits[i].topic);

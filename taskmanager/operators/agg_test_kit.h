@@ -5,13 +5,18 @@
 #define WEIR_TASKMANAGER_OPERATORS_AGG_TEST_KIT_H
 
 #include "common/data/batch_wire.h"
+#include "common/fs/fs_sim.h"
 #include "common/plan/agg_partial.h"
 #include "taskmanager/operators/agg_model_test_kit.h"
 #include "taskmanager/operators/op.h"
+#include "tests/lib/plain_store.h"
 
 /* --- operators -------------------------------------------------------------------------------------------------------- */
 
 struct kit {
+    struct weir_executor executor; /* runs at once */
+    struct weir_fs *fs;            /* with kit_use_store */
+    struct weir_state_backend *backend;
     struct weir_mem *mem;
     struct weir_arena *arena;
     struct weir_schema *raw;
@@ -61,8 +66,28 @@ static inline void kit_init(struct kit *kit, uint64_t seed, const uint32_t *call
     ck_assert_int_eq(weir_agg_output_schema(kit->raw, kit_key_columns, nkeys, kit->calls, ncalls, windowed, &kit->output, &err), WEIR_OK);
 }
 
+static inline void kit_execute(struct weir_executor *executor, struct weir_work *work)
+{
+    (void)executor;
+    work->run(work);
+    work->in_flight = false;
+    work->done(work);
+}
+
+/* Snapshots of operators opened from now on go to a store. */
+static inline void kit_use_store(struct kit *kit)
+{
+    struct weir_error err;
+    kit->executor.submit = kit_execute;
+    kit->fs = weir_fs_sim_create();
+    kit->backend = weir_plain_backend_create(kit->fs, "/tmp", 0);
+    ck_assert_int_eq(weir_fs_mkdirs(kit->fs, "/ckpt/job/chk-7", &err), WEIR_OK);
+}
+
 static inline void kit_fini(struct kit *kit)
 {
+    weir_plain_backend_destroy(kit->backend);
+    weir_fs_sim_destroy(kit->fs);
     weir_schema_unref(kit->raw);
     weir_schema_unref(kit->partial);
     weir_schema_unref(kit->output);
@@ -107,7 +132,15 @@ static inline void kit_open(struct kit *kit, struct kit_op *kit_op, const struct
     kit_op->spec.u.agg.ncalls = kit->ncalls;
     kit_op->spec.u.agg.window = kit->window;
     kit_op->spec.u.agg.partial = partial;
-    kit_op->ctx = (struct weir_op_ctx){.conn = {.mem = kit->mem, .parallelism = 1},
+    kit_op->ctx = (struct weir_op_ctx){.conn = {.mem = kit->mem,
+                                                .parallelism = 1,
+                                                .executor = &kit->executor,
+                                                .fs = kit->fs,
+                                                .checkpoints_dir = "/ckpt",
+                                                .job_id = "job",
+                                                .uid = "op"},
+                                       .backend = kit->backend,
+                                       .restore_dir = "/ckpt/job/chk-7",
                                        .max_parallelism = 128,
                                        .late_dropped = &kit->late,
                                        .state_bytes = &kit->state_bytes,

@@ -40,10 +40,17 @@ struct group_agg {
     uint32_t *key_columns;                 /* of the output: 0, 1, ... */
     struct weir_agg_set *set;
     struct weir_delta *state;
+    struct weir_agg_snap *snap;
     struct weir_arena *arena; /* one batch's */
     uint64_t batches;
     struct weir_batch_builder builders[OUTPUTS_MAX];
 };
+
+static bool space_fits(const struct weir_op *op, int64_t space)
+{
+    (void)op;
+    return space == 0;
+}
 
 static enum weir_rc group_open(struct weir_op *op, const struct weir_opspec *spec, struct weir_error *err)
 {
@@ -66,6 +73,7 @@ static enum weir_rc group_open(struct weir_op *op, const struct weir_opspec *spe
     };
     weir_delta_own_groups(&options, op->ctx->conn.subtask, op->ctx->conn.parallelism, op->ctx->max_parallelism);
     group->state = weir_delta_create(&options);
+    group->snap = weir_agg_snap_create(op, group->set, group->state, space_fits);
     return WEIR_OK;
 }
 
@@ -75,6 +83,7 @@ static void group_close(struct weir_op *op)
     for (uint32_t i = 0; i < OUTPUTS_MAX; i++) {
         weir_batch_builder_fini(&group->builders[i]);
     }
+    weir_agg_snap_destroy(group->snap);
     weir_delta_destroy(group->state);
     weir_agg_set_destroy(group->set);
     weir_arena_destroy(group->arena);
@@ -271,23 +280,28 @@ static enum weir_rc group_process(struct weir_op *op, uint32_t input, struct wei
 /* Version 1: u8 version | the keys (agg_snap.h). A key's last batch is no state: the numbers begin anew. */
 static enum weir_rc group_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
 {
-    (void)checkpoint;
     (void)err;
     struct group_agg *group = (struct group_agg *)op;
     weir_buf_put_u8(out, STATE_VERSION);
-    weir_agg_snap_encode(op, group->set, group->state, out);
+    weir_agg_snap_begin(group->snap, checkpoint, out);
     return WEIR_OK;
 }
 
-static bool space_fits(const struct weir_op *op, int64_t space)
+static enum weir_rc group_background(struct weir_op *op, struct weir_buf *out, bool *out_any, struct weir_error *err)
 {
-    (void)op;
-    return space == 0;
+    enum weir_rc rc = weir_agg_snap_background(((struct group_agg *)op)->snap, out, out_any, err);
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
+static enum weir_rc group_notify(struct weir_op *op, uint64_t checkpoint, struct weir_error *err)
+{
+    (void)err;
+    weir_agg_snap_notify(((struct group_agg *)op)->snap, checkpoint);
+    return WEIR_OK;
 }
 
 static enum weir_rc group_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
 {
-    (void)checkpoint;
     struct group_agg *group = (struct group_agg *)op;
     struct weir_reader reader = weir_reader(state);
     uint8_t version = weir_read_u8(&reader);
@@ -295,9 +309,16 @@ static enum weir_rc group_restore(struct weir_op *op, uint64_t checkpoint, struc
     if (reader.failed || version != STATE_VERSION) {
         rc = weir_error_set(err, WEIR_CORRUPT, "aggregate state of version %u, expected %d", version, STATE_VERSION);
     } else {
-        rc = weir_agg_snap_decode(op, group->set, group->state, reader.rest, space_fits, err);
+        rc = weir_agg_snap_restore(group->snap, checkpoint, reader.rest, err);
     }
-    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
+/* Only restoring ever says AGAIN. */
+static enum weir_rc group_resume(struct weir_op *op, struct weir_error *err)
+{
+    enum weir_rc rc = weir_agg_snap_resume(((struct group_agg *)op)->snap, err);
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
 const struct weir_op_vtable weir_group_agg_op = {
@@ -307,5 +328,8 @@ const struct weir_op_vtable weir_group_agg_op = {
     .close = group_close,
     .process = group_process,
     .snapshot = group_snapshot,
+    .background = group_background,
+    .notify = group_notify,
     .restore = group_restore,
+    .resume = group_resume,
 };

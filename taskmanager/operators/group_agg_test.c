@@ -125,6 +125,9 @@ static void run_restarted(uint64_t seed, bool changelog, uint32_t nkeys, uint32_
     static struct kit_op pre;
     struct kit kit;
     kit_init(&kit, seed, changelog ? retractable : kit_all, changelog ? RETRACTABLE : KIT_CALLS, nkeys, no_window);
+    if (seed % 2 == 0) {
+        kit_use_store(&kit);
+    }
     struct oracle *oracle = calloc(1, sizeof(*oracle));
     kit_open(&kit, &op, &weir_group_agg_op, WEIR_OP_GROUP_AGG, local);
     if (local) {
@@ -340,6 +343,29 @@ START_TEST(goes_on_from_snapshots)
 }
 END_TEST
 
+/* Values are replaced and keys removed while a snapshot still needs them. */
+START_TEST(snapshot_behind_the_barrier)
+{
+    static struct kit_op op;
+    static struct kit_row rows[1000];
+    struct kit kit;
+    bool changelog = _i == 1;
+    kit_init(&kit, 1, changelog ? retractable : kit_all, changelog ? RETRACTABLE : KIT_CALLS, 2, no_window);
+    kit_use_store(&kit);
+    kit_open(&kit, &op, &weir_group_agg_op, WEIR_OP_GROUP_AGG, false);
+    for (int i = 0; i < 1000; i++) {
+        rows[i] = kit_random_row(&kit.rand, 0);
+    }
+    kit_process_take(&op, kit_batch(&kit, rows, 1000));
+    for (int i = 0; changelog && i < 1000; i++) {
+        rows[i].sign = -1; /* takes every row back */
+    }
+    kit_snapshot_while_it_runs(&op, rows, changelog ? 1000 : 300, WEIR_WATERMARK_MIN);
+    kit_close(&op);
+    kit_fini(&kit);
+}
+END_TEST
+
 START_TEST(damaged_state)
 {
     static struct kit_op op;
@@ -448,6 +474,7 @@ Suite *group_agg_suite(void)
     tcase_add_loop_test(tcase, inserts, 0, 2);
     tcase_add_loop_test(tcase, changelogs, 0, 2);
     tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, 4);
+    tcase_add_loop_test(tcase, snapshot_behind_the_barrier, 0, 2);
     tcase_add_test(tcase, damaged_state);
     tcase_add_loop_test(tcase, many_keys_restored_in_parts, 0, 2);
     tcase_add_test(tcase, full_batch_of_keys);

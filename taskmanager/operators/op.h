@@ -19,6 +19,12 @@
 #define WEIR_WATERMARK_MAX INT64_MAX
 
 struct weir_op;
+struct weir_state_backend;
+
+/* Of a snapshot: files beside the task's, and those of them that are new. */
+struct weir_op_files {
+    uint64_t bytes, new_bytes;
+};
 
 /* What an operator may touch; filled by the task. */
 struct weir_op_ctx {
@@ -26,6 +32,9 @@ struct weir_op_ctx {
     uint32_t max_parallelism;
     uint64_t *late_dropped;    /* counter */
     uint64_t *state_bytes;     /* gauge */
+    struct weir_state_backend *backend; /* for keyed state; NULL: it goes whole into the task's file */
+    struct weir_op_files *files;        /* a snapshot's background part adds to it; may be NULL */
+    const char *restore_dir;            /* of the checkpoint that is restored: files beside the task's */
     /* Takes the batch's reference; goes to the next operator or the output. Set by the chain. */
     void (*emit)(void *emit_ctx, struct weir_batch *batch);
     void *emit_ctx;
@@ -55,6 +64,10 @@ struct weir_op_vtable {
     /* At a barrier, after flush and before it is passed on: appends the operator's state to out, which stays valid until this (or resume) has
      * returned OK. AGAIN allowed: a sink makes what it has durable first. NULL: no state. */
     enum weir_rc (*snapshot)(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err);
+    /* Behind the barrier, between other events: a bounded step of what snapshot has begun, the state of that moment; appends to the same out.
+     * Called after each snapshot until it returns something else than AGAIN. OK: the bytes in out are complete. An error costs the
+     * checkpoint, not the task. *out_any is set when something was done; if it is not, a mail will come. NULL: snapshot has done it all. */
+    enum weir_rc (*background)(struct weir_op *op, struct weir_buf *out, bool *out_any, struct weir_error *err);
     /* After open and before the first event: takes over what snapshot wrote at `checkpoint`, which is committed. AGAIN allowed: a sink commits
      * what the checkpoint owes. CORRUPT. */
     enum weir_rc (*restore)(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);

@@ -17,6 +17,7 @@
 #include "taskmanager/operators/agg_keys.h"
 #include "taskmanager/operators/agg_set.h"
 #include "taskmanager/operators/agg_snap.h"
+#include "taskmanager/state/delta_freeze.h"
 
 enum { WINDOW_START = 0, WINDOW_END = 1, FIRST_KEY = 2, STATE_VERSION = 1 };
 
@@ -35,9 +36,11 @@ struct window_agg {
     uint32_t *key_columns;                 /* of the output */
     struct weir_agg_set *set;
     struct weir_delta *state;
+    struct weir_agg_snap *snap;
     struct weir_arena *arena; /* one batch's */
     int64_t watermark_ms;
     int64_t late_through_ms; /* follows from watermark_ms */
+    bool restoring;
     /* The firing under way: up to watermark_ms. */
     int64_t fired_ms; /* every window that ends up to here has fired */
     bool firing;
@@ -56,6 +59,13 @@ static bool arm_before(const struct weir_heap_node *a, const struct weir_heap_no
     const struct arm *y = WEIR_CONTAINER_OF(b, struct arm, node);
     int order = weir_delta_compare(x->slices, &x->entry, &y->entry);
     return order != 0 ? order < 0 : x < y; /* the older slice first */
+}
+
+/* A late slice would have been dropped. */
+static bool slice_fits(const struct weir_op *op, int64_t space)
+{
+    const struct window_agg *window = (const struct window_agg *)op;
+    return weir_slices_is_slice(&window->slices, space) && space > window->late_through_ms;
 }
 
 static enum weir_rc window_open(struct weir_op *op, const struct weir_opspec *spec, struct weir_error *err)
@@ -86,6 +96,7 @@ static enum weir_rc window_open(struct weir_op *op, const struct weir_opspec *sp
     };
     weir_delta_own_groups(&options, op->ctx->conn.subtask, op->ctx->conn.parallelism, op->ctx->max_parallelism);
     window->state = weir_delta_create(&options);
+    window->snap = weir_agg_snap_create(op, window->set, window->state, slice_fits);
     return WEIR_OK;
 }
 
@@ -105,6 +116,7 @@ static void window_close(struct weir_op *op)
     close_arms(window);
     weir_heap_fini(&window->heap);
     weir_batch_builder_fini(&window->builder);
+    weir_agg_snap_destroy(window->snap);
     weir_delta_destroy(window->state);
     weir_agg_set_destroy(window->set);
     weir_arena_destroy(window->arena);
@@ -192,6 +204,7 @@ static void end_window(struct window_agg *window)
     close_arms(window);
     int64_t last_ms = weir_slices_late_through(&window->slices, window->window_end_ms - 1);
     if (weir_agg_set_needs_release(window->set)) {
+        weir_delta_capture_spaces(window->state, last_ms); /* a snapshot under way needs what is released now */
         release_slices(window, last_ms);
     }
     uint64_t before = weir_delta_bytes(window->state);
@@ -343,7 +356,6 @@ static enum weir_rc window_watermark(struct weir_op *op, int64_t watermark_ms, s
 /* Version 1: u8 version | i64 watermark | i64 fired up to | the slices (agg_snap.h) */
 static enum weir_rc window_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
 {
-    (void)checkpoint;
     (void)err;
     struct window_agg *window = (struct window_agg *)op;
     weir_assert(!window->firing);
@@ -351,20 +363,25 @@ static enum weir_rc window_snapshot(struct weir_op *op, uint64_t checkpoint, str
     weir_buf_put_u8(out, STATE_VERSION);
     weir_buf_put_i64(out, window->watermark_ms);
     weir_buf_put_i64(out, window->fired_ms);
-    weir_agg_snap_encode(op, window->set, window->state, out);
+    weir_agg_snap_begin(window->snap, checkpoint, out);
     return WEIR_OK;
 }
 
-/* A late slice would have been dropped. */
-static bool slice_fits(const struct weir_op *op, int64_t space)
+static enum weir_rc window_background(struct weir_op *op, struct weir_buf *out, bool *out_any, struct weir_error *err)
 {
-    const struct window_agg *window = (const struct window_agg *)op;
-    return weir_slices_is_slice(&window->slices, space) && space > window->late_through_ms;
+    enum weir_rc rc = weir_agg_snap_background(((struct window_agg *)op)->snap, out, out_any, err);
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
+static enum weir_rc window_notify(struct weir_op *op, uint64_t checkpoint, struct weir_error *err)
+{
+    (void)err;
+    weir_agg_snap_notify(((struct window_agg *)op)->snap, checkpoint);
+    return WEIR_OK;
 }
 
 static enum weir_rc window_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
 {
-    (void)checkpoint;
     struct window_agg *window = (struct window_agg *)op;
     struct weir_reader reader = weir_reader(state);
     uint8_t version = weir_read_u8(&reader);
@@ -381,9 +398,21 @@ static enum weir_rc window_restore(struct weir_op *op, uint64_t checkpoint, stru
         window->watermark_ms = watermark_ms;
         window->fired_ms = fired_ms;
         window->late_through_ms = weir_slices_late_through(&window->slices, watermark_ms);
-        rc = weir_agg_snap_decode(op, window->set, window->state, reader.rest, slice_fits, err);
+        rc = weir_agg_snap_restore(window->snap, checkpoint, reader.rest, err);
+        window->restoring = rc == WEIR_AGAIN;
     }
-    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
+static enum weir_rc window_resume(struct weir_op *op, struct weir_error *err)
+{
+    struct window_agg *window = (struct window_agg *)op;
+    if (!window->restoring) {
+        return go_on(op, err);
+    }
+    enum weir_rc rc = weir_agg_snap_resume(window->snap, err);
+    window->restoring = rc == WEIR_AGAIN;
+    return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
 const struct weir_op_vtable weir_window_agg_op = {
@@ -394,6 +423,8 @@ const struct weir_op_vtable weir_window_agg_op = {
     .process = window_process,
     .watermark = window_watermark,
     .snapshot = window_snapshot,
+    .background = window_background,
+    .notify = window_notify,
     .restore = window_restore,
-    .resume = go_on,
+    .resume = window_resume,
 };

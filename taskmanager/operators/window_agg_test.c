@@ -121,6 +121,9 @@ static uint64_t run_restarted(uint64_t seed, struct weir_window_spec window, uin
     static struct kit_op pre;
     struct kit kit;
     kit_init(&kit, seed, kit_all, KIT_CALLS, nkeys, window);
+    if (seed % 2 == 0) {
+        kit_use_store(&kit);
+    }
     struct oracle *oracle = calloc(1, sizeof(*oracle));
     oracle->watermark_ms = WEIR_WATERMARK_MIN;
     kit_open(&kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, local);
@@ -246,6 +249,26 @@ static void fill(struct kit *kit, struct kit_op *op, struct weir_window_spec win
     kit_snapshot(op, state);
     kit_reopen(op, 0, 1);
 }
+
+/* Slices are fired, released and dropped while a snapshot still needs them. */
+START_TEST(snapshot_behind_the_barrier)
+{
+    static struct kit_op op;
+    static struct kit_row rows[1000];
+    struct kit kit;
+    kit_init(&kit, 1, kit_all, KIT_CALLS, 2, windows[_i]);
+    kit_use_store(&kit);
+    kit_open(&kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, false);
+    kit_watermark(&op, 5);
+    for (int i = 0; i < 1000; i++) {
+        rows[i] = kit_random_row(&kit.rand, 30 + i);
+    }
+    kit_process_take(&op, kit_batch(&kit, rows, 1000));
+    kit_snapshot_while_it_runs(&op, rows + 100, 500, 700);
+    kit_close(&op);
+    kit_fini(&kit);
+}
+END_TEST
 
 START_TEST(damaged_state)
 {
@@ -481,6 +504,7 @@ Suite *window_agg_suite(void)
     tcase_add_loop_test(tcase, equals_row_at_a_time, 0, WINDOWS);
     tcase_add_loop_test(tcase, any_batch_size, 0, WINDOWS);
     tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, WINDOWS);
+    tcase_add_loop_test(tcase, snapshot_behind_the_barrier, 0, WINDOWS);
     tcase_add_loop_test(tcase, damaged_state, 0, WINDOWS);
     tcase_add_test(tcase, impossible_slices);
     tcase_add_loop_test(tcase, null_time_is_an_error, 0, 2);

@@ -1,85 +1,10 @@
-#include "taskmanager/state/delta.h"
+#include "taskmanager/state/delta_table.h"
 
 #include "common/base/assert.h"
 #include "common/base/vec.h"
 #include "common/data/rowkey.h"
 
 #include <sys/mman.h>
-
-enum {
-    SEGMENT_BYTES_MAX = 2 << 20,
-    SEGMENT_SLOTS_MIN = 64,
-    HUGE_PAGE_BYTES = 2 << 20,
-    DIRECTORY_DEPTH_MAX = 24,
-    KEY_CHUNK_BYTES = 64 << 10,
-    KEY_CHUNK_BYTES_MIN = 1 << 10,
-    SPARE_TABLES_MAX = 4,
-    SPARE_SEGMENT_BYTES_MAX = 256 << 10,
-    BLOCK_ROWS = 64, /* looked up together: all are prefetched before the first is probed */
-};
-
-/* state in the low bits, the key's length above: one comparison tells most slots apart. 0 = free. */
-enum { SLOT_LIVE = 1, SLOT_TOMB = 2, SLOT_STATE_MASK = 3, SLOT_LEN_SHIFT = 2 };
-
-/* Followed by inline_key_bytes (the key, or a pointer to it) and the payload. */
-struct slot {
-    uint64_t hash;
-    uint32_t epoch;
-    uint32_t meta;
-};
-
-_Static_assert(sizeof(struct slot) == 16, "the slot's header is a quarter of a cache line");
-
-struct segment {
-    uint8_t *slots;
-    size_t bytes;    /* charged */
-    uint32_t nslots; /* the last one always stays free: it ends every probe */
-    uint32_t range;  /* home slots; the rest is slack */
-    uint32_t used;   /* live and tombs */
-    uint32_t live;
-    uint32_t limit;
-    uint32_t depth;  /* top bits of the position that all its entries share */
-};
-
-struct key_chunk {
-    uint8_t *data;
-    size_t cap;
-    size_t len;
-};
-
-struct weir_delta_table {
-    int64_t space;
-    struct segment **directory; /* 1 << depth; a segment stands in 1 << (depth - segment depth) places */
-    uint32_t depth;
-    uint64_t live;
-    struct key_chunk *chunks; /* long keys, the newest chunk last */
-    size_t nchunks;
-    size_t chunks_cap;
-    size_t keys_bytes;      /* of long keys, dead ones included */
-    size_t keys_dead_bytes;
-};
-
-struct weir_delta {
-    struct weir_mem *mem;
-    bool overdraw;
-    uint32_t payload_at; /* offset in a slot */
-    uint32_t inline_bytes;
-    uint32_t slot_bytes;
-    uint32_t segment_slots_max;
-    uint64_t hash_first;
-    uint64_t hash_scale; /* 32.32: stretches the owned range over 2^64 */
-    uint32_t epoch;
-    uint32_t moves;      /* counts what invalidates slot addresses */
-    uint32_t stagger;    /* numbers the full-size segments */
-    uint64_t bytes;
-    uint64_t live;
-    uint64_t expected;   /* entries of the table dropped last */
-    struct weir_delta_table **tables; /* ascending by namespace */
-    size_t ntables;
-    size_t tables_cap;
-    struct weir_delta_table *spares[SPARE_TABLES_MAX];
-    uint32_t nspares;
-};
 
 void weir_delta_own_groups(struct weir_delta_options *options, uint32_t subtask, uint32_t parallelism, uint32_t max_parallelism)
 {
@@ -112,6 +37,7 @@ struct weir_delta *weir_delta_create(const struct weir_delta_options *options)
     unsigned __int128 span = options->hash_span == 0 ? (unsigned __int128)1 << 64 : options->hash_span;
     delta->hash_scale = (uint64_t)(((unsigned __int128)1 << 96) / span);
     delta->epoch = 1;
+    weir_list_init(&delta->freeze.ready);
     return delta;
 }
 
@@ -166,6 +92,8 @@ static struct segment *segment_create(struct weir_delta *delta, uint32_t nslots,
     segment->nslots = nslots;
     segment->range = segment_range(nslots);
     segment->depth = depth;
+    segment->captured_in = delta->freeze.number; /* what comes into it has been captured, or is newer */
+    segment->captured = nslots;
     segment->limit = segment->range / 4 * 3;
     if (nslots == delta->segment_slots_max) {
         uint64_t fraction = (delta->stagger++ * 2654435769u) & 0xffffffffu; /* the golden ratio spreads evenly */
@@ -179,53 +107,15 @@ static void segment_destroy(struct weir_delta *delta, struct segment *segment)
     if (segment == NULL) {
         return;
     }
+    if (segment->chunk != NULL) {
+        weir_delta_chunk_destroy(delta, segment->chunk);
+    }
     uncharge(delta, segment->bytes);
     weir_free(segment->slots);
     weir_free(segment);
 }
 
 /* --- slots ----------------------------------------------------------------------------------------------------------- */
-
-/* Where a hash lies in the owner's range, as a fraction of 2^64. */
-static inline uint64_t position_of(const struct weir_delta *delta, uint64_t hash)
-{
-    return (uint64_t)(((unsigned __int128)(hash - delta->hash_first) * delta->hash_scale) >> 32);
-}
-
-static inline uint64_t directory_index(const struct weir_delta_table *table, uint64_t position)
-{
-    return (position >> 1) >> (63 - table->depth);
-}
-
-static inline struct slot *slot_at(const struct weir_delta *delta, const struct segment *segment, uint32_t i)
-{
-    return (struct slot *)(void *)(segment->slots + (size_t)i * delta->slot_bytes);
-}
-
-static inline struct slot *slot_next(const struct weir_delta *delta, struct slot *slot)
-{
-    return (struct slot *)(void *)((uint8_t *)slot + delta->slot_bytes);
-}
-
-static inline struct slot *home_slot(const struct weir_delta *delta, const struct segment *segment, uint64_t position)
-{
-    return slot_at(delta, segment, (uint32_t)((((position << segment->depth) >> 32) * segment->range) >> 32));
-}
-
-static inline uint32_t slot_key_len(const struct slot *slot)
-{
-    return slot->meta >> SLOT_LEN_SHIFT;
-}
-
-static inline struct weir_slice slot_key(const struct weir_delta *delta, const struct slot *slot)
-{
-    const uint8_t *data = (const uint8_t *)(slot + 1);
-    uint32_t len = slot_key_len(slot);
-    if (len > delta->inline_bytes) {
-        memcpy(&data, data, sizeof(data));
-    }
-    return weir_slice(data, len);
-}
 
 /* memcmp of short runs without the call. */
 static inline bool same_bytes(const uint8_t *a, const uint8_t *b, size_t len)
@@ -265,10 +155,15 @@ static inline struct slot *probe(const struct weir_delta *delta, struct slot *sl
     return slot;
 }
 
-/* A slot is about to be written for the first time in this epoch. (Checkpoints save the frozen value here.) */
-static inline void touch(const struct weir_delta *delta, struct slot *slot)
+/* A slot is about to be written, for the first time in this epoch maybe: then a freeze under way needs the value it has now. */
+static inline void touch(struct weir_delta *delta, struct weir_delta_table *table, struct slot *slot)
 {
-    slot->epoch = delta->epoch;
+    if (slot->epoch != delta->epoch) {
+        if (delta->freeze.capturing && slot->epoch > delta->freeze.since) {
+            weir__delta_save(delta, table, slot);
+        }
+        slot->epoch = delta->epoch;
+    }
 }
 
 /* --- growth ---------------------------------------------------------------------------------------------------------- */
@@ -333,6 +228,9 @@ static void replace_segment(struct weir_delta *delta, struct weir_delta_table *t
     for (uint64_t i = 0; i < span; i++) {
         table->directory[first + i] = high != NULL && i >= span / 2 ? high : low;
     }
+    weir_assert(low->chunk == NULL);
+    low->chunk = old->chunk; /* its turn comes where the old segment began */
+    old->chunk = NULL;
     segment_destroy(delta, old);
     delta->moves++;
 }
@@ -343,6 +241,7 @@ static bool make_room(struct weir_delta *delta, struct weir_delta_table *table, 
     struct segment *old = table->directory[directory_index(table, position)];
     uint32_t nslots = old->nslots;
     bool split = false;
+    weir__delta_capture_segment(delta, table, old); /* slots move: what is behind the capture may not come before it */
     if (old->live < old->used && old->live <= old->limit / 4 * 3) {
         split = false; /* same size: the tombs are what fills it */
     } else if (nslots >= delta->segment_slots_max && old->live >= old->limit / 2 && table->depth < DIRECTORY_DEPTH_MAX) {
@@ -438,7 +337,7 @@ static void compact_keys(struct weir_delta *delta, struct weir_delta_table *tabl
 
 /* --- tables ---------------------------------------------------------------------------------------------------------- */
 
-static void table_destroy(struct weir_delta *delta, struct weir_delta_table *table)
+void weir__delta_table_destroy(struct weir_delta *delta, struct weir_delta_table *table)
 {
     uint64_t places = 1ull << table->depth;
     for (uint64_t i = 0; i < places;) {
@@ -457,7 +356,7 @@ static bool give_up_spare(struct weir_delta *delta)
     if (delta->nspares == 0) {
         return false;
     }
-    table_destroy(delta, delta->spares[--delta->nspares]);
+    weir__delta_table_destroy(delta, delta->spares[--delta->nspares]);
     return true;
 }
 
@@ -485,13 +384,11 @@ static struct weir_delta_table *table_create(struct weir_delta *delta)
 }
 
 /* Keeps a small table, emptied, for the next namespace. */
-static void table_retire(struct weir_delta *delta, struct weir_delta_table *table)
+void weir__delta_retire(struct weir_delta *delta, struct weir_delta_table *table)
 {
     struct segment *segment = table->directory[0];
-    delta->live -= table->live;
-    delta->expected = table->live;
     if (table->depth > 0 || segment->bytes > SPARE_SEGMENT_BYTES_MAX || delta->nspares == SPARE_TABLES_MAX) {
-        table_destroy(delta, table);
+        weir__delta_table_destroy(delta, table);
         return;
     }
     memset(segment->slots, 0, (size_t)segment->nslots * delta->slot_bytes);
@@ -508,11 +405,12 @@ void weir_delta_destroy(struct weir_delta *delta)
         return;
     }
     for (size_t i = 0; i < delta->ntables; i++) {
-        table_destroy(delta, delta->tables[i]);
+        weir__delta_table_destroy(delta, delta->tables[i]);
     }
     for (uint32_t i = 0; i < delta->nspares; i++) {
-        table_destroy(delta, delta->spares[i]);
+        weir__delta_table_destroy(delta, delta->spares[i]);
     }
+    weir__delta_freeze_fini(delta);
     weir_assert(delta->bytes == 0);
     weir_free(delta->tables);
     weir_free(delta);
@@ -544,6 +442,7 @@ static struct weir_delta_table *find_table(const struct weir_delta *delta, int64
 static void add_table(struct weir_delta *delta, size_t i, int64_t space, struct weir_delta_table *table)
 {
     table->space = space;
+    table->made_in = delta->epoch;
     delta->tables = weir_vec_grow(delta->tables, &delta->tables_cap, sizeof(*delta->tables), delta->ntables + 1);
     memmove(delta->tables + i + 1, delta->tables + i, (delta->ntables - i) * sizeof(*delta->tables));
     delta->tables[i] = table;
@@ -709,7 +608,7 @@ static bool get_pass(struct weir_delta *delta, const int64_t *namespaces, const 
                     created[base + i] = true;
                 }
             }
-            touch(delta, slot);
+            touch(delta, table, slot);
             out_payloads[base + i] = (uint8_t *)slot + delta->payload_at;
         }
     }
@@ -742,6 +641,8 @@ void weir_delta_erase(struct weir_delta *delta, int64_t namespace_, uint8_t *pay
     struct slot *slot = (struct slot *)(void *)(payload - delta->payload_at);
     weir_assert((slot->meta & SLOT_STATE_MASK) == SLOT_LIVE);
     uint32_t len = slot_key_len(slot);
+    touch(delta, table, slot);
+    weir__delta_note_erase(delta, table, slot);
     slot->meta = SLOT_TOMB; /* keeps the probes through it together; goes when the segment is rebuilt */
     table->directory[directory_index(table, position_of(delta, slot->hash))]->live--;
     table->live--;
@@ -767,7 +668,13 @@ void weir_delta_drop(struct weir_delta *delta, int64_t last)
 {
     size_t count = 0;
     while (count < delta->ntables && delta->tables[count]->space <= last) {
-        table_retire(delta, delta->tables[count]);
+        struct weir_delta_table *table = delta->tables[count];
+        delta->live -= table->live;
+        delta->expected = table->live;
+        weir__delta_note_drop(delta, table);
+        if (!weir__delta_outlives(delta, table)) {
+            weir__delta_retire(delta, table);
+        }
         count++;
     }
     if (count > 0) {
@@ -775,6 +682,17 @@ void weir_delta_drop(struct weir_delta *delta, int64_t last)
         memmove(delta->tables, delta->tables + count, delta->ntables * sizeof(*delta->tables));
         delta->moves++;
     }
+}
+
+uint64_t weir_delta_space_entries(const struct weir_delta *delta, uint32_t i)
+{
+    weir_assert(i < delta->ntables);
+    return delta->tables[i]->live;
+}
+
+uint64_t weir_delta_slot_bytes(const struct weir_delta *delta)
+{
+    return delta->slot_bytes;
 }
 
 uint64_t weir_delta_entries(const struct weir_delta *delta)
@@ -811,27 +729,20 @@ void weir_delta_cursor_init(struct weir_delta_cursor *cursor, const struct weir_
 
 void weir_delta_cursor_fini(struct weir_delta_cursor *cursor)
 {
-    weir_free(cursor->priv.run);
-    cursor->priv.run = NULL;
-}
-
-static struct weir_delta_entry entry_of(const struct weir_delta *delta, struct slot *slot)
-{
-    return (struct weir_delta_entry){.hash = slot->hash, .key = slot_key(delta, slot), .payload = (uint8_t *)slot + delta->payload_at};
+    weir_free(cursor->priv.run.slots);
+    cursor->priv.run = (struct weir_delta_run){0};
 }
 
 static int compare_slots(const struct weir_delta *delta, const struct segment *segment, uint32_t a, uint32_t b)
 {
-    struct weir_delta_entry x = entry_of(delta, slot_at(delta, segment, a));
-    struct weir_delta_entry y = entry_of(delta, slot_at(delta, segment, b));
+    struct weir_delta_entry x = weir__delta_entry_of(delta, slot_at(delta, segment, a));
+    struct weir_delta_entry y = weir__delta_entry_of(delta, slot_at(delta, segment, b));
     return weir_delta_compare(delta, &x, &y);
 }
 
-/* Collects the next cluster of the segment, sorted by insertion: it is short and nearly in order. False: the segment is through. */
-static bool next_run(struct weir_delta_cursor *cursor, const struct segment *segment)
+uint32_t weir__delta_cluster(const struct weir_delta *delta, const struct segment *segment, struct weir_delta_run *run, uint32_t *slot)
 {
-    const struct weir_delta *delta = cursor->priv.delta;
-    uint32_t at = cursor->priv.slot;
+    uint32_t at = *slot;
     uint32_t len = 0;
     while (at < segment->nslots && len == 0) {
         for (; at < segment->nslots && slot_at(delta, segment, at)->meta == 0; at++) {
@@ -840,19 +751,18 @@ static bool next_run(struct weir_delta_cursor *cursor, const struct segment *seg
             if ((slot_at(delta, segment, at)->meta & SLOT_STATE_MASK) != SLOT_LIVE) {
                 continue;
             }
-            cursor->priv.run = weir_vec_grow(cursor->priv.run, &cursor->priv.run_cap, sizeof(*cursor->priv.run), len + 1);
-            uint32_t *run = cursor->priv.run;
+            run->slots = weir_vec_grow(run->slots, &run->cap, sizeof(*run->slots), len + 1);
             uint32_t i = len++;
-            for (; i > 0 && compare_slots(delta, segment, run[i - 1], at) > 0; i--) {
-                run[i] = run[i - 1];
+            for (; i > 0 && compare_slots(delta, segment, run->slots[i - 1], at) > 0; i--) {
+                run->slots[i] = run->slots[i - 1];
             }
-            run[i] = at;
+            run->slots[i] = at;
         }
     }
-    cursor->priv.slot = at;
-    cursor->priv.run_len = len;
-    cursor->priv.run_next = 0;
-    return len > 0;
+    *slot = at;
+    run->len = len;
+    run->next = 0;
+    return len;
 }
 
 bool weir_delta_cursor_next(struct weir_delta_cursor *cursor, struct weir_delta_entry *out_entry)
@@ -863,8 +773,9 @@ bool weir_delta_cursor_next(struct weir_delta_cursor *cursor, struct weir_delta_
     }
     while (cursor->priv.directory < 1ull << table->depth) {
         const struct segment *segment = table->directory[cursor->priv.directory];
-        if (cursor->priv.run_next < cursor->priv.run_len || next_run(cursor, segment)) {
-            *out_entry = entry_of(cursor->priv.delta, slot_at(cursor->priv.delta, segment, cursor->priv.run[cursor->priv.run_next++]));
+        struct weir_delta_run *run = &cursor->priv.run;
+        if (run->next < run->len || weir__delta_cluster(cursor->priv.delta, segment, run, &cursor->priv.slot) > 0) {
+            *out_entry = weir__delta_entry_of(cursor->priv.delta, slot_at(cursor->priv.delta, segment, run->slots[run->next++]));
             return true;
         }
         cursor->priv.directory += 1ull << (table->depth - segment->depth);

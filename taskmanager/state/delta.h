@@ -14,7 +14,7 @@
  * D4  Payloads are zeroed when made and stay where they are until the next call that may make or erase entries.
  * D5  Every byte of segments and long keys is charged to the budget before it is allocated.
  * D6  Each slot carries the epoch in which it was last handed out for writing (weir_delta_get_many is the only way to get a writable
- *     payload of an old entry): what a freeze by epoch, and the saving of old values at the first touch, hang on.
+ *     payload of an old entry): what a freeze by epoch, and the saving of old values at the first touch, hang on (delta_freeze.h).
  *
  * One thread.
  */
@@ -59,7 +59,8 @@ enum weir_rc weir_delta_get_many(struct weir_delta *delta, const int64_t *namesp
  * that is small yet). Does nothing when the namespace lives, or when the budget has no room: then it grows as it does. */
 void weir_delta_reserve(struct weir_delta *delta, int64_t namespace_, uint64_t entries);
 
-/* Removes an entry by its payload. */
+/* Removes an entry by its payload. What the payload holds elsewhere may be released before only if the entry was handed out for writing since
+ * the last freeze. */
 void weir_delta_erase(struct weir_delta *delta, int64_t namespace_, uint8_t *payload);
 
 /* Live namespaces, ascending: the i-th of weir_delta_spaces(). */
@@ -69,6 +70,8 @@ int64_t weir_delta_space(const struct weir_delta *delta, uint32_t i);
 /* Drops every namespace <= last, with its entries. */
 void weir_delta_drop(struct weir_delta *delta, int64_t last);
 
+uint64_t weir_delta_space_entries(const struct weir_delta *delta, uint32_t i);
+uint64_t weir_delta_slot_bytes(const struct weir_delta *delta); /* of one entry, without a long key */
 uint64_t weir_delta_entries(const struct weir_delta *delta); /* in all namespaces */
 uint64_t weir_delta_bytes(const struct weir_delta *delta);   /* charged */
 
@@ -79,6 +82,13 @@ struct weir_delta_entry {
     uint8_t *payload;
 };
 
+struct weir_delta_run { /* slots of the cluster being given out, sorted */
+    uint32_t *slots;
+    uint32_t len;
+    uint32_t next;
+    size_t cap;
+};
+
 /* Walks a namespace in (position, hash, key) order, the same for every table with equal options. Nothing may be made or erased
  * meanwhile. The payload may be read; it may be written only by who then drops the entry. */
 struct weir_delta_cursor {
@@ -87,10 +97,7 @@ struct weir_delta_cursor {
         const struct weir_delta_table *table;
         uint64_t directory;
         uint32_t slot;
-        uint32_t *run; /* slots of the cluster being given out, sorted */
-        uint32_t run_len;
-        uint32_t run_next;
-        size_t run_cap;
+        struct weir_delta_run run;
     } priv;
 };
 

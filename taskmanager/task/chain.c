@@ -16,6 +16,7 @@ struct link {
     size_t inbox_len;
     size_t inbox_cap;
     struct weir_buf state;     /* what the last barrier's snapshot wrote */
+    bool background;           /* and is still writing */
     struct weir_slice restore; /* what RESTORE hands over */
 };
 
@@ -33,6 +34,9 @@ struct weir_chain {
     /* An error out of a nested emit, which cannot return it: taken up by the caller of the outermost hook. */
     bool failed;
     struct weir_error failure;
+    /* The first error of a state's background part. */
+    enum weir_rc state_rc;
+    struct weir_error state_err;
 };
 
 static enum weir_rc deliver_take(struct weir_chain *chain, uint32_t index, uint32_t input, struct weir_batch *batch, struct weir_error *err);
@@ -199,6 +203,7 @@ static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct
         return vtable->end_input == NULL ? WEIR_OK : vtable->end_input(link->op, err);
     case WEIR_CHAIN_BARRIER:
         weir_buf_clear(&link->state);
+        link->background = vtable->background != NULL;
         return vtable->snapshot == NULL ? WEIR_OK : vtable->snapshot(link->op, (uint64_t)chain->value, &link->state, err);
     case WEIR_CHAIN_NOTIFY:
         return vtable->notify == NULL ? WEIR_OK : vtable->notify(link->op, (uint64_t)chain->value, err);
@@ -303,11 +308,40 @@ enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, str
 enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t value, struct weir_error *err)
 {
     weir_assert(weir_chain_clear(chain));
+    if (control == WEIR_CHAIN_BARRIER) {
+        chain->state_rc = WEIR_OK;
+    }
     chain->control = control;
     chain->value = value;
     chain->step = STEP_FLUSH;
     chain->at = 0;
     return advance_control(chain, err);
+}
+
+enum weir_rc weir_chain_background(struct weir_chain *chain, bool *out_any, struct weir_error *err)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < chain->nlinks; i++) {
+        struct link *link = &chain->links[i];
+        if (!link->background) {
+            continue;
+        }
+        struct weir_error one;
+        enum weir_rc rc = link->op->vtable->background(link->op, &link->state, out_any, &one);
+        link->background = rc == WEIR_AGAIN;
+        all = all && !link->background;
+        if (rc != WEIR_OK && rc != WEIR_AGAIN && chain->state_rc == WEIR_OK) {
+            chain->state_rc = rc;
+            chain->state_err = one;
+        }
+    }
+    if (!all) {
+        return WEIR_AGAIN;
+    }
+    if (chain->state_rc != WEIR_OK) {
+        *err = chain->state_err;
+    }
+    return chain->state_rc;
 }
 
 bool weir_chain_clear(const struct weir_chain *chain)

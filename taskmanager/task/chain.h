@@ -40,7 +40,11 @@ enum weir_rc weir_chain_batch_take(struct weir_chain *chain, uint32_t input, str
                                    struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_chain_control(struct weir_chain *chain, enum weir_chain_control control, int64_t value, struct weir_error *err) WEIR_CHECKED;
 
-/* The states that the last BARRIER took, once it has gone through (chain clear): one per operator that has any, borrowed until the next
+/* A step of what is left of the last BARRIER's states behind it; any time, also while the chain is not clear. AGAIN: not all are complete;
+ * *out_any is set when something was done. Else, and when BARRIER has gone through, the states are complete (OK) or one of them failed. */
+enum weir_rc weir_chain_background(struct weir_chain *chain, bool *out_any, struct weir_error *err) WEIR_CHECKED;
+
+/* The states that the last BARRIER took, once it has gone through and they are complete: one per operator that has any, borrowed until the next
  * BARRIER. Returns how many of out_ops (room for every operator) were filled. */
 uint32_t weir_chain_states(const struct weir_chain *chain, struct weir_snap_op *out_ops);
 

@@ -13,7 +13,12 @@
 enum { EVENTS_PER_STEP = 16 };
 
 /* Where the one snapshot that may be under way stands. */
-enum snapping { SNAP_NONE, SNAP_CHAIN, SNAP_WRITING };
+enum snapping {
+    SNAP_NONE,
+    SNAP_CHAIN,   /* the barrier is in the chain */
+    SNAP_CAPTURE, /* it is through; the states of operators are being completed behind it */
+    SNAP_WRITING, /* all is in the file that is being written */
+};
 
 struct weir_task {
     struct weir_task_spec spec;
@@ -34,7 +39,9 @@ struct weir_task {
     uint64_t notifying;      /* NOTIFY is in the chain */
     enum snapping snapping;
     struct weir_task_snapshot snapshot; /* the one under way */
-    struct weir_buf source_state;       /* SNAP_CHAIN: taken when the barrier began */
+    struct weir_buf source_state;       /* from SNAP_CHAIN on: taken when the barrier began */
+    struct weir_snap snap;              /* from SNAP_CAPTURE on: what else is as of the barrier */
+    struct weir_op_files files;         /* of the snapshot */
     struct weir_snap_io io;             /* writing a snapshot, or reading the one to restore */
     int64_t snap_began_ms, snap_wrote_ms;
     uint64_t aligning;        /* the checkpoint the gate was last seen aligning */
@@ -97,6 +104,8 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
     task->ctx.max_parallelism = task->vertex->max_parallelism;
     task->ctx.late_dropped = &task->late_dropped;
     task->ctx.state_bytes = &task->state_bytes;
+    task->ctx.backend = spec->backend;
+    task->ctx.files = &task->files;
     atomic_init(&task->counts.watermark_ms, INT64_MIN);
     task->stepped_ns = weir_clock_mono_ns(spec->env.clock);
     task->flushed = true;
@@ -188,6 +197,9 @@ static enum weir_rc open_from_snapshot(struct weir_task *task, struct weir_error
         rc = weir_error_set(err, WEIR_CORRUPT, "it is the state of task (%u, %u)", snap.vertex, snap.subtask);
     }
     if (rc == WEIR_OK) {
+        char *dir = weir_fs_dirname_copy(task->io.handle.path);
+        task->ctx.restore_dir = weir_arena_strdup(task->arena, dir);
+        weir_free(dir);
         rc = open_all(task, &snap, err);
     }
     return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", task->io.handle.path);
@@ -249,6 +261,7 @@ static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, 
     if (task->aligning == checkpoint) {
         task->snapshot.alignment_ms = (uint64_t)(task->snap_began_ms - task->aligning_since_ms);
     }
+    task->files = (struct weir_op_files){0};
     weir_buf_clear(&task->source_state);
     if (task->source != NULL) {
         weir_source_op_snapshot(task->source, checkpoint, &task->source_state);
@@ -262,6 +275,8 @@ static void snapshot_written(struct weir_work *work)
     task->snapping = SNAP_NONE;
     task->snapshot.taken = task->io.rc == WEIR_OK;
     task->snapshot.handle = task->io.handle;
+    task->snapshot.state_bytes = task->io.handle.bytes + task->files.bytes;
+    task->snapshot.new_bytes = task->io.handle.bytes + task->files.new_bytes;
     task->snapshot.async_ms = (uint64_t)(now_ms(task) - task->snap_wrote_ms);
     if (!task->snapshot.taken) {
         task->snapshot.err = task->io.err;
@@ -271,23 +286,31 @@ static void snapshot_written(struct weir_work *work)
     task->io.handle.path = NULL;
 }
 
-/* The barrier has gone through the chain: everything into one file, off this thread. */
-static void write_snapshot(struct weir_task *task)
+/* The barrier has gone through the chain: the synchronous part is over. */
+static void end_sync_part(struct weir_task *task)
 {
-    uint32_t nops = task->vertex->nops;
-    struct weir_snap_op *ops = weir_calloc(nops, sizeof(*ops));
-    struct weir_snap snap = {
+    task->snap = (struct weir_snap){
         .ended = task->snapshot.ended,
         .checkpoint = task->snapshot.checkpoint,
         .vertex = task->spec.vertex,
         .subtask = task->spec.subtask,
         .late_dropped = task->late_dropped,
         .errors_skipped = task->errors_skipped,
-        .source = weir_buf_slice(&task->source_state),
-        .ops = ops,
-        .nops = weir_chain_states(task->chain, ops),
     };
+    task->snapping = SNAP_CAPTURE;
+    task->snap_wrote_ms = now_ms(task);
+    task->snapshot.sync_ms = (uint64_t)(task->snap_wrote_ms - task->snap_began_ms);
     WEIR_FAILPOINT("ckpt.after_snapshot");
+}
+
+/* The states of all operators are complete: everything into one file, off this thread. */
+static void write_snapshot(struct weir_task *task)
+{
+    struct weir_snap_op *ops = weir_calloc(task->vertex->nops, sizeof(*ops));
+    struct weir_snap snap = task->snap;
+    snap.source = weir_buf_slice(&task->source_state);
+    snap.ops = ops;
+    snap.nops = weir_chain_states(task->chain, ops);
     task->io.writing = true;
     task->io.fs = task->spec.env.fs;
     task->io.work.done = snapshot_written;
@@ -300,9 +323,28 @@ static void write_snapshot(struct weir_task *task)
                             snap.vertex, snap.subtask, task->spec.attempt),
     };
     task->snapping = SNAP_WRITING;
-    task->snap_wrote_ms = now_ms(task);
-    task->snapshot.sync_ms = (uint64_t)(task->snap_wrote_ms - task->snap_began_ms);
     weir_snap_io_submit(&task->io, task->spec.env.executor);
+}
+
+/* A step of the asynchronous part, whatever the chain is doing. */
+static void capture_snapshot(struct weir_task *task, bool *out_any)
+{
+    if (task->snapping != SNAP_CHAIN && task->snapping != SNAP_CAPTURE) {
+        return;
+    }
+    struct weir_error err;
+    enum weir_rc rc = weir_chain_background(task->chain, out_any, &err);
+    if (rc == WEIR_AGAIN || task->snapping == SNAP_CHAIN) {
+        return;
+    }
+    *out_any = true;
+    if (rc == WEIR_OK) {
+        write_snapshot(task);
+    } else {
+        task->snapping = SNAP_NONE;
+        task->snapshot.err = err;
+        task->spec.on_snapshot(task->spec.on_snapshot_ctx, &task->snapshot);
+    }
 }
 
 void weir_task_trigger(struct weir_task *task, uint64_t checkpoint)
@@ -335,7 +377,7 @@ void weir_task_notify(struct weir_task *task, uint64_t checkpoint, enum weir_ckp
 static enum weir_rc checkpoint_work(struct weir_task *task, bool *out_any, struct weir_error *err)
 {
     if (task->snapping == SNAP_CHAIN) {
-        write_snapshot(task);
+        end_sync_part(task);
     }
     if (task->notifying != 0) { /* the chain has dealt with it */
         task->last_committed = task->last_committed || (task->last != 0 && task->notifying >= task->last);
@@ -494,6 +536,8 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
     if (rc != WEIR_OK) {
         return rc;
     }
+    bool captured = false;
+    capture_snapshot(task, &captured);
     *out_wait_ms = -1;
     if (any) {
         *out_wait = WEIR_TASK_RAN;
@@ -504,7 +548,7 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
         return wind_off(task, out_wait, err);
     }
     if (!clear || task->spec.drain_only || (task->end_seen && !takes_checkpoints(task)) || (task->writer != NULL && !weir_writer_ready(task->writer))) {
-        *out_wait = WEIR_TASK_BLOCKED;
+        *out_wait = captured ? WEIR_TASK_RAN : WEIR_TASK_BLOCKED;
         return WEIR_OK;
     }
     if (flush_is_due(task)) {
@@ -515,7 +559,7 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
     if (rc == WEIR_OK && !any && !task->flushed) {
         rc = flush(task, &any, err);
     }
-    *out_wait = any || *out_wait_ms == 0 ? WEIR_TASK_RAN : WEIR_TASK_IDLE;
+    *out_wait = any || captured || *out_wait_ms == 0 ? WEIR_TASK_RAN : WEIR_TASK_IDLE;
     return rc;
 }
 

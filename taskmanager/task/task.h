@@ -39,6 +39,7 @@ struct weir_task_snapshot {
     bool taken;                    /* else declined: err */
     bool ended;                    /* taken after all its input had ended */
     struct weir_snap_handle handle; /* path borrowed for the call */
+    uint64_t state_bytes, new_bytes; /* of all its files, and of those that no earlier checkpoint has */
     uint64_t sync_ms, async_ms, alignment_ms;
     struct weir_error err;
 };
@@ -55,6 +56,7 @@ struct weir_task_spec {
     uint32_t nsplits;
     struct weir_snap_handle restore; /* path NULL: from the beginning; copied */
     uint64_t restore_checkpoint;
+    struct weir_state_backend *backend; /* for keyed state; NULL: it goes whole into the task's file */
     /* Nothing is read: the operators take over the checkpoint, commit and drain what it owes, and the task is FINISHED. No inputs are added. */
     bool drain_only;
     /* Its part of a checkpoint is durable, or was declined. On the task's thread. */

@@ -92,6 +92,7 @@ enum weir_rc weir_task_thread_create(const struct weir_task_spec *spec, const st
     struct weir_task_spec full = *spec;
     full.on_snapshot = on_snapshot;
     full.on_snapshot_ctx = thread;
+    full.backend = host->backend;
     full.env = (struct weir_conn_ctx){
         .mem = host->mem,
         .executor = &thread->executor,

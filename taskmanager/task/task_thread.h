@@ -18,6 +18,7 @@ struct weir_task_host {
     const struct weir_clock *clock;
     struct weir_mem *mem;
     struct weir_lease *lease; /* of the attempt; NULL: none to ask */
+    struct weir_state_backend *backend; /* may be NULL */
     /* The task's phase has changed; on the task's thread: copy and post. failure is set for FAILED, else NULL. After a phase that is over
      * the thread touches nothing of the host any more. */
     void (*on_phase)(void *ctx, struct weir_task_thread *thread, enum weir_task_phase phase, const struct weir_error *failure);

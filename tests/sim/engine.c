@@ -7,6 +7,7 @@
 #include "jobmanager/jobfile/jobfile.h"
 #include "taskmanager/connectors/connector.h"
 #include "taskmanager/task/task.h"
+#include "tests/lib/plain_store.h"
 #include "tests/sim/oracle.h"
 
 #include <stdarg.h>
@@ -91,6 +92,7 @@ struct sim {
     struct weir_clock_virtual clock;
     struct watch watch;
     struct weir_mem *mem;
+    struct weir_state_backend *backend;
     struct weir_oracle *oracle;
     struct weir_jobgraph *graph;
     uint32_t nslots;
@@ -164,7 +166,7 @@ static enum weir_rc watch_rename(struct weir_fs *fs, const char *from, const cha
 
 static enum weir_rc watch_link(struct weir_fs *fs, const char *from, const char *to, struct weir_error *err)
 {
-    watch_of(fs)->publishes = true;
+    watch_of(fs)->publishes |= strncmp(to, "/out/", 5) == 0;
     return weir_fs_link(watch_of(fs)->disk, from, to, err);
 }
 
@@ -290,7 +292,7 @@ static void make_task(struct sim *sim, uint32_t vertex, uint32_t subtask, const 
     (void)snprintf(path, sizeof(path), "%s", restore->path);
     struct weir_task_spec spec = {
         .graph = sim->graph, .vertex = vertex, .subtask = subtask, .attempt = sim->attempt, .job_id = job_id, .checkpoints_dir = "/ckpt",
-        .splits = splits.items, .nsplits = splits.count, .restore_checkpoint = checkpoint, .on_snapshot = on_snapshot, .on_snapshot_ctx = slot,
+        .splits = splits.items, .nsplits = splits.count, .restore_checkpoint = checkpoint, .backend = sim->backend, .on_snapshot = on_snapshot, .on_snapshot_ctx = slot,
         .env = {.mem = sim->mem, .executor = &slot->executor, .fs = &sim->watch.fs, .clock = &sim->clock.clock, .wake = wake, .wake_ctx = slot},
     };
     if (checkpoint != 0) {
@@ -413,15 +415,48 @@ static bool all_acked(const struct sim *sim)
     return all;
 }
 
+struct name_list {
+    char names[TASKS_MAX][PATH_BYTES];
+    uint32_t count;
+    const char *prefix;
+};
+
+static void add_name(void *ctx, const char *name, bool is_dir)
+{
+    struct name_list *list = ctx;
+    if (!is_dir && strncmp(name, list->prefix, strlen(list->prefix)) == 0) {
+        weir_assert(list->count < TASKS_MAX);
+        (void)snprintf(list->names[list->count++], PATH_BYTES, "%s", name);
+    }
+}
+
+/* A task's file, and those of its keyed state beside it: all whose names begin with vertex and subtask. */
+static void drop_files(struct sim *sim, const char *path)
+{
+    struct weir_error err;
+    char *dir = weir_fs_dirname_copy(path);
+    char prefix[PATH_BYTES];
+    (void)snprintf(prefix, sizeof(prefix), "%s", path + strlen(dir) + 1);
+    *(strrchr(prefix, '-') + 1) = '\0';
+    struct name_list list = {.prefix = prefix};
+    enum weir_rc rc = weir_fs_list(sim->watch.disk, dir, add_name, &list, &err);
+    weir_assert(rc == WEIR_OK);
+    for (uint32_t i = 0; i < list.count; i++) {
+        char *file = weir_strfmt("%s/%s", dir, list.names[i]);
+        rc = weir_fs_unlink(sim->watch.disk, file, &err);
+        weir_assert(rc == WEIR_OK);
+        weir_free(file);
+    }
+    weir_free(dir);
+}
+
 /* Once a checkpoint is committed, files that only the one before needs go. */
 static void drop_older(struct sim *sim)
 {
     struct coordinator *coord = &sim->coord;
-    struct weir_error err;
     for (uint32_t i = 0; coord->committed_before != 0 && i < sim->nslots; i++) {
         if (strcmp(coord->handles_before[i].path, coord->handles[i].path) != 0) {
-            enum weir_rc rc = weir_fs_unlink(sim->watch.disk, coord->handles_before[i].path, &err);
-            weir_assert(rc == WEIR_OK);
+            drop_files(sim, coord->handles_before[i].path);
         }
     }
 }
@@ -779,6 +814,9 @@ void weir_engine_run(const struct weir_engine_case *what, struct weir_engine_res
     weir_clock_virtual_init(&sim->clock, 5000000000, 1700000000000);
     sim->watch = (struct watch){.fs = {.ops = &watch_ops}, .disk = weir_fs_sim_create()};
     sim->mem = weir_mem_create("sim", 0, NULL);
+    /* Keyed state goes to a store, or into the task's file while it is small, or always. */
+    bool stored = one_in(sim, 2);
+    sim->backend = stored ? weir_plain_backend_create(&sim->watch.fs, "/tmp", one_in(sim, 4) ? 300 : 0) : NULL;
     uint32_t parallelism = 2 + below(sim, 2);
     sim->oracle = weir_oracle_create(sim->watch.disk, "/in", &sim->rand, parallelism, one_in(sim, 2));
     sim->graph = plan(parallelism);
@@ -789,6 +827,7 @@ void weir_engine_run(const struct weir_engine_case *what, struct weir_engine_res
         run_attempt(sim);
     } while (!sim->failed && !all_finished(sim));
     out_result->ok = !sim->failed;
+    weir_plain_backend_destroy(sim->backend);
     weir_jobgraph_destroy(sim->graph);
     weir_oracle_destroy(sim->oracle);
     weir_mem_destroy(sim->mem); /* asserts that nothing was leaked */

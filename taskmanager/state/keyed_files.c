@@ -1,0 +1,331 @@
+#include "taskmanager/state/keyed_files.h"
+
+#include "common/base/failpoint.h"
+#include "common/base/hash.h"
+#include "common/base/vec.h"
+
+#include <string.h>
+
+enum { COPY_BYTES = 1 << 20, SMALL_BYTES_MAX = 64 << 20, NAME_BYTES_MAX = 255, FILES_MAX = 1 << 20 };
+
+/* --- manifests -------------------------------------------------------------------------------------------------------- */
+
+struct weir_keyed_manifest *weir_keyed_manifest_create(uint64_t checkpoint, const char *dir)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_keyed_manifest *manifest = weir_arena_zalloc(arena, sizeof(*manifest));
+    manifest->arena = arena;
+    manifest->checkpoint = checkpoint;
+    manifest->dir = weir_arena_strdup(arena, dir);
+    return manifest;
+}
+
+void weir_keyed_manifest_destroy(struct weir_keyed_manifest *manifest)
+{
+    if (manifest != NULL) {
+        weir_arena_destroy(manifest->arena);
+    }
+}
+
+void weir_keyed_manifest_encode(const struct weir_keyed_manifest *manifest, struct weir_buf *out)
+{
+    weir_buf_put_u8(out, WEIR_KEYED_FILES_VERSION);
+    weir_buf_put_u32(out, manifest->max_parallelism);
+    weir_buf_put_u32(out, manifest->first_group);
+    weir_buf_put_u32(out, manifest->end_group);
+    weir_buf_put_u32(out, manifest->nspaces);
+    for (uint32_t i = 0; i < manifest->nspaces; i++) {
+        weir_buf_put_i64(out, manifest->spaces[i].space);
+        weir_buf_put_u64(out, manifest->spaces[i].entries);
+    }
+    weir_buf_put_u32(out, manifest->nsmall);
+    for (uint32_t i = 0; i < manifest->nsmall; i++) {
+        weir_buf_put_bytes(out, manifest->small[i].name);
+        weir_buf_put_bytes(out, manifest->small[i].bytes);
+    }
+    weir_buf_put_u32(out, manifest->nfiles);
+    for (uint32_t i = 0; i < manifest->nfiles; i++) {
+        weir_buf_put_bytes(out, weir_slice_str(manifest->files[i].local));
+        weir_buf_put_bytes(out, weir_slice_str(manifest->files[i].stored));
+        weir_buf_put_u64(out, manifest->files[i].bytes);
+        weir_buf_put_u64(out, manifest->files[i].hash);
+    }
+}
+
+/* A name that is one of a file in a directory, and of none outside. */
+static bool fits_name(struct weir_slice name)
+{
+    return name.len > 0 && name.len <= NAME_BYTES_MAX && name.data[0] != '.' && memchr(name.data, '/', name.len) == NULL &&
+           memchr(name.data, 0, name.len) == NULL;
+}
+
+static bool read_spaces(struct weir_reader *reader, struct weir_keyed_manifest *manifest)
+{
+    manifest->nspaces = weir_read_u32(reader);
+    if (reader->failed || manifest->nspaces > reader->rest.len / 16) {
+        return false;
+    }
+    manifest->spaces = weir_arena_zalloc(manifest->arena, manifest->nspaces * sizeof(*manifest->spaces));
+    for (uint32_t i = 0; i < manifest->nspaces; i++) {
+        manifest->spaces[i].space = weir_read_i64(reader);
+        manifest->spaces[i].entries = weir_read_u64(reader);
+        if (i > 0 && manifest->spaces[i].space <= manifest->spaces[i - 1].space) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_files(struct weir_reader *reader, struct weir_keyed_manifest *manifest)
+{
+    manifest->nsmall = weir_read_u32(reader);
+    if (reader->failed || manifest->nsmall > reader->rest.len / 8) {
+        return false;
+    }
+    manifest->small = weir_arena_zalloc(manifest->arena, manifest->nsmall * sizeof(*manifest->small));
+    for (uint32_t i = 0; i < manifest->nsmall; i++) {
+        manifest->small[i].name = weir_arena_slice(manifest->arena, weir_read_bytes(reader));
+        manifest->small[i].bytes = weir_arena_slice(manifest->arena, weir_read_bytes(reader));
+        if (reader->failed || !fits_name(manifest->small[i].name)) {
+            return false;
+        }
+    }
+    manifest->nfiles = weir_read_u32(reader);
+    if (reader->failed || manifest->nfiles > reader->rest.len / 24) {
+        return false;
+    }
+    manifest->files = weir_arena_zalloc(manifest->arena, manifest->nfiles * sizeof(*manifest->files));
+    for (uint32_t i = 0; i < manifest->nfiles; i++) {
+        struct weir_slice local = weir_read_bytes(reader);
+        struct weir_slice stored = weir_read_bytes(reader);
+        if (reader->failed || !fits_name(local) || !fits_name(stored)) {
+            return false;
+        }
+        manifest->files[i] = (struct weir_keyed_file){
+            .local = weir_arena_strndup(manifest->arena, local.data, local.len),
+            .stored = weir_arena_strndup(manifest->arena, stored.data, stored.len),
+            .bytes = weir_read_u64(reader),
+            .hash = weir_read_u64(reader),
+        };
+        manifest->bytes += manifest->files[i].bytes;
+    }
+    return !reader->failed && reader->rest.len == 0;
+}
+
+enum weir_rc weir_keyed_manifest_decode(struct weir_slice bytes, uint64_t checkpoint, const char *dir, struct weir_keyed_manifest **out_manifest,
+                                        struct weir_error *err)
+{
+    struct weir_keyed_manifest *manifest = weir_keyed_manifest_create(checkpoint, dir);
+    struct weir_reader reader = weir_reader(bytes);
+    uint8_t version = weir_read_u8(&reader);
+    manifest->max_parallelism = weir_read_u32(&reader);
+    manifest->first_group = weir_read_u32(&reader);
+    manifest->end_group = weir_read_u32(&reader);
+    if (reader.failed || version != WEIR_KEYED_FILES_VERSION || manifest->first_group >= manifest->end_group ||
+        manifest->end_group > manifest->max_parallelism || !read_spaces(&reader, manifest) || !read_files(&reader, manifest)) {
+        weir_keyed_manifest_destroy(manifest);
+        return weir_error_set(err, WEIR_CORRUPT, "keyed state: its list of files is cut or impossible");
+    }
+    *out_manifest = manifest;
+    return WEIR_OK;
+}
+
+/* --- copying ---------------------------------------------------------------------------------------------------------- */
+
+/* Reads a file to its end, hashing it; writes it to `to` unless that is NULL. */
+static enum weir_rc pass_file(struct weir_fs *fs, const char *path, struct weir_fs_file *to, uint64_t *out_bytes, uint64_t *out_hash,
+                              struct weir_error *err)
+{
+    struct weir_fs_file *file = NULL;
+    uint8_t *block = weir_malloc(COPY_BYTES);
+    uint64_t bytes = 0;
+    uint64_t hash = 0;
+    size_t got = 0;
+    enum weir_rc rc = weir_fs_open(fs, path, WEIR_FS_READ, &file, err);
+    do {
+        if (rc == WEIR_OK) {
+            rc = weir_fs_pread(file, bytes, block, COPY_BYTES, &got, err);
+        }
+        if (rc == WEIR_OK && (got > 0 || bytes == 0)) {
+            hash = weir_hash_bytes(block, got, hash);
+            bytes += got;
+        }
+        if (rc == WEIR_OK && got > 0 && to != NULL) {
+            rc = weir_fs_append(to, weir_slice(block, got), err);
+            WEIR_FAILPOINT("ckpt.upload");
+        }
+    } while (rc == WEIR_OK && got == COPY_BYTES);
+    weir_fs_close(file);
+    weir_free(block);
+    if (rc == WEIR_OK) {
+        *out_bytes = bytes;
+        *out_hash = hash;
+    }
+    return rc;
+}
+
+static enum weir_rc copy_file(struct weir_fs *fs, const char *from, const char *to, bool sync, uint64_t *out_bytes, uint64_t *out_hash,
+                              struct weir_error *err)
+{
+    struct weir_fs_file *file = NULL;
+    enum weir_rc rc = weir_fs_open(fs, to, WEIR_FS_CREATE_NEW, &file, err);
+    if (rc == WEIR_OK) {
+        rc = pass_file(fs, from, file, out_bytes, out_hash, err);
+    }
+    if (rc == WEIR_OK && sync) {
+        rc = weir_fs_fsync(file, err);
+    }
+    weir_fs_close(file);
+    return rc;
+}
+
+/* --- upload ----------------------------------------------------------------------------------------------------------- */
+
+struct names {
+    char **names;
+    size_t len, cap;
+};
+
+static void add_name(void *ctx, const char *name, bool is_dir)
+{
+    struct names *names = ctx;
+    if (!is_dir) {
+        names->names = weir_vec_grow(names->names, &names->cap, sizeof(*names->names), names->len + 1);
+        names->names[names->len++] = weir_strdup(name);
+    }
+}
+
+static bool is_immutable(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && strcmp(name + len - 4, ".sst") == 0;
+}
+
+static enum weir_rc take_small(struct weir_fs *fs, const char *path, const char *name, struct weir_keyed_manifest *manifest,
+                               struct weir_error *err)
+{
+    struct weir_buf bytes = {0};
+    enum weir_rc rc = weir_fs_read_all(fs, path, SMALL_BYTES_MAX, &bytes, err);
+    if (rc == WEIR_OK) {
+        manifest->small[manifest->nsmall++] = (struct weir_keyed_small){
+            .name = weir_arena_slice(manifest->arena, weir_slice_str(name)),
+            .bytes = weir_arena_slice(manifest->arena, weir_buf_slice(&bytes)),
+        };
+    }
+    weir_buf_fini(&bytes);
+    return rc;
+}
+
+static const struct weir_keyed_file *find_file(const struct weir_keyed_manifest *before, const char *local)
+{
+    for (uint32_t i = 0; before != NULL && i < before->nfiles; i++) {
+        if (strcmp(before->files[i].local, local) == 0) {
+            return &before->files[i];
+        }
+    }
+    return NULL;
+}
+
+static enum weir_rc put_file(struct weir_fs *fs, const char *path, const char *name, const char *prefix,
+                             const struct weir_keyed_manifest *before, struct weir_keyed_manifest *manifest, struct weir_error *err)
+{
+    struct weir_keyed_file *file = &manifest->files[manifest->nfiles];
+    const struct weir_keyed_file *old = find_file(before, name);
+    if (old != NULL) {
+        char *from = weir_strfmt("%s/%s", before->dir, old->stored);
+        char *to = weir_strfmt("%s/%s", manifest->dir, old->stored);
+        struct weir_error ignored; /* it may have been swept: then there is a newer checkpoint that this task has not heard of yet */
+        enum weir_rc rc = weir_fs_link(fs, from, to, &ignored);
+        weir_free(from);
+        weir_free(to);
+        if (rc == WEIR_OK) {
+            *file = *old;
+            file->local = weir_arena_strdup(manifest->arena, old->local);
+            file->stored = weir_arena_strdup(manifest->arena, old->stored);
+            manifest->bytes += file->bytes;
+            manifest->nfiles++;
+            return WEIR_OK;
+        }
+    }
+    file->local = weir_arena_strdup(manifest->arena, name);
+    file->stored = weir_arena_fmt(manifest->arena, "%s%s", prefix, name);
+    char *to = weir_strfmt("%s/%s", manifest->dir, file->stored);
+    enum weir_rc rc = copy_file(fs, path, to, true, &file->bytes, &file->hash, err);
+    weir_free(to);
+    if (rc == WEIR_OK) {
+        manifest->bytes += file->bytes;
+        manifest->new_bytes += file->bytes;
+        manifest->nfiles++;
+    }
+    return rc;
+}
+
+enum weir_rc weir_keyed_upload(struct weir_fs *fs, const char *files, const char *prefix, const struct weir_keyed_manifest *before,
+                               struct weir_keyed_manifest *manifest, struct weir_error *err)
+{
+    struct names names = {0};
+    enum weir_rc rc = weir_fs_list(fs, files, add_name, &names, err);
+    manifest->small = weir_arena_zalloc(manifest->arena, names.len * sizeof(*manifest->small));
+    manifest->files = weir_arena_zalloc(manifest->arena, names.len * sizeof(*manifest->files));
+    if (before != NULL && before->generation != manifest->generation) {
+        before = NULL;
+    }
+    for (size_t i = 0; i < names.len; i++) {
+        char *path = weir_strfmt("%s/%s", files, names.names[i]);
+        if (rc == WEIR_OK && is_immutable(names.names[i])) {
+            rc = put_file(fs, path, names.names[i], prefix, before, manifest, err);
+        } else if (rc == WEIR_OK) {
+            rc = take_small(fs, path, names.names[i], manifest, err);
+        }
+        weir_free(path);
+        weir_free(names.names[i]);
+    }
+    weir_free(names.names);
+    return rc;
+}
+
+/* --- fetch ------------------------------------------------------------------------------------------------------------ */
+
+static enum weir_rc fetch_file(struct weir_fs *fs, const struct weir_keyed_manifest *manifest, const struct weir_keyed_file *file,
+                               const char *store_dir, struct weir_error *err)
+{
+    char *from = weir_strfmt("%s/%s", manifest->dir, file->stored);
+    char *to = weir_strfmt("%s/%s", store_dir, file->local);
+    uint64_t bytes = 0;
+    uint64_t hash = 0;
+    enum weir_rc rc = weir_fs_link(fs, from, to, err);
+    if (rc == WEIR_OK) {
+        rc = pass_file(fs, to, NULL, &bytes, &hash, err);
+    } else if (rc != WEIR_NOT_FOUND) { /* another file system */
+        rc = copy_file(fs, from, to, false, &bytes, &hash, err);
+    }
+    if (rc == WEIR_NOT_FOUND) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "checkpoint file %s is gone", from);
+    } else if (rc == WEIR_OK && (bytes != file->bytes || hash != file->hash)) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "checkpoint file %s is damaged: its length or hash is not what the checkpoint recorded", from);
+    }
+    weir_free(from);
+    weir_free(to);
+    return rc;
+}
+
+enum weir_rc weir_keyed_fetch(struct weir_fs *fs, const struct weir_keyed_manifest *manifest, const char *store_dir, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    for (uint32_t i = 0; rc == WEIR_OK && i < manifest->nfiles; i++) {
+        rc = fetch_file(fs, manifest, &manifest->files[i], store_dir, err);
+        WEIR_FAILPOINT("restore.mid_download");
+    }
+    for (uint32_t i = 0; rc == WEIR_OK && i < manifest->nsmall; i++) {
+        const struct weir_keyed_small *small = &manifest->small[i];
+        struct weir_fs_file *file = NULL;
+        char *path = weir_strfmt("%s/%.*s", store_dir, WEIR_SLICE_ARG(small->name));
+        rc = weir_fs_open(fs, path, WEIR_FS_CREATE_NEW, &file, err);
+        if (rc == WEIR_OK) {
+            rc = weir_fs_append(file, small->bytes, err);
+        }
+        weir_fs_close(file);
+        weir_free(path);
+    }
+    return rc;
+}

@@ -208,7 +208,13 @@ static enum weir_rc make_in(struct binder *binder, struct weir_expr_pos pos, str
         constant = constant && args[i]->kind == WEIR_EXPR_LITERAL;
     }
     if (constant) {
-        return make_call(binder, "IN", pos, args, nargs, out);
+        enum weir_rc rc = make_call(binder, "IN", pos, args, nargs, out);
+        for (uint32_t i = 1; rc == WEIR_OK && i < (*out)->nargs; i++) { /* a cast that fails is no constant: ts IN ('soon') */
+            constant = constant && (*out)->args[i]->kind == WEIR_EXPR_LITERAL;
+        }
+        if (rc != WEIR_OK || constant) {
+            return rc;
+        }
     }
     struct weir_expr **equals = weir_arena_zalloc(binder->arena, nargs * sizeof(struct weir_expr *));
     for (uint32_t i = 1; i < nargs; i++) {

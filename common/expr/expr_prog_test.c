@@ -188,6 +188,7 @@ static const struct row logic[] = {
     {"zero = 1 AND s LIKE 'c%' AND 1 / zero = 1 AND a / zero = 2", "FALSE"}, {"p = 12.340", "TRUE"}, {"p > 12.3399999", "TRUE"}, {"b > p", "TRUE"},
     {"p < 99999999999999999999999999999999999999", "TRUE"}, {"s = 'car'", "TRUE"}, {"s < 'cat'", "TRUE"}, {"s > 'ca'", "TRUE"}, {"s >= 'car '", "FALSE"},
     {"long > 'https://example.com/gr'", "TRUE"}, {"ts > '2026-01-01 00:00:00'", "TRUE"}, {"dt < '2024-10-05'", "TRUE"}, {"dt = DATE '2024-10-04'", "TRUE"},
+    {"ts IN ('2026-01-25 07:11:52.124', 'soon')", "! "}, {"ts IN ('2026-01-25 07:11:52.123', 'soon')", "TRUE"},
     {"ts = ltz", "TRUE"}, {"tm = '01:02:03'", "TRUE"}, {"ts > DATE '2026-01-26'", "FALSE"}, {"ts IN ('2026-01-25 07:11:52.123', '2026-01-01 00:00:00')", "TRUE"},
     {"a = 's'", "! 1:3: = does not take (INT, STRING); it takes values of one kind; CAST one of them"}, {"t = TRUE", "TRUE"}, {"s = ns", "NULL"},
     {"'it''s' = 'it''s'", "TRUE"}, {"CASE WHEN a > 5 THEN 'big' WHEN a > 3 THEN 'mid' ELSE 'small' END", "big"},

@@ -150,7 +150,7 @@ static bool format_operator(const struct weir_expr *expr, struct weir_buf *out)
         weir_expr_format(expr->args[0], out);
         weir_buf_put_str(out, " LIKE ");
         format_list(expr, 1, " ESCAPE ", out);
-    } else if (!isalpha((unsigned char)name[0]) || strcmp(name, "AND") == 0 || strcmp(name, "OR") == 0 || strncmp(name, "IS ", 3) == 0) {
+    } else if (strchr("+-*/%|=<>!", name[0]) != NULL || strcmp(name, "AND") == 0 || strcmp(name, "OR") == 0 || strncmp(name, "IS ", 3) == 0) {
         char separator[32];
         (void)snprintf(separator, sizeof(separator), " %s ", name);
         weir_buf_put_str(out, "(");
@@ -178,6 +178,10 @@ static void format_call(const struct weir_expr *expr, struct weir_buf *out)
         weir_buf_put_slice(out, expr->args[0]->value.u.str);
         weir_buf_put_str(out, extract ? " FROM " : ", ");
         format_list(expr, 1, ", ", out);
+    } else if (strcmp(name, "TRIM") == 0 && expr->nargs == 2) { /* the call has the text first, SQL the characters */
+        weir_expr_format(expr->args[1], out);
+        weir_buf_put_str(out, " FROM ");
+        weir_expr_format(expr->args[0], out);
     } else if (to) {
         weir_expr_format(expr->args[0], out);
         weir_buf_put_fmt(out, " TO %.*s", WEIR_SLICE_ARG(expr->args[1]->value.u.str));

@@ -409,10 +409,29 @@ struct weir_sql_text weir__sql_join(struct weir_sql_state *state, struct weir_sq
     return (struct weir_sql_text){.data = text, .len = (uint32_t)strlen(text)};
 }
 
+/* The scanner takes a NUL for the end of its buffer and scans the token once more from its beginning, each time: a string of them would cost
+ * the square of its length. */
+static enum weir_rc refuse_nul(struct weir_slice text, struct weir_error *err)
+{
+    const uint8_t *nul = text.len == 0 ? NULL : memchr(text.data, '\0', text.len);
+    if (nul == NULL) {
+        return WEIR_OK;
+    }
+    uint32_t line = 1, column = 1;
+    for (const uint8_t *c = text.data; c < nul; c++) {
+        column = *c == '\n' ? 1 : column + ((*c & 0xc0) != 0x80);
+        line += *c == '\n';
+    }
+    return weir_error_set(err, WEIR_INVALID, "%u:%u: a NUL character means nothing here", line, column);
+}
+
 enum weir_rc weir_expr_parse(struct weir_slice text, struct weir_arena *arena, struct weir_expr **out_expr, struct weir_error *err)
 {
     if (text.len > WEIR_JOB_FILE_BYTES_MAX) {
         return weir_error_set(err, WEIR_LIMIT, "the expression has %zu bytes, more than %d", text.len, WEIR_JOB_FILE_BYTES_MAX);
+    }
+    if (refuse_nul(text, err) != WEIR_OK) {
+        return WEIR_INVALID;
     }
     struct weir_sql_state state = {.arena = arena, .err = err, .rc = WEIR_OK, .at = {.line = 1, .column = 1}};
     yyscan_t scanner = NULL;

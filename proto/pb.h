@@ -12,8 +12,11 @@
 /* Appends the packed message. */
 void weir_pb_encode(const ProtobufCMessage *message, struct weir_buf *out);
 
-/* Unpacks a message; the caller frees it with weir_pb_free. bytes must already be within the frame limit: protobuf-c allocates as it reads.
- * CORRUPT names the message. */
+enum {
+    WEIR_PB_MEMORY_MAX = 256 << 20, /* that a message may take unpacked: empty ones in 2 bytes each take 50 times as much */
+};
+
+/* Unpacks a message; the caller frees it with weir_pb_free. CORRUPT; LIMIT: it would take too much memory. Both name the message. */
 enum weir_rc weir_pb_decode(const ProtobufCMessageDescriptor *descriptor, struct weir_slice bytes, void *out_message, struct weir_error *err)
     WEIR_CHECKED;
 

@@ -47,6 +47,26 @@ START_TEST(a_message_of_defaults_has_no_bytes)
 }
 END_TEST
 
+/* 8 MiB of empty messages took 500 MiB. */
+START_TEST(what_a_message_takes_unpacked_is_bounded)
+{
+    struct weir_buf bytes = {0};
+    Weir__Plan__Schema *back = NULL;
+    struct weir_error err = {0};
+    for (int i = 0; i < 4 << 20; i++) {
+        weir_buf_put_u16(&bytes, 0x000a); /* field 1, 0 bytes */
+    }
+    ck_assert_int_eq(weir_pb_decode(&weir__plan__schema__descriptor, weir_buf_slice(&bytes), &back, &err), WEIR_LIMIT);
+    ck_assert_ptr_null(back);
+    ck_assert_msg(strstr(err.text, "weir.plan.Schema of 8388608 bytes") != NULL, "%s", err.text);
+    bytes.len = 1000;
+    ck_assert_int_eq(weir_pb_decode(&weir__plan__schema__descriptor, weir_buf_slice(&bytes), &back, &err), WEIR_OK);
+    ck_assert_uint_eq(back->n_fields, 500);
+    weir_pb_free(back);
+    weir_buf_fini(&bytes);
+}
+END_TEST
+
 Suite *pb_suite(void);
 Suite *pb_suite(void)
 {
@@ -54,6 +74,7 @@ Suite *pb_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, messages_come_back);
     tcase_add_test(tc, a_message_of_defaults_has_no_bytes);
+    tcase_add_test(tc, what_a_message_takes_unpacked_is_bounded);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -9,11 +9,14 @@
 #include "common/base/arena.h"
 #include "common/base/assert.h"
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/net/keeper.h"
 #include "common/runtime/sync.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -23,6 +26,14 @@
 #include <unistd.h>
 
 enum request_state { REQUEST_READING, REQUEST_ASKED, REQUEST_ANSWERED };
+
+/* A connection's deadline: MHD's own time-outs only know silence, and a byte a second is none. */
+struct connection {
+    struct weir_list node;
+    int fd;
+    bool idle;           /* no request has begun that we know of */
+    int64_t deadline_ms; /* monotonic; when the headers or the body must be here; INT64_MAX: we are to move */
+};
 
 struct pair {
     struct pair *next;
@@ -52,11 +63,15 @@ struct weir_http_server {
     struct MHD_Daemon *daemon;
     uint16_t port;
     uint64_t body_bytes_max;
+    int64_t header_timeout_ms;
     const struct weir_log *log;
     weir_http_handler_fn *handler;
     void *ctx;
 
     struct weir_mutex mutex; /* guards what follows and the requests' states */
+    struct weir__keeper keeper;
+    struct weir_list connections; /* oldest first */
+    uint32_t nconnections, connections_max;
     struct weir_list asked;
     uint32_t refs; /* the owner's, one per request */
     bool stopping;
@@ -135,6 +150,84 @@ static enum MHD_Result queue_error(struct MHD_Connection *connection, unsigned s
     return queued;
 }
 
+static enum MHD_Result queue_too_large(struct MHD_Connection *connection, uint64_t bytes_max)
+{
+    char text[80];
+    (void)snprintf(text, sizeof(text), "request body too large: at most %" PRIu64 " bytes are accepted", bytes_max);
+    return queue_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, text);
+}
+
+/* --- deadlines ------------------------------------------------------------------------------------------------------- */
+
+static void set_deadline_locked(struct MHD_Connection *handle, bool idle, int64_t timeout_ms)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *connection = info->socket_context;
+    connection->idle = idle;
+    connection->deadline_ms = timeout_ms == INT64_MAX ? INT64_MAX : weir_clock_mono_ms(weir_clock_real()) + timeout_ms;
+}
+
+static void cut_locked(struct connection *connection)
+{
+    connection->idle = false;
+    connection->deadline_ms = INT64_MAX;
+    (void)shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* Before the last slots are taken the oldest that asks nothing has to go, so that there is room for those who do. */
+static void make_room_locked(struct weir_http_server *server)
+{
+    struct weir_list *node = server->nconnections * 4 > server->connections_max * 3 ? weir_list_first(&server->connections) : NULL;
+    while (node != NULL && !WEIR_CONTAINER_OF(node, struct connection, node)->idle) {
+        node = weir_list_next(&server->connections, node);
+    }
+    if (node != NULL) {
+        cut_locked(WEIR_CONTAINER_OF(node, struct connection, node));
+    }
+}
+
+/* On MHD's thread. The socket is open from the first to the second call. */
+static void on_connection(void *ctx, struct MHD_Connection *handle, void **context, enum MHD_ConnectionNotificationCode code)
+{
+    struct weir_http_server *server = ctx;
+    struct connection *connection = *context;
+    weir_mutex_lock(&server->mutex);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection = weir_calloc(1, sizeof(*connection));
+        connection->fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *context = connection;
+        server->nconnections++;
+        make_room_locked(server);
+        weir_list_push_back(&server->connections, &connection->node);
+        set_deadline_locked(handle, true, server->header_timeout_ms);
+        weir__keeper_kick_locked(&server->keeper);
+    } else {
+        server->nconnections--;
+        weir_list_remove(&connection->node);
+        weir_free(connection);
+    }
+    weir_mutex_unlock(&server->mutex);
+}
+
+/* Ends the connections whose time is over; MHD sees the end and does the rest. */
+static int64_t keep_locked(void *owner)
+{
+    struct weir_http_server *server = owner;
+    int64_t now_ms = weir_clock_mono_ms(weir_clock_real());
+    int64_t rest_ms = WEIR__KEEPER_REST_MS;
+    for (struct weir_list *node = weir_list_first(&server->connections); node != NULL; node = weir_list_next(&server->connections, node)) {
+        struct connection *connection = WEIR_CONTAINER_OF(node, struct connection, node);
+        int64_t left_ms = connection->deadline_ms == INT64_MAX ? INT64_MAX : connection->deadline_ms - now_ms;
+        if (left_ms <= 0) {
+            cut_locked(connection);
+            weir_log(server->log, WEIR_LOG_WARN, "http_request_too_slow", NULL);
+        } else if (left_ms < rest_ms) {
+            rest_ms = left_ms;
+        }
+    }
+    return rest_ms;
+}
+
 /* --- on MHD's thread ------------------------------------------------------------------------------------------------- */
 
 static enum MHD_Result measure_pair(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
@@ -159,11 +252,25 @@ static enum MHD_Result copy_pair(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* A NUL would end the text early for us, and a path mean what it does not say: it becomes a DEL, which no name has. */
+static size_t unescape(void *ctx, struct MHD_Connection *connection, char *text)
+{
+    (void)ctx;
+    (void)connection;
+    for (char *nul = strstr(text, "%00"); nul != NULL; nul = strstr(nul, "%00")) {
+        memcpy(nul, "%7f", 3);
+    }
+    return MHD_http_unescape(text);
+}
+
 /* The headers are here. Answers at once what can be refused by them. */
 static enum MHD_Result on_headers(struct weir_http_server *server, struct MHD_Connection *connection, const char *path,
                                   const char *method, void **request_slot)
 {
     (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)WEIR_HTTP_IDLE_TIMEOUT_S);
+    weir_mutex_lock(&server->mutex);
+    set_deadline_locked(connection, false, WEIR_HTTP_IDLE_TIMEOUT_S * 1000);
+    weir_mutex_unlock(&server->mutex);
     size_t header_bytes = strlen(path) + strlen(method);
     (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, measure_pair, &header_bytes);
     (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, measure_pair, &header_bytes);
@@ -172,7 +279,7 @@ static enum MHD_Result on_headers(struct weir_http_server *server, struct MHD_Co
     }
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length != NULL && strtoull(length, NULL, 10) > server->body_bytes_max) {
-        return queue_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "request body too large");
+        return queue_too_large(connection, server->body_bytes_max);
     }
     struct weir_http_request *request = weir_calloc(1, sizeof(*request));
     request->server = server;
@@ -214,13 +321,14 @@ static enum MHD_Result on_whole(struct weir_http_request *request)
     struct weir_http_server *server = request->server;
     struct MHD_Connection *connection = request->connection;
     if (request->body_too_large) {
-        return queue_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "request body too large");
+        return queue_too_large(connection, server->body_bytes_max);
     }
     weir_mutex_lock(&server->mutex);
     if (server->stopping) {
         weir_mutex_unlock(&server->mutex);
         return queue_error(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down");
     }
+    set_deadline_locked(connection, false, INT64_MAX);
     request->state = REQUEST_ASKED;
     request->refs++;
     weir_list_push_back(&server->asked, &request->node);
@@ -264,15 +372,16 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **request_slot,
                          enum MHD_RequestTerminationCode how)
 {
-    (void)ctx;
-    (void)connection;
     (void)how;
+    struct weir_http_server *server = ctx;
     struct weir_http_request *request = *request_slot;
+    weir_mutex_lock(&server->mutex);
+    set_deadline_locked(connection, true, WEIR_HTTP_IDLE_TIMEOUT_S * 1000); /* for the next one */
     if (request == NULL) {
+        weir_mutex_unlock(&server->mutex);
         return;
     }
     *request_slot = NULL;
-    weir_mutex_lock(&request->server->mutex);
     request->connection = NULL;
     request_unref_unlock(request);
 }
@@ -407,22 +516,28 @@ enum weir_rc weir_http_server_create(const struct weir_http_server_options *opti
     struct weir_http_server *server = weir_calloc(1, sizeof(*server));
     server->port = port;
     server->body_bytes_max = options->body_bytes_max == 0 ? WEIR_HTTP_BODY_BYTES_MAX : options->body_bytes_max;
+    server->connections_max = options->connections_max == 0 ? WEIR_HTTP_CONNECTIONS_MAX : options->connections_max;
+    server->header_timeout_ms = options->header_timeout_ms == 0 ? WEIR_HTTP_HEADER_TIMEOUT_S * 1000 : options->header_timeout_ms;
     server->log = options->log;
     server->handler = handler;
     server->ctx = ctx;
     server->refs = 1;
     weir_list_init(&server->asked);
+    weir_list_init(&server->connections);
     weir_mutex_init(&server->mutex);
-    unsigned connections_max = options->connections_max == 0 ? WEIR_HTTP_CONNECTIONS_MAX : options->connections_max;
+    weir__keeper_init(&server->keeper, &server->mutex, keep_locked, server);
     /* Twice the headers: MHD's pool per connection also holds the answer's headers and the body's window. */
     server->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, server,
-                                      MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections_max,
+                                      MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, server->connections_max,
                                       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(2 * WEIR_HTTP_HEADER_BYTES_MAX),
                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEIR_HTTP_HEADER_TIMEOUT_S,
-                                      MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+                                      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+                                      MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+                                      MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
     if (server->daemon == NULL) {
         rc = weir_error_errno(err, WEIR_RESOURCE, errno, "cannot start the HTTP server on %s port %u", options->address, port);
         (void)close(fd);
+        weir__keeper_fini(&server->keeper);
         weir_mutex_lock(&server->mutex);
         server_unref_unlock(server);
         return rc;
@@ -455,6 +570,7 @@ void weir_http_server_destroy(struct weir_http_server *server)
     }
     weir_http_server_stop(server); /* MHD panics on connections still suspended */
     MHD_stop_daemon(server->daemon);
+    weir__keeper_fini(&server->keeper);
     weir_mutex_lock(&server->mutex);
     server_unref_unlock(server);
 }

@@ -5,7 +5,7 @@
  * I1. The handler runs on the server's polling thread, and may only copy out, post and return. It may also answer.
  * I2. Each request handed out is answered once; its connection is held until then (a client that has left is noticed after).
  * I3. Whatever a client sends costs at most a connection slot, WEIR_HTTP_HEADER_BYTES_MAX and WEIR_HTTP_BODY_BYTES_MAX, and
- *     those only until a timeout.
+ *     those only until a timeout: of silence, and of the whole however slowly it comes.
  */
 #ifndef WEIR_COMMON_NET_HTTP_SERVER_H
 #define WEIR_COMMON_NET_HTTP_SERVER_H
@@ -18,8 +18,8 @@ enum {
     WEIR_HTTP_CONNECTIONS_MAX = 64,
     WEIR_HTTP_HEADER_BYTES_MAX = 8 << 10, /* request line and headers; beyond: 431 */
     WEIR_HTTP_BODY_BYTES_MAX = 4 << 20,   /* beyond: 413 */
-    WEIR_HTTP_HEADER_TIMEOUT_S = 5,       /* silence before the headers are complete */
-    WEIR_HTTP_IDLE_TIMEOUT_S = 30,        /* silence afterwards: body, answer, kept-alive */
+    WEIR_HTTP_HEADER_TIMEOUT_S = 5,       /* until a connection's first headers are complete */
+    WEIR_HTTP_IDLE_TIMEOUT_S = 30,        /* silence afterwards (body, answer, kept-alive); also for the body, and for the next headers */
 };
 
 struct weir_http_server;
@@ -30,6 +30,7 @@ struct weir_http_server_options {
     uint16_t port;              /* 0: the kernel chooses */
     uint32_t connections_max;   /* 0: WEIR_HTTP_CONNECTIONS_MAX */
     uint64_t body_bytes_max;    /* 0: WEIR_HTTP_BODY_BYTES_MAX */
+    uint32_t header_timeout_ms; /* 0: WEIR_HTTP_HEADER_TIMEOUT_S; silence is measured in seconds all the same */
     const struct weir_log *log; /* borrowed until destroy; may be NULL */
 };
 

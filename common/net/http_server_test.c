@@ -298,7 +298,59 @@ START_TEST(what_is_too_large_or_not_http_is_refused)
     raw_exchange(&rig, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n", 131072, answer,
                  sizeof(answer)); /* an unannounced length: the chunk ends in garbage after the limit */
     ck_assert_msg(answer[0] == '\0' || strncmp(answer, "HTTP/1.1 4", 10) == 0, "%s", answer);
+    raw_exchange(&rig, "GET /facts%00.txt?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer)); /* not /facts */
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 404", 12) == 0, "%s", answer);
     raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer)); /* still alive */
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* Sends `head`, then a byte every 20 ms, until the server closes. MHD's own time-out, of silence, never comes. */
+static void trickle(const struct rig *rig, const char *head)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(weir_http_server_port(rig->server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    struct timeval pace = {.tv_usec = 20000};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pace, sizeof(pace));
+    (void)send(fd, head, strlen(head), MSG_NOSIGNAL);
+    bool open = true;
+    for (int i = 0; i < 1000 && open; i++) { /* 20 s */
+        char byte;
+        ssize_t got = recv(fd, &byte, 1, 0);
+        open = got < 0 && errno == EAGAIN && send(fd, "a", 1, MSG_NOSIGNAL) == 1;
+    }
+    ck_assert_msg(!open, "a request of %s may take for ever", head);
+    (void)close(fd);
+}
+
+START_TEST(slow_requests_are_cut_off)
+{
+    struct rig rig;
+    struct weir_http_server_options options = {.address = "127.0.0.1", .header_timeout_ms = 300};
+    struct weir_error err;
+    char answer[200];
+    memset(&rig, 0, sizeof(rig));
+    weir_mutex_init(&rig.mutex);
+    weir_cond_init(&rig.cond);
+    ck_assert_msg(weir_http_server_create(&options, on_request, &rig, &rig.server, &err) == WEIR_OK, "%s", err.text);
+    int silent[100]; /* more than there are slots: they do not keep others out until their time is over */
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(weir_http_server_port(rig.server)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (int i = 0; i < 100; i++) {
+        silent[i] = socket(AF_INET, SOCK_STREAM, 0);
+        ck_assert_int_eq(connect(silent[i], (const struct sockaddr *)&to, sizeof(to)), 0);
+    }
+    raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
+    for (int i = 0; i < 100; i++) {
+        (void)close(silent[i]);
+    }
+    trickle(&rig, "");
+    trickle(&rig, "GET /facts HTTP/1.1\r\nHost: a\r\nX: ");
+    raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
     ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
     rig_fini(&rig);
 }
@@ -344,6 +396,7 @@ Suite *http_server_suite(void)
     tcase_add_test(tc, stop_answers_what_is_held);
     tcase_add_test(tc, a_request_outlives_its_server);
     tcase_add_test(tc, what_is_too_large_or_not_http_is_refused);
+    tcase_add_test(tc, slow_requests_are_cut_off);
     tcase_add_test(tc, failures_have_codes_and_texts);
     suite_add_tcase(suite, tc);
     return suite;

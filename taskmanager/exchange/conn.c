@@ -3,7 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 
-enum { READ_BYTES = 256 * 1024 };
+enum { READ_BYTES = 256 * 1024, GROW_BYTES = 1 << 20 };
 
 /*
  * Life: open -> over (an error, or destroy) -> freed when neither a send nor a receive is in flight. Each completion is a reserved mail, so
@@ -96,6 +96,8 @@ static void receive_more(struct weir_conn *conn)
         conn->in_head = 0;
     }
     size_t room = conn->wanted > conn->in.len + READ_BYTES ? conn->wanted - conn->in.len : READ_BYTES;
+    size_t grow = conn->in.len < GROW_BYTES ? GROW_BYTES : conn->in.len; /* memory follows what has come, not what a header promises */
+    room = room < grow ? room : grow;
     uint8_t *into = weir_buf_reserve(&conn->in, room);
     reserve(conn);
     conn->receive_in_flight = true;
@@ -177,6 +179,11 @@ struct weir_conn *weir_conn_create_take(struct weir_stream *stream, struct weir_
     weir_stream_attach(stream, &(struct weir_stream_callbacks){.on_sent = on_sent, .on_received = on_received}, conn);
     receive_more(conn);
     return conn;
+}
+
+void weir_conn_set_body_max(struct weir_conn *conn, uint32_t body_bytes_max)
+{
+    conn->body_bytes_max = body_bytes_max;
 }
 
 void weir_conn_destroy(struct weir_conn *conn)

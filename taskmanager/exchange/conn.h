@@ -30,6 +30,9 @@ struct weir_conn_totals {
 /* Starts reading at once. mailbox outlives the connection. body_bytes_max caps frames from the peer. */
 struct weir_conn *weir_conn_create_take(struct weir_stream *stream, struct weir_mailbox *mailbox, uint32_t body_bytes_max,
                                         const struct weir_conn_callbacks *callbacks, void *ctx, struct weir_conn_totals *totals);
+/* From on_frame: for the frames behind it. */
+void weir_conn_set_body_max(struct weir_conn *conn, uint32_t body_bytes_max);
+
 /* Closes, drops what is unsent, frees (when nng has let go of it). Accepts NULL. */
 void weir_conn_destroy(struct weir_conn *conn);
 

@@ -6,7 +6,9 @@
 #include "common/runtime/thread.h"
 #include "taskmanager/exchange/link_peer.h"
 
-enum { MAILS_MAX = 65536, MAILS_PER_ROUND = 256, SWEEP_MS = 200, DROPPED_MAX = 4096 };
+enum { MAILS_MAX = 65536, MAILS_PER_ROUND = 256, SWEEP_MS = 200, DROPPED_MAX = 4096, IN_PEERS_MAX = 4096 };
+
+_Static_assert(4 * IN_PEERS_MAX < MAILS_MAX, "each connection reserves two mails");
 
 struct weir_links {
     struct weir_links_options options; /* with name below: the creator's may change while the thread says hello with it */
@@ -172,7 +174,7 @@ static void do_accept(void *payload)
 {
     struct order *order = payload;
     struct weir_links *links = order->links;
-    if (links->stopping) {
+    if (links->stopping || links->nins == IN_PEERS_MAX) {
         weir_stream_destroy(order->stream);
     } else {
         links->ins = weir_vec_grow(links->ins, &links->ins_cap, sizeof(struct weir_in_peer *), links->nins + 1);
@@ -239,7 +241,8 @@ static int64_t pump(struct weir_links *links)
         }
     }
     for (size_t i = links->nins; i-- > 0;) {
-        weir_in_peer_pump(links->ins[i]);
+        int64_t due_ms = weir_in_peer_pump(links->ins[i], now_ms);
+        next_ms = due_ms < next_ms ? due_ms : next_ms;
         if (weir_in_peer_over(links->ins[i])) {
             weir_in_peer_destroy(links->ins[i]);
             links->ins[i] = links->ins[--links->nins];

@@ -13,12 +13,13 @@ struct early_open {
     int64_t since_ms;
 };
 
-enum { EARLY_MAX = 65536 };
+enum { EARLY_MAX = 65536, HELLO_BYTES_MAX = 4096 };
 
 struct weir_in_peer {
     struct weir_link_env *env;
     struct weir_conn *conn;
     char *name; /* the peer's, from its hello; NULL before */
+    int64_t accepted_ms;
     struct weir_in_channel **channels;
     size_t nchannels;
     size_t cap;
@@ -107,6 +108,7 @@ static enum weir_rc hello(struct weir_in_peer *peer, const struct weir_frame *fr
                               (const char *)cluster.data, peer->env->options->cluster_id);
     }
     peer->name = weir_strndup(name.data, name.len);
+    weir_conn_set_body_max(peer->conn, WEIR_LINK_FRAME_BYTES_MAX);
     return WEIR_OK;
 }
 
@@ -216,7 +218,8 @@ struct weir_in_peer *weir_in_peer_create_take(struct weir_link_env *env, struct 
     static const struct weir_conn_callbacks callbacks = {.on_frame = on_frame, .on_over = on_over, .on_sent = on_sent};
     struct weir_in_peer *peer = weir_calloc(1, sizeof(*peer));
     peer->env = env;
-    peer->conn = weir_conn_create_take(stream, env->mailbox, WEIR_LINK_FRAME_BYTES_MAX, &callbacks, peer, &env->totals);
+    peer->accepted_ms = weir_clock_mono_ms(env->options->clock);
+    peer->conn = weir_conn_create_take(stream, env->mailbox, HELLO_BYTES_MAX, &callbacks, peer, &env->totals);
     return peer;
 }
 
@@ -235,9 +238,9 @@ void weir_in_peer_destroy(struct weir_in_peer *peer)
     weir_free(peer);
 }
 
-static void attach_early(struct weir_in_peer *peer)
+/* Returns when the oldest opening that is kept runs out of time. */
+static int64_t attach_early(struct weir_in_peer *peer, int64_t now_ms)
 {
-    int64_t now_ms = weir_clock_mono_ms(peer->env->options->clock);
     size_t kept = 0;
     for (size_t i = 0; i < peer->nearly; i++) {
         struct early_open early = peer->early[i];
@@ -251,6 +254,7 @@ static void attach_early(struct weir_in_peer *peer)
         }
     }
     peer->nearly = kept;
+    return kept == 0 ? INT64_MAX : peer->early[0].since_ms + peer->env->options->open_timeout_ms;
 }
 
 /* Credit for batches the task has taken out; sent when half the window has come together, or everything. */
@@ -277,17 +281,25 @@ static void give_back(struct weir_in_peer *peer, struct weir_in_channel *channel
     }
 }
 
-void weir_in_peer_pump(struct weir_in_peer *peer)
+int64_t weir_in_peer_pump(struct weir_in_peer *peer, int64_t now_ms)
 {
     if (peer->over) {
-        return;
+        return INT64_MAX;
     }
-    attach_early(peer);
+    int64_t hello_due_ms = peer->name != NULL ? INT64_MAX : peer->accepted_ms + peer->env->options->open_timeout_ms;
+    if (hello_due_ms <= now_ms) {
+        peer->env->malformed++;
+        weir_log(peer->env->options->log, WEIR_LOG_WARN, "data_link_silent", NULL);
+        peer->over = true; /* the links destroy it, which closes */
+        return INT64_MAX;
+    }
+    int64_t due_ms = attach_early(peer, now_ms);
     for (size_t i = 0; i < peer->nchannels; i++) {
         (void)weir_outlet_drain(&peer->channels[i]->outlet);
         give_back(peer, peer->channels[i]);
     }
     weir_conn_flush(peer->conn);
+    return due_ms < hello_due_ms ? due_ms : hello_due_ms;
 }
 
 void weir_in_peer_drop(struct weir_in_peer *peer, const char *job_id, uint32_t attempt)

@@ -73,8 +73,9 @@ void weir_in_channel_destroy(struct weir_in_channel *channel);
 struct weir_in_peer *weir_in_peer_create_take(struct weir_link_env *env, struct weir_stream *stream);
 void weir_in_peer_destroy(struct weir_in_peer *peer); /* breaks its channels; accepts NULL */
 
-/* Attaches expected channels whose opening came before; hands on what was kept; gives credit back. */
-void weir_in_peer_pump(struct weir_in_peer *peer);
+/* Attaches expected channels whose opening came before; hands on what was kept; gives credit back; gives up a peer that does not say hello in
+ * open_timeout_ms. Returns the time of the next call that is due by itself (INT64_MAX: none). */
+int64_t weir_in_peer_pump(struct weir_in_peer *peer, int64_t now_ms);
 void weir_in_peer_drop(struct weir_in_peer *peer, const char *job_id, uint32_t attempt);
 bool weir_in_peer_over(const struct weir_in_peer *peer);
 

@@ -2,10 +2,16 @@
 
 #include "common/runtime/thread.h"
 #include "common/runtime/waker.h"
+#include "taskmanager/exchange/frame.h"
 #include "tests/lib/rows.h"
 
+#include <arpa/inet.h>
 #include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { ROWS_MAX = 400, STR_BYTES = 40, PATIENCE_MS = 20000 };
 
@@ -282,6 +288,43 @@ START_TEST(a_peer_of_another_cluster_and_one_that_never_comes)
 }
 END_TEST
 
+static int dial(const struct weir_links *links)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(weir_links_port(links)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {.tv_sec = PATIENCE_MS / 1000};
+    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return fd;
+}
+
+static void check_closed(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, 0);
+    ck_assert_msg(got == 0 || (got < 0 && errno == ECONNRESET), "still open: %zd", got);
+    (void)close(fd);
+}
+
+START_TEST(strangers_are_closed)
+{
+    struct world world;
+    world_init(&world, "c", 1 << 20, 300);
+    int silent = dial(world.receiver);
+    int large = dial(world.receiver);
+    struct weir_buf header = {0};
+    weir_frame_put_header(&header, WEIR_FRAME_HELLO, 0, 1 << 20); /* within the limit of those who have said hello */
+    ck_assert_int_eq(send(large, header.data, header.len, MSG_NOSIGNAL), (ssize_t)header.len);
+    check_closed(large);
+    check_closed(silent); /* it had open_timeout_ms */
+    struct weir_links_stats stats;
+    weir_links_stats(world.receiver, &stats);
+    ck_assert_uint_ge(stats.malformed, 1);
+    weir_buf_fini(&header);
+    world_fini(&world);
+}
+END_TEST
+
 Suite *link_suite(void);
 Suite *link_suite(void)
 {
@@ -294,6 +337,7 @@ Suite *link_suite(void)
     tcase_add_test(tc, a_producer_that_leaves_without_end_breaks_the_channel);
     tcase_add_test(tc, a_dropped_attempt_breaks_now_and_later);
     tcase_add_test(tc, a_peer_of_another_cluster_and_one_that_never_comes);
+    tcase_add_test(tc, strangers_are_closed);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -54,7 +54,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: failpoints all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -168,6 +168,21 @@ test-tsan:
 failpoints:
 	@$(MAKE) BUILD=build-fp DEFINES=-DWEIR_FAILPOINTS all
 
+# Random input, SECONDS for each target: `make fuzz SECONDS=60 SEED=7 T="json expr"`. What they reach is counted by gcc's calls at each basic
+# block; the driver itself has none.
+SECONDS ?= 10
+SEED ?= 1
+$(BUILD)/obj/tests/fuzz/main.o $(BUILD)/obj/tests/fuzz/cover.o $(BUILD)/obj/tests/fuzz/mutate.o: \
+        CFLAGS_ALL := $(filter-out -fsanitize-coverage=%,$(CFLAGS_ALL))
+$(BUILD)/weir-fuzz: $(call obj,$(call sources_in,tests/fuzz)) $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM)
+
+fuzz:
+	@$(MAKE) BUILD=build-fuzz OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all \
+	        -fno-omit-frame-pointer -fsanitize-coverage=trace-pc" build-fuzz/weir-fuzz
+	build-fuzz/weir-fuzz --seconds $(SECONDS) --seed $(SEED) $(T)
+
 # --- whole runs ------------------------------------------------------------------------------------------------------
 check: tidy unit
 
@@ -193,6 +208,7 @@ export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
 # The long forms: units under both sanitizers, then the integration tests ROUNDS times, under each build.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
+	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
@@ -216,6 +232,6 @@ dist: all
 	@echo $(BUILD)/$(DIST).tar.gz
 
 clean:
-	rm -rf build build-asan build-tsan build-fp
+	rm -rf build build-asan build-tsan build-fp build-fuzz
 
 -include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -2,6 +2,7 @@
 
 #ifdef WEIR_FAILPOINTS
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -16,8 +17,15 @@ void weir_failpoint_hit(const char *name)
     if (wanted == NULL || strncmp(wanted, name, len) != 0 || (wanted[len] != ':' && wanted[len] != '\0')) {
         return;
     }
-    unsigned long at = wanted[len] == ':' ? strtoul(wanted + len + 1, NULL, 10) : 1;
-    if (atomic_fetch_add(&hits, 1) + 1 == at) {
+    char *rest = NULL;
+    unsigned long at = wanted[len] == ':' ? strtoul(wanted + len + 1, &rest, 10) : 1;
+    if (atomic_fetch_add(&hits, 1) + 1 != at) {
+        return;
+    }
+    static const char stall[] = ":stall:";
+    if (rest != NULL && strncmp(rest, stall, sizeof(stall) - 1) == 0) {
+        (void)poll(NULL, 0, (int)strtol(rest + sizeof(stall) - 1, NULL, 10));
+    } else {
         (void)kill(getpid(), SIGKILL);
         pause();
     }

@@ -1,11 +1,13 @@
 /*
- * Named failpoints: places where a test build can be told to die, as if by SIGKILL, so that each crash point is tested by name and not by
+ * Named failpoints: places where a test build can be told to die, as if by SIGKILL, or to stall, so that each crash point is tested by name and not by
  * luck. `make failpoints` builds the daemons with them (-DWEIR_FAILPOINTS); the ordinary build contains nothing of this.
  *
  *   WEIR_FAILPOINT=ckpt.after_snapshot:2 build-fp/weir-taskmanager ...      dies when it comes there for the second time
  *
+ *   WEIR_FAILPOINT=sink.write:5:stall:10000 ...                             is held up there for ten seconds, the fifth time, and goes on
+ *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
- * sink.before_begin, sink.in_publish, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy on a
+ * sink.before_begin, sink.in_publish, sink.write, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy on a
  * JobManager.
  */
 #ifndef WEIR_COMMON_BASE_FAILPOINT_H

@@ -141,6 +141,7 @@ static enum weir_rc write_part(struct file_sink *sink, struct weir_error *err)
         rc = weir_fs_open(sink->out.ctx->fs, path, WEIR_FS_CREATE_NEW, &sink->file, err);
         weir_free(path);
     }
+    WEIR_FAILPOINT("sink.write");
     if (rc == WEIR_OK && sink->out.writing.len > 0) {
         rc = weir_fs_append(sink->file, weir_buf_slice(&sink->out.writing), err);
     }

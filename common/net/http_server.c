@@ -533,8 +533,7 @@ enum weir_rc weir_http_server_create(const struct weir_http_server_options *opti
                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEIR_HTTP_HEADER_TIMEOUT_S,
                                       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
                                       MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-                                      MHD_OPTION_NOTIFY_CONNECTION,
-                                      on_connection, server, MHD_OPTION_END);
+                                      MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
     if (server->daemon == NULL) {
         rc = weir_error_errno(err, WEIR_RESOURCE, errno, "cannot start the HTTP server on %s port %u", options->address, port);
         (void)close(fd);

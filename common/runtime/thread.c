@@ -15,14 +15,23 @@ struct weir_thread {
     _Atomic int left; /* detached: the thread and who started it; the second one frees */
 };
 
+static _Atomic uint32_t detached; /* that run on */
+
+/* The thread ends, or was detached: whichever comes second frees it. */
+static void leave(struct weir_thread *thread)
+{
+    if (atomic_fetch_add(&thread->left, 1) == 1) {
+        weir_free(thread);
+        atomic_fetch_sub(&detached, 1);
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct weir_thread *thread = arg;
     (void)pthread_setname_np(pthread_self(), thread->name);
     thread->run(thread->ctx);
-    if (atomic_fetch_add(&thread->left, 1) == 1) {
-        weir_free(thread);
-    }
+    leave(thread);
     return NULL;
 }
 
@@ -64,9 +73,13 @@ void weir_thread_detach(struct weir_thread *thread)
     }
     int failed = pthread_detach(thread->handle);
     weir_assert(failed == 0);
-    if (atomic_fetch_add(&thread->left, 1) == 1) {
-        weir_free(thread);
-    }
+    atomic_fetch_add(&detached, 1);
+    leave(thread);
+}
+
+uint32_t weir_thread_detached(void)
+{
+    return atomic_load(&detached);
 }
 
 uint64_t weir_thread_self(void)

@@ -24,6 +24,9 @@ void weir_thread_join(struct weir_thread *thread);
 /* Instead of join: the thread runs on by itself and is freed when it ends. What it uses must be its own. Accepts NULL. */
 void weir_thread_detach(struct weir_thread *thread);
 
+/* Detached threads that still run: while there are any, a process that ends must not free what they may use. */
+uint32_t weir_thread_detached(void);
+
 /* A number for the calling thread, unlike that of any other thread alive. Never 0. */
 uint64_t weir_thread_self(void);
 

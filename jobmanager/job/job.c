@@ -251,7 +251,7 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
     }
     struct weir_error err;
     (void)weir_error_set(&err, rc, "listing the splits of \"%s\" failed: %s", job->graph->vertices[vertex].name, text);
-    source->tries += transport_error(rc) ? 0 : 1;
+    source->tries += transport_error(rc) && rc != WEIR_REFUSED ? 0 : 1; /* REFUSED may be the source's own: a login */
     if (!weir_rc_retryable(rc) && !transport_error(rc)) {
         weir__job_fail(job, err.text, false, UINT32_MAX, NULL, now);
     } else if (source->tries >= WEIR_JOB_ENUMERATE_TRIES_MAX) {

@@ -164,8 +164,8 @@ void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_jo
 
 void weir_job_ckpt_sweep(struct weir_effects *effects, const struct weir_meta_job *meta)
 {
-    if (meta->last_ckpt_id == 0) {
-        return;
+    if (meta->last_ckpt_id == 0 && !weir_meta_terminal(meta->state)) {
+        return; /* at its end a job without checkpoints may have left files of its sinks, too */
     }
     struct weir_effect *effect = disk(effects, WEIR_EFFECT_CKPT_SWEEP, meta->id, meta->attempt, 0);
     bool kept = meta->state != WEIR_META_FINISHED && (meta->state != WEIR_META_CANCELED || meta->text[0] != '\0');

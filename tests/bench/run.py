@@ -250,6 +250,48 @@ def measure_submit(report, cluster, runs):
     report.add("submit-to-running", values, "ms")
 
 
+STATE = """\
+job: state
+settings: {{execution.checkpointing.interval: 1 s}}
+tables:
+  numbers:
+    columns: {{n: BIGINT, ts: "TIMESTAMP(3)"}}
+    watermark: {{column: ts, delay: 1 s}}
+    with: {{connector: datagen, rows-per-second: 200000, fields.n.kind: sequence, fields.n.start: 0, fields.ts.kind: time, fields.ts.step: 1 ms}}
+  counts:
+    columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), k: BIGINT, rows: BIGINT, total: BIGINT}}
+    with: {{connector: blackhole}}
+pipeline:
+  - {{id: read, source: numbers}}
+  - {{id: keyed, input: read, project: {{k: "n % {keys}", n: n, ts: ts}}}}
+  - {{id: count, input: keyed, key_by: [k], window: {{tumble: 100000 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
+  - {{id: write, input: count, sink: counts}}
+"""
+
+
+def measure_checkpoints(report, runs):
+    """Checkpoints of 1.4 million keys (about 100 MB), of which 200,000 have changed."""
+    if not report.wants("checkpoint-100mb"):
+        return
+    keys = 1_400_000
+    with Cluster(taskmanagers=1, slots=2, options=["taskmanager.memory.size=2g"]) as cluster:
+        job = job_of(cluster, cluster.weir("run", "-d", "-p", "1", str(cluster.write("job.yaml", STATE.format(keys=keys)))))
+        seen = {}
+        began = time.monotonic()
+        while len(seen) < 3 * runs:
+            if time.monotonic() - began > JOB_DEADLINE_S:
+                raise AssertionError("no checkpoints of the whole state")
+            full = time.monotonic() - began > keys / 200_000 + 4  # every key has been seen
+            newest = cluster.get(f"/jobs/{job}/checkpoints")["latest"]["completed"]
+            if full and newest:
+                seen[newest["id"]] = newest
+            time.sleep(0.1)
+        cluster.weir("cancel", job, "--now")
+    report.add("checkpoint-100mb.duration", [ckpt["end_to_end_duration"] for ckpt in seen.values()], "ms")
+    report.add("checkpoint-100mb.state", [ckpt["state_size"] / 1e6 for ckpt in seen.values()], "MB")
+    report.add("checkpoint-100mb.new", [ckpt["checkpointed_size"] / 1e6 for ckpt in seen.values()], "MB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("-n", "--messages", type=int, default=5000000)
@@ -267,6 +309,7 @@ def main():
             pipelines.run("file-window", WINDOW, FILES, FILES, parallelism)
             pipelines.run("datagen-blackhole", COPY, DATAGEN, BLACKHOLE, parallelism)
             pipelines.run("datagen-window", WINDOW, DATAGEN, BLACKHOLE, parallelism)
+    measure_checkpoints(report, arguments.runs)
     kafka_bench.measure(report, cpu_s, arguments.messages, arguments.runs)
     if not report.figures:
         parser.error("no figure has such a name")

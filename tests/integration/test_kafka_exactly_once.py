@@ -30,7 +30,7 @@ job: vehicle-statistics
 settings:
   execution.checkpointing.interval: {interval}
   restart-strategy.type: fixed-delay
-  restart-strategy.fixed-delay.attempts: 1000
+  restart-strategy.fixed-delay.attempts: {restarts}
   restart-strategy.fixed-delay.delay: 50 ms
 tables:
   vehicles:
@@ -115,7 +115,7 @@ class Vehicles(unittest.TestCase):
 
     # --- the cluster and the job ---
 
-    def begin(self, rows, rate, interval, environment=None, more=""):
+    def begin(self, rows, rate, interval, environment=None, more="", restarts=1000):
         self.rows = rows
         self.environment = environment or {}
         lines, self.expected = make_vehicles(rows, SEED)
@@ -132,7 +132,7 @@ class Vehicles(unittest.TestCase):
         self.reader = kafka.Reader(self.broker, self.sink, cluster.folder)
         self.addCleanup(self.reader.close)
         self.producer = Producer(self.broker, self.source, lines, rate)
-        text = JOB.format(interval=interval, servers=self.broker.servers, source=self.source, sink=self.sink, group=f"group-{self.source}", more=more)
+        text = JOB.format(interval=interval, servers=self.broker.servers, source=self.source, sink=self.sink, group=f"group-{self.source}", more=more, restarts=restarts)
         result = cluster.weir("run", "-d", "-p", str(PARTITIONS), str(cluster.write("vehicles.yaml", text)))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.job = cluster.get("/jobs/overview")["jobs"][0]["jid"]
@@ -239,6 +239,49 @@ class Vehicles(unittest.TestCase):
         self.check_no_transaction_hangs()
         self.assertEqual(self.differences(self.reader.records()), {})
         wait_for(lambda: not (self.cluster.folder / "checkpoints" / self.job).exists(), "no file of a checkpoint is left")
+
+    # --- the broker ---
+
+    def test_a_broker_killed_under_transactions_doubles_and_loses_nothing(self):
+        self.begin(rows=600_000, rate=30_000, interval="300 ms")
+        for _ in range(2):
+            self.new_checkpoint()
+            wait_for(lambda: self.reader.records(), "transactions are committed", 60)
+            self.broker.run("kill")
+            self.broker.run("start")
+        self.finish_input()
+        self.new_checkpoint()
+        self.assertEqual(self.differences(self.reader.records()), {})
+        self.assertEqual(self.cluster.weir("cancel", self.job, timeout_s=60).returncode, 0)
+        self.check_no_transaction_hangs()
+
+    def test_checkpoints_further_apart_than_the_transaction_timeout(self):
+        self.begin(rows=400_000, rate=40_000, interval="4 s", more=", properties.transaction.timeout.ms: 2000")
+        self.new_checkpoint()
+        self.kill_taskmanager()
+        self.finish_input()
+        self.assertEqual(self.differences(self.reader.records()), {})
+        self.assertEqual(self.cluster.weir("cancel", self.job, timeout_s=60).returncode, 0)
+        self.check_no_transaction_hangs()
+
+    def test_a_cursor_that_is_gone_stops_the_job_and_says_what_to_do(self):
+        """RELIABILITY 2.3, row 26: never from 0 again, which would double everything."""
+        self.begin(rows=200_000, rate=40_000, interval="300 ms", restarts=2)
+        self.producer.join(60)
+        self.reader.wait(lambda records: len(self.windows(records)) > 100, "windows are committed", 60)
+        self.new_checkpoint()
+        for tm in self.live():
+            tm.kill()
+        before = len(self.reader.records())
+        groups = [f"cursor.vehicle-statistics/{self.job}/write/0/{subtask}" for subtask in range(PARTITIONS)]
+        command = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+        self.broker.run("tool", command, "--bootstrap-server", self.broker.servers, "--delete", *(word for group in groups for word in ("--group", group)))
+        for _ in range(2):
+            self.start_taskmanager()
+        self.cluster.wait_state(self.job, "FAILED", deadline_s=60)
+        text = json.dumps(self.cluster.get(f"/jobs/{self.job}/exceptions"))
+        self.assertIn("cursor", text)
+        self.assertEqual(len(self.reader.records()), before, "something was written after the cursor was gone")
 
     # --- a predecessor that still drains while its successor recovers, and the order of recovery that would double its rows ---
 

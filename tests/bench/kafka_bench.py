@@ -54,7 +54,7 @@ tables:
   copies:
     columns: {{n: BIGINT, at: BIGINT}}
     with: {{connector: kafka, topic: {sink}, properties.bootstrap.servers: "{servers}", format: json,
-           sink.delivery-guarantee: {guarantee}, sink.transactional-id-prefix: bench}}
+           sink.delivery-guarantee: {guarantee}{prefix}}}
 pipeline:
   - {{id: read, source: stamps}}
   - {{id: valid, input: read, filter: "n >= 0"}}
@@ -155,9 +155,11 @@ class PassThrough:
         cluster.wait_registered(2)
         self.source, self.sink = broker.topic("stamps", 1), broker.topic("copies", 1)
         self.reader = kafka.Reader(broker, self.sink, cluster.folder)
-        text = PASS.format(job="pass", interval=interval, source=self.source, sink=self.sink, servers=broker.servers, guarantee=guarantee)
+        text = PASS.format(job="pass", interval=interval, source=self.source, sink=self.sink, servers=broker.servers, guarantee=guarantee,
+                           prefix=", sink.transactional-id-prefix: bench" if guarantee == "exactly-once" else "")
         result = cluster.weir("run", "-d", "-p", "1", str(cluster.write("job.yaml", text)))
         if result.returncode != 0:
+            self.__exit__(AssertionError, None, None)
             raise AssertionError(result.stderr)
         self.job = cluster.get("/jobs/overview")["jobs"][0]["jid"]
         cluster.wait_state(self.job, "RUNNING")
@@ -172,11 +174,7 @@ class PassThrough:
     def busy_taskmanager(self):
         vertex = self.cluster.get(f"/jobs/{self.job}")["vertices"][0]
         task = self.cluster.get(f"/jobs/{self.job}/vertices/{vertex['id']}")["subtasks"][0]
-        return next(tm for tm in self.cluster.taskmanagers if tm.process.poll() is None and task["taskmanager-id"] == self.id_of(tm))
-
-    @staticmethod
-    def id_of(tm):
-        return tm.ready["id"]
+        return next(tm for tm in self.cluster.taskmanagers if task["taskmanager-id"].startswith(tm.ready["rpc"] + "-"))
 
 
 def wait_all(reader, count):

@@ -14,6 +14,7 @@ from cluster import Cluster, wait_for
 
 RATE = 5000
 LATENCY_S = 20
+WARM_UP_S = 20
 START_MS = 1700000000000
 TYPES = ["CAR", "TRUCK", "BUS", "MOTORCYCLE", "VAN"]
 PARTITIONS = 4
@@ -182,7 +183,15 @@ def wait_all(reader, count):
     return reader.records()
 
 
+def warm_up(broker):
+    """A broker that has just been started compiles itself for half a minute, and stalls over it."""
+    topic = broker.topic("warm", 1)
+    start_stamps(broker, topic, WARM_UP_S).wait()
+
+
 def measure_latency(report):
+    if report.wants("kafka-latency"):
+        warm_up(kafka.broker())
     if report.wants("kafka-latency-relay"):
         broker = kafka.broker()
         source, sink = broker.topic("stamps", 1), broker.topic("copies", 1)

@@ -257,7 +257,8 @@ tables:
   numbers:
     columns: {{n: BIGINT, ts: "TIMESTAMP(3)"}}
     watermark: {{column: ts, delay: 1 s}}
-    with: {{connector: datagen, rows-per-second: 200000, fields.n.kind: sequence, fields.n.start: 0, fields.ts.kind: time, fields.ts.step: 1 ms}}
+    with: {{connector: datagen, rows-per-second: 200000, fields.n.kind: sequence, fields.n.start: 0, fields.n.end: 1000000000000,
+           fields.ts.kind: time, fields.ts.step: 1 ms}}
   counts:
     columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), k: BIGINT, rows: BIGINT, total: BIGINT}}
     with: {{connector: blackhole}}

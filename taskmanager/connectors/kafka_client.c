@@ -41,8 +41,7 @@ static const struct setting consumer_defaults[] = {
     {"auto.offset.reset", "error"},
     {"isolation.level", "read_committed"},
     {"check.crcs", "true"},
-    {"queued.min.messages", "100000"},
-    {"queued.max.messages.kbytes", "16384"},
+    {"queued.min.messages", "1000000"},
     {"fetch.error.backoff.ms", "100"},
 };
 

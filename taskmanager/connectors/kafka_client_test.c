@@ -38,7 +38,7 @@ START_TEST(defaults_are_weirs)
     ck_assert_setting(conf, "enable.auto.offset.store", "false");
     ck_assert_setting(conf, "isolation.level", "read_committed");
     ck_assert_setting(conf, "auto.offset.reset", "error");
-    ck_assert_setting(conf, "queued.max.messages.kbytes", "16384");
+    ck_assert_setting(conf, "queued.min.messages", "1000000");
     rd_kafka_conf_destroy(conf);
     conf = make_conf(NULL, 0, WEIR_KAFKA_PRODUCER);
     ck_assert_setting(conf, "compression.codec", "lz4");

@@ -15,7 +15,6 @@
 
 #include "common/base/assert.h"
 #include "common/catalog/connector_desc.h"
-#include "common/data/number.h"
 #include "taskmanager/connectors/kafka_client.h"
 #include "taskmanager/connectors/kafka_source_splits.h"
 #include "taskmanager/connectors/records.h"
@@ -28,7 +27,10 @@ enum {
     MEM_FULL_WAIT_MS = 10,
     WATERMARKS_TIMEOUT_MS = 5000,
     LAST_COMMIT_WAIT_MS = 1000,
-    ENUMERATE_TIMEOUT_MS = 20000, /* the JobManager's call of it waits for 30 s */
+    ENUMERATE_TIMEOUT_MS = 10000, /* the JobManager's call of it waits for 30 s */
+    PREFETCH_BYTES_MAX = 64 << 20,
+    PREFETCH_BYTES_MIN = 1 << 20,
+    PREFETCH_SHARE = 16, /* of the TaskManager's budget */
 };
 
 struct kafka_split {
@@ -447,17 +449,15 @@ static void source_on_event(rd_kafka_t *handle, void *ctx)
     source->ctx->wake(source->ctx->wake_ctx);
 }
 
-/* What librdkafka may hold of messages that were fetched and not yet taken. */
-static uint64_t prefetch_bytes(const rd_kafka_conf_t *conf)
+/*
+ * How much librdkafka may hold of messages that were fetched and not yet taken. Its thread notices up to a second late that there is room again
+ * (2.0.2; nothing wakes it), so the queue has to last that long: with 16 MiB a fast job waited more than half of its time. All sources of a
+ * TaskManager together leave room for the rest of its budget.
+ */
+static uint64_t prefetch_bytes(const struct weir_mem *mem)
 {
-    char text[32];
-    size_t size = sizeof(text);
-    int64_t kbytes = 0;
-    rd_kafka_conf_res_t res = rd_kafka_conf_get(conf, "queued.max.messages.kbytes", text, &size);
-    weir_assert(res == RD_KAFKA_CONF_OK);
-    enum weir_rc rc = weir_i64_read(weir_slice_str(text), &kbytes);
-    weir_assert(rc == WEIR_OK);
-    return (uint64_t)kbytes << 10;
+    uint64_t share = weir_mem_limit(mem) / PREFETCH_SHARE;
+    return share > PREFETCH_BYTES_MAX ? PREFETCH_BYTES_MAX : share < PREFETCH_BYTES_MIN ? PREFETCH_BYTES_MIN : share;
 }
 
 static enum weir_rc open_client(struct kafka_source *source, struct weir_error *err)
@@ -471,13 +471,16 @@ static enum weir_rc open_client(struct kafka_source *source, struct weir_error *
     }
     rc = rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "enable.partition.eof", "true", err); /* K2 */
     rc = rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "auto.offset.reset", "error", err);   /* K5 */
+    char kbytes[24];
+    uint64_t bytes = prefetch_bytes(source->ctx->mem);
+    (void)snprintf(kbytes, sizeof(kbytes), "%llu", (unsigned long long)bytes >> 10);
+    rc = rc != WEIR_OK ? rc : weir__kafka_conf_set(conf, "queued.max.messages.kbytes", kbytes, err);
     if (rc != WEIR_OK) {
         if (conf != NULL) {
             rd_kafka_conf_destroy(conf);
         }
         return rc;
     }
-    uint64_t bytes = prefetch_bytes(conf);
     rc = weir__kafka_client_create(source->ctx->log, source->ctx->table->name, WEIR_KAFKA_CONSUMER, conf, &source->client, err);
     if (rc != WEIR_OK) {
         return rc;

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from cluster import BUILD, ROOT, wait_for
@@ -105,6 +106,21 @@ class Reader:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(30)
+
+
+class Producer(threading.Thread):
+    """Feeds the lines at a steady rate beside the test."""
+
+    def __init__(self, broker, topic, lines, rate):
+        super().__init__(daemon=True)
+        self.words = [TOOL, "produce", broker.servers, topic, str(rate)]
+        self.text = "\n".join(lines).encode() + b"\n"
+        self.failure = None
+        self.start()
+
+    def run(self):
+        result = subprocess.run(self.words, input=self.text, capture_output=True)
+        self.failure = result.stderr.decode() if result.returncode != 0 else None
 
 
 _broker = []

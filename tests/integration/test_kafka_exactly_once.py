@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import threading
 import time
 import unittest
 import urllib.error
@@ -89,21 +87,6 @@ def epoch_ms(text):
     return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc).timestamp() * 1000)
 
 
-class Producer(threading.Thread):
-    """Feeds the lines at a steady rate beside the test."""
-
-    def __init__(self, broker, topic, lines, rate):
-        super().__init__(daemon=True)
-        self.words = [kafka.TOOL, "produce", broker.servers, topic, str(rate)]
-        self.text = "\n".join(lines).encode() + b"\n"
-        self.failure = None
-        self.start()
-
-    def run(self):
-        result = subprocess.run(self.words, input=self.text, capture_output=True)
-        self.failure = result.stderr.decode() if result.returncode != 0 else None
-
-
 @unittest.skipUnless((BUILD / "weir-taskmanager").exists(), "no daemons with failpoints: run `make failpoints`")
 @unittest.skipIf("WEIR_BIN_DIR" in os.environ, "the failpoints are in a build of their own")
 class Vehicles(unittest.TestCase):
@@ -131,7 +114,7 @@ class Vehicles(unittest.TestCase):
         cluster.wait_registered(2)
         self.reader = kafka.Reader(self.broker, self.sink, cluster.folder)
         self.addCleanup(self.reader.close)
-        self.producer = Producer(self.broker, self.source, lines, rate)
+        self.producer = kafka.Producer(self.broker, self.source, lines, rate)
         text = JOB.format(interval=interval, servers=self.broker.servers, source=self.source, sink=self.sink, group=f"group-{self.source}", more=more, restarts=restarts)
         result = cluster.weir("run", "-d", "-p", str(PARTITIONS), str(cluster.write("vehicles.yaml", text)))
         self.assertEqual(result.returncode, 0, result.stderr)

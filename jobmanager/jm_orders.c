@@ -360,23 +360,36 @@ void weir__jm_tell_log_level(struct weir_jm *jm, const char *level)
 }
 
 /* --- links ------------------------------------------------------------------------------------------------------------ */
-static void client_destroy(void *ctx)
+
+/* A client that is being destroyed in the pool. */
+struct closing {
+    struct weir_rpc_client *client; /* NULL: it is gone */
+};
+
+static void closing_run(void *ctx)
 {
-    weir_rpc_client_destroy(ctx);
+    struct closing *closing = ctx;
+    weir_rpc_client_destroy(closing->client);
+    closing->client = NULL;
 }
 
-static void nothing(void *ctx)
+/* Behind the run, or instead of it: a mail that finds its mailbox closed is dropped after the job has run. */
+static void closing_end(void *ctx)
 {
-    (void)ctx;
+    struct closing *closing = ctx;
+    weir_rpc_client_destroy(closing->client);
+    weir_free(closing);
 }
 
 /* Destroying waits for outstanding calls: off this thread if possible. */
 static void link_destroy(struct weir_jm *jm, struct weir_jm_link *link)
 {
-    struct weir_pool_job job = {.run = client_destroy, .done = nothing, .drop = client_destroy, .ctx = link->client};
+    struct closing *closing = weir_calloc(1, sizeof(*closing));
+    closing->client = link->client;
+    struct weir_pool_job job = {.run = closing_run, .done = closing_end, .drop = closing_end, .ctx = closing};
     weir_rpc_client_stop(link->client);
     if (jm->stopping || weir_pool_submit(jm->pool, job, jm->mailbox) != WEIR_OK) {
-        weir_rpc_client_destroy(link->client);
+        closing_end(closing);
     }
     weir_free(link->address);
     weir_free(link->tm_id);

@@ -145,6 +145,13 @@ int thrd_join(thrd_t thread, int *out_result)
     return c11_result(failed);
 }
 
+void call_once(once_flag *flag, void (*run)(void))
+{
+    _Static_assert(sizeof(once_flag) == sizeof(pthread_once_t), "glibc's are the same underneath");
+    int failed = pthread_once((pthread_once_t *)(void *)flag, run);
+    weir_assert(failed == 0);
+}
+
 int mtx_init(mtx_t *mutex, int type)
 {
     pthread_mutexattr_t attributes;

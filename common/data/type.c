@@ -322,11 +322,6 @@ struct weir_type_name weir_type_text(struct weir_type type)
     return name;
 }
 
-void weir_type_format(struct weir_type type, struct weir_buf *out)
-{
-    weir_buf_put_str(out, weir_type_text(type).text);
-}
-
 /* --- families ------------------------------------------------------------------------------------------------------- */
 
 bool weir_type_is_integer(enum weir_type_id id)

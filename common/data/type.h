@@ -82,10 +82,7 @@ struct weir_type weir_type_of(enum weir_type_id id);
  * case-insensitively. INVALID says what was found and lists what is right. */
 enum weir_rc weir_type_parse(struct weir_slice text, struct weir_type *out_type, struct weir_error *err) WEIR_CHECKED;
 
-/* Appends the type as SQL text, as Flink prints it ("TIMESTAMP_LTZ(3)", "STRING", "INT NOT NULL"). */
-void weir_type_format(struct weir_type type, struct weir_buf *out);
-
-/* The same in a fixed buffer, for messages: `weir_type_text(type).text`. */
+/* The type as SQL text, as Flink prints it ("TIMESTAMP_LTZ(3)", "STRING", "INT NOT NULL"): `weir_type_text(type).text`. */
 struct weir_type_name {
     char text[48];
 };

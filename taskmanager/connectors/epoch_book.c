@@ -208,28 +208,27 @@ enum weir_rc weir__epoch_cursor_check(struct weir__cursor_seen seen, uint64_t ch
         return WEIR_OK;
     }
     if (checkpoint == 0) {
-        return weir_error_set(err, WEIR_DATA,
+        return weir_error_set(err, WEIR_CORRUPT,
                               "the cursor outside stands at record %" PRIu64 ", but no checkpoint is being restored: the checkpoints that led there "
                               "are lost or belong to another job; writing from record 0 would write twice. Submit the job anew: a new job has a "
                               "transactional id and a cursor of its own",
                               cursor);
     }
     if (!seen.found) {
-        return weir_error_set(err, WEIR_DATA,
+        return weir_error_set(err, WEIR_CORRUPT,
                               "the cursor outside is gone (an expired or deleted consumer group, or a deleted topic), but checkpoint %" PRIu64
-                              " says that at least %" PRIu64 " records are written: starting at 0 would write them twice. Set the group's offset "
-                              "to the number of records that are really there (%" PRIu64 " to %" PRIu64 "), or submit the job anew: a new job has a "
-                              "transactional id and a cursor of its own",
-                              checkpoint, known, known, end);
+                              " says that at least %" PRIu64 " records are written: starting at 0 would write them twice. Submit the job anew: a new "
+                              "job has a transactional id and a cursor of its own, but its records come again",
+                              checkpoint, known);
     }
     if (cursor < known) {
-        return weir_error_set(err, WEIR_DATA,
+        return weir_error_set(err, WEIR_CORRUPT,
                               "the cursor outside stands at record %" PRIu64 ", but checkpoint %" PRIu64 " says that %" PRIu64 " are written: it was "
-                              "set back, or the topic was made anew. Set the group's offset to the number of records that are really there (%" PRIu64
-                              " to %" PRIu64 "), or submit the job anew: a new job has a transactional id and a cursor of its own",
-                              cursor, checkpoint, known, known, end);
+                              "set back, or the topic was made anew. Submit the job anew: a new job has a transactional id and a cursor of its own, "
+                              "but its records come again",
+                              cursor, checkpoint, known);
     }
-    return weir_error_set(err, WEIR_DATA,
+    return weir_error_set(err, WEIR_CORRUPT,
                           "the cursor outside stands at record %" PRIu64 ", beyond %" PRIu64 ", the end of the restored checkpoint %" PRIu64
                           ": a newer one was written out already, and an older one would write other records again. Restore the newest checkpoint, "
                           "or submit the job anew: a new job has a transactional id and a cursor of its own, but its records come again",

@@ -87,7 +87,7 @@ void weir__epoch_state_fini(struct weir__epoch_state *state);
 void weir__epoch_book_restore(struct weir__epoch_book *book, const struct weir__epoch_state *state);
 
 /* (E5) Judges the cursor that the outside system shows after every predecessor was fenced, against the checkpoint: known and end of its state,
- * 0 and 0 for a job that has none. DATA, with what to do. */
+ * 0 and 0 for a job that has none. CORRUPT, with what to do: a restart would find the same. */
 struct weir__cursor_seen {
     bool found;
     uint64_t cursor;

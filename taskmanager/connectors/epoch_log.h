@@ -15,7 +15,7 @@
  *     (subtask modulo parallelism, as file_sink does). The JobManager's sweep removes `log/` when the job is over.
  * E5  Order in the drain thread: lease, recover (fences every predecessor, then reads the cursor), check it, then chunk after chunk, and never
  *     recover a second time but after the target's AGAIN (R7), with a new lease. The first recover overlaps restoring and the first records. The
- *     cursor must lie in [known of the state, e(k)]: unknown outside while the state knows one above 0, or beyond e(k), ends the task with DATA
+ *     cursor must lie in [known of the state, e(k)]: unknown outside while the state knows one above 0, or beyond e(k), ends the job with CORRUPT
  *     and says what to do (RELIABILITY 2.3 row 26, 36).
  * E6  Full: while committed records lie undrained and the log holds more than bytes_max, append says AGAIN. What is only prepared, or open, never
  *     blocks: if its checkpoint is aborted, the next barrier must come behind the rows that would wait. It is bounded by the disk.

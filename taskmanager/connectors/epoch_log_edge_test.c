@@ -186,7 +186,7 @@ START_TEST(damage_is_found_and_the_file_named)
 }
 END_TEST
 
-static void expect_data(struct model *model, bool found, uint64_t cursor, const char *text)
+static void expect_refusal(struct model *model, bool found, uint64_t cursor, const char *text)
 {
     struct weir_error err;
     model->broker.has_cursor = found;
@@ -201,7 +201,7 @@ static void expect_data(struct model *model, bool found, uint64_t cursor, const 
     }
     while (attempt_work(model->live)) {
     }
-    ck_assert_int_eq(weir_epoch_log_drain(model->live->log, &err), WEIR_DATA);
+    ck_assert_int_eq(weir_epoch_log_drain(model->live->log, &err), WEIR_CORRUPT);
     if (strstr(err.text, text) == NULL || strlen(err.text) + 1 >= WEIR_ERROR_TEXT_MAX) {
         ck_abort_msg("%s", err.text);
     }
@@ -218,11 +218,11 @@ START_TEST(a_cursor_that_cannot_be_is_refused)
     ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
     complete(&model, 2); /* knows the cursor */
     uint64_t known = model.broker.cursor;
-    expect_data(&model, false, 0, "the cursor outside is gone");
-    expect_data(&model, true, known - 1, "it was set back");
-    expect_data(&model, true, model.canon.len + 1, "beyond");
+    expect_refusal(&model, false, 0, "the cursor outside is gone");
+    expect_refusal(&model, true, known - 1, "it was set back");
+    expect_refusal(&model, true, model.canon.len + 1, "beyond");
     model.committed = 0;
-    expect_data(&model, true, 1, "no checkpoint is being restored");
+    expect_refusal(&model, true, 1, "no checkpoint is being restored");
     model.broker.has_cursor = false;
     model.broker.cursor = 0;
     model.broker.visible.len = model.canon.len = 0;

@@ -279,9 +279,9 @@ static enum weir_rc check_cursor(const struct kafka_txn *txn, const rd_kafka_top
     bool found = committed->offset >= 0;
     bool ours = committed->metadata_size >= sizeof(run) - 1 && memcmp(committed->metadata, run, sizeof(run) - 1) == 0;
     if (found && !ours) {
-        return weir_error_set(err, WEIR_DATA,
+        return weir_error_set(err, WEIR_CORRUPT,
                               "topic %s: the cursor of this sink, offset %" PRId64 " of group %s on partition 0, was not written by it: somebody has "
-                              "reset the group's offsets. Start the job anew under another sink.transactional-id-prefix, or put the offset back",
+                              "reset the group's offsets, and nobody knows any more what is written. Submit the job anew: a new job has a cursor of its own",
                               txn->topic, committed->offset, txn->group);
     }
     *out_found = found;
@@ -333,6 +333,7 @@ static enum weir_rc open_and_read(struct kafka_txn *txn, int64_t deadline_ms, bo
     bool wrong_order = cursor_before_init();
     if (rc == WEIR_OK && wrong_order) {
         rc = read_cursor(txn, deadline_ms, out_found, out_cursor, err);
+        weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_cursor_read_first", "transactional_id", txn->id, NULL);
         (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), SECOND_MS);
     }
     if (rc == WEIR_OK && txn->state == FENCING) {

@@ -177,7 +177,7 @@ START_TEST(the_cursor_is_read)
     struct weir_drain_target *target = make_target(&kit);
     if (_i == 1) {
         int64_t found = 0;
-        ck_assert_int_eq(recover_once(&kit, target, &found), WEIR_DATA);
+        ck_assert_int_eq(recover_once(&kit, target, &found), WEIR_CORRUPT);
         ck_assert_ptr_nonnull(strstr(kit.err.text, "offset 4242 of group cursor.weir/"));
     } else {
         ck_assert_int_eq(recover_ok(&kit, target), _i == 2 ? 0 : 4242);

@@ -11,12 +11,25 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The calling thread waits, and says so: a test waits for the line. */
-static void stall(const char *name, long ms)
+static void rest_ms(long ms)
 {
     const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    fprintf(stderr, "event=failpoint_stalls name=%s ms=%ld\n", name, ms);
     (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+/* The calling thread waits, and says so: a test waits for the line. */
+static void stall(const char *name, const char *ms)
+{
+    fprintf(stderr, "event=failpoint_stalls name=%s ms=%s\n", name, ms);
+    rest_ms(strtol(ms, NULL, 10));
+}
+
+static void stall_until(const char *name, const char *path)
+{
+    fprintf(stderr, "event=failpoint_stalls name=%s until=%s\n", name, path);
+    while (access(path, F_OK) != 0) {
+        rest_ms(5);
+    }
 }
 
 void weir_failpoint_hit(const char *name)
@@ -38,7 +51,11 @@ void weir_failpoint_hit(const char *name)
         return;
     }
     if (strncmp(rest, ":stall:", 7) == 0) {
-        stall(name, strtol(rest + 7, NULL, 10));
+        stall(name, rest + 7);
+        return;
+    }
+    if (strncmp(rest, ":until:", 7) == 0) {
+        stall_until(name, rest + 7);
         return;
     }
     (void)kill(getpid(), SIGKILL);

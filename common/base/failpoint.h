@@ -3,7 +3,8 @@
  * luck. `make failpoints` builds the daemons with them (-DWEIR_FAILPOINTS); the ordinary build contains nothing of this.
  *
  *   WEIR_FAILPOINT=ckpt.after_snapshot:2 build-fp/weir-taskmanager ...      dies when it comes there for the second time
- *   WEIR_FAILPOINT=sink.before_begin:3:stall:4000 ...                       the thread waits there for 4 s, the third time
+ *   WEIR_FAILPOINT=sink.write:5:stall:10000 ...                             the thread waits there for ten seconds, the fifth time
+ *   WEIR_FAILPOINT=sink.before_begin:3:until:/tmp/go ...                    the thread waits there, the third time, until there is such a file
  *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
  * sink.before_begin, sink.in_publish, sink.write, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy

@@ -17,6 +17,7 @@ CFLAGS_ALL := -std=gnu11 -g $(OPT) -march=$(MARCH) -fno-strict-aliasing -pthread
 LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now $(SANITIZE)
 # Only what links: which file may include which of these is written in tests/tidy/layers.txt.
 LIBS_COMMON := -lyaml -ljansson -lmicrohttpd -lcurl -lnng -lprotobuf-c -lxxhash -lm
+LIBS_JM := $(LIBS_COMMON) -lraft
 LIBS_TM := $(LIBS_COMMON) -lrdkafka -lrocksdb
 
 # --- sources ---------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ $(BUILD)/weir: $(BUILD)/obj/client/main.o $(BUILD)/libclient.a $(BUILD)/libproto
 
 $(BUILD)/weir-jobmanager: $(BUILD)/obj/jobmanager/main.o $(BUILD)/libjm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COMMON)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_JM)
 
 $(BUILD)/weir-taskmanager: $(BUILD)/obj/taskmanager/main.o $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
@@ -134,7 +135,7 @@ $(GEN)/suites.c: FORCE
 $(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib tests/sim)) $(call obj,$(SRC_TIDY)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
 # Check's own 4 s a test are too few under a sanitizer on a busy machine.
 unit: $(BUILD)/weir-unit
@@ -176,7 +177,7 @@ $(BUILD)/obj/tests/fuzz/main.o $(BUILD)/obj/tests/fuzz/cover.o $(BUILD)/obj/test
         CFLAGS_ALL := $(filter-out -fsanitize-coverage=%,$(CFLAGS_ALL))
 $(BUILD)/weir-fuzz: $(call obj,$(call sources_in,tests/fuzz)) $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_TM) -lraft
 
 fuzz:
 	@$(MAKE) BUILD=build-fuzz OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all \

@@ -79,11 +79,15 @@ static void on_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcome 
 static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
 {
     struct weir_jm *jm = ctx;
+    (void)err;
     weir_dispatcher_leadership(jm->dispatcher, leader, epoch, weir__jm_now(jm));
-    if (!leader) {
-        jm->failed = true;
-        jm->failure = *err;
-    }
+}
+
+static void on_failed(void *ctx, const struct weir_error *err)
+{
+    struct weir_jm *jm = ctx;
+    jm->failed = true;
+    jm->failure = *err;
 }
 
 static void on_snapshot_take(void *ctx, struct weir_buf *out)
@@ -241,6 +245,7 @@ static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
                                                                .apply = on_apply,
                                                                .outcome = on_outcome,
                                                                .leadership = on_leadership,
+                                                               .failed = on_failed,
                                                                .snapshot_take = on_snapshot_take,
                                                                .snapshot_restore = on_snapshot_restore}};
     rc = weir_file_log_open(&options, &jm->log, err);

@@ -1,6 +1,5 @@
 /*
- * The log that all JobManagers of a cluster agree on: Raft's contract, whatever stands behind it (one checksummed file in file_log; Raft
- * itself later).
+ * The log that all JobManagers of a cluster agree on: Raft's contract, whatever stands behind it (raft_log.h).
  *
  * (C1) propose is asynchronous. Its outcome is COMMITTED (every later leader has it), REJECTED (nobody ever will) or UNKNOWN: it may yet be
  *      applied, here or under a later leader, or be lost. Leadership lost while a proposal is under way makes it UNKNOWN, never REJECTED.
@@ -8,7 +7,8 @@
  * (C3) leadership(true, epoch) is called once per term, with an epoch greater than every earlier one. The new leader's first proposal is
  *      LEADER(epoch); it has no side effects before that is applied.
  * (C4) No callback runs inside propose; all run on the log's owner thread.
- * (C5) A log that can no longer vouch for what is on disk calls leadership(false), makes what is under way UNKNOWN, and rejects the rest.
+ * (C5) A log that can no longer vouch for what is on disk calls leadership(false), makes what is under way UNKNOWN, rejects the rest, and
+ *      calls failed.
  */
 #ifndef WEIR_JOBMANAGER_HA_CLUSTER_LOG_H
 #define WEIR_JOBMANAGER_HA_CLUSTER_LOG_H
@@ -26,6 +26,8 @@ struct weir_cluster_log_listener {
     void (*outcome)(void *ctx, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err);
     /* err says why leadership was lost; NULL when it was gained. */
     void (*leadership)(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err);
+    /* (C5), once, after leadership(false) if it led: this process can do nothing more with the log and should end. */
+    void (*failed)(void *ctx, const struct weir_error *err);
     /* Appends the state after the newest applied entry. */
     void (*snapshot_take)(void *ctx, struct weir_buf *out);
     /* Replaces the whole state. An error fails the opening. */

@@ -277,6 +277,7 @@ static void become_failed(struct file_log *log, const struct weir_error *err)
     log->failed = true;
     weir_log(log->options.log, WEIR_LOG_ERROR, "cluster_log_failed", "error", err->text, NULL);
     log->options.listener.leadership(log->options.listener.ctx, false, log->term, err);
+    log->options.listener.failed(log->options.listener.ctx, err);
 }
 
 static void append_done(struct file_log *log)

@@ -164,6 +164,12 @@ static void on_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcome 
     }
 }
 
+static void on_failed(void *ctx, const struct weir_error *err)
+{
+    (void)ctx;
+    ck_assert_int_ne(err->rc, WEIR_OK);
+}
+
 static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
 {
     struct world *w = ctx;
@@ -224,6 +230,7 @@ static enum weir_rc world_open(struct world *w, uint64_t compact_bytes, struct w
                                                                .apply = on_apply,
                                                                .outcome = on_outcome,
                                                                .leadership = on_leadership,
+                                                               .failed = on_failed,
                                                                .snapshot_take = on_snapshot_take,
                                                                .snapshot_restore = on_snapshot_restore}};
     enum weir_rc rc = weir_file_log_open(&options, &w->log, err);

@@ -79,12 +79,12 @@ $(GEN)/%.lex.c $(GEN)/%.lex.h &: %.l
 $(BUILD)/obj/%.o: %.c | $(GEN_HEADERS)
 	@mkdir -p $(@D)
 	@echo CC $<
-	@$(CC) $(CFLAGS_ALL) $(WARN) -MMD -MP -c -o $@ $<
+	@$(CC) $(CFLAGS_ALL) $(WARN) -MD -MP -c -o $@ $<
 
 $(BUILD)/obj/gen/%.o: $(GEN)/%.c | $(GEN_HEADERS)
 	@mkdir -p $(@D)
 	@echo CC $<
-	@$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@$(CC) $(CFLAGS_ALL) -MD -MP -c -o $@ $<
 
 # Check's macros compare signed with unsigned and build formats; the rest of the warnings hold for tests too.
 $(BUILD)/obj/%_test.o: WARN += -Wno-sign-conversion -Wno-conversion -Wno-format-nonliteral
@@ -150,7 +150,7 @@ $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUI
 HEADERS := $(sort $(shell find common proto jobmanager taskmanager client tests -name '*.h' 2>/dev/null))
 $(BUILD)/headers/%.ok: %.h | $(GEN_HEADERS)
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS_ALL) $(WARN) -Wno-unused -fsyntax-only -include $< -x c /dev/null -MMD -MP -MT $@ -MF $(@:.ok=.d)
+	@$(CC) $(CFLAGS_ALL) $(WARN) -Wno-unused -fsyntax-only -include $< -x c /dev/null -MD -MP -MT $@ -MF $(@:.ok=.d)
 	@touch $@
 
 headers: $(HEADERS:%.h=$(BUILD)/headers/%.ok)

@@ -92,6 +92,18 @@ static Weir__Ha__CheckpointAbort *encode_ckpt_abort(const struct weir_ha_record 
     return to;
 }
 
+static Weir__Ha__JobManager *encode_jobmanager(const struct weir_ha_record *record, struct weir_arena *arena)
+{
+    Weir__Ha__JobManager *message = weir_arena_alloc(arena, sizeof(*message));
+    weir__ha__job_manager__init(message);
+    message->id = record->u.jobmanager.id;
+    message->incarnation = record->u.jobmanager.incarnation;
+    message->rpc_address = unconst(record->u.jobmanager.rpc_address);
+    message->rest_address = unconst(record->u.jobmanager.rest_address);
+    message->removed = record->u.jobmanager.removed;
+    return message;
+}
+
 static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, struct weir_arena *arena)
 {
     Weir__Ha__Record *to = weir_arena_alloc(arena, sizeof(*to));
@@ -138,6 +150,13 @@ static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, stru
         break;
     case WEIR_HA_CKPT_ABORT:
         to->checkpoint_abort = encode_ckpt_abort(record, arena);
+        break;
+    case WEIR_HA_JOBMANAGER:
+        to->jobmanager = encode_jobmanager(record, arena);
+        break;
+    case WEIR_HA_BARRIER:
+        to->barrier = weir_arena_alloc(arena, sizeof(*to->barrier));
+        weir__ha__barrier__init(to->barrier);
         break;
     }
     return to;
@@ -262,6 +281,17 @@ static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_aren
         record.u.ckpt_abort.attempt = from->checkpoint_abort->attempt;
         record.u.ckpt_abort.id = from->checkpoint_abort->checkpoint_id;
         record.u.ckpt_abort.text = weir_arena_strdup(arena, from->checkpoint_abort->text);
+        break;
+    case WEIR__HA__RECORD__BODY_JOBMANAGER:
+        record.kind = WEIR_HA_JOBMANAGER;
+        record.u.jobmanager.id = from->jobmanager->id;
+        record.u.jobmanager.incarnation = from->jobmanager->incarnation;
+        record.u.jobmanager.rpc_address = weir_arena_strdup(arena, from->jobmanager->rpc_address);
+        record.u.jobmanager.rest_address = weir_arena_strdup(arena, from->jobmanager->rest_address);
+        record.u.jobmanager.removed = from->jobmanager->removed != 0;
+        break;
+    case WEIR__HA__RECORD__BODY_BARRIER:
+        record.kind = WEIR_HA_BARRIER;
         break;
     case WEIR__HA__RECORD__BODY__NOT_SET:
     case _WEIR__HA__RECORD__BODY__CASE_IS_INT_SIZE:

@@ -19,6 +19,8 @@ enum weir_ha_kind {
     WEIR_HA_CKPT_BEGIN = 15,
     WEIR_HA_CKPT_COMPLETE = 16,
     WEIR_HA_CKPT_ABORT = 17,
+    WEIR_HA_JOBMANAGER = 18,
+    WEIR_HA_BARRIER = 19,
 };
 
 struct weir_ha_split {
@@ -82,6 +84,12 @@ struct weir_ha_record {
             uint64_t id;
             const char *text;
         } ckpt_abort;
+        struct {
+            uint64_t id;
+            uint64_t incarnation;
+            const char *rpc_address, *rest_address;
+            bool removed;
+        } jobmanager;
     } u;
 };
 

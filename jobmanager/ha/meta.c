@@ -308,6 +308,9 @@ static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_
         return apply_ckpt_complete(meta, record, restoring);
     case WEIR_HA_CKPT_ABORT:
         return apply_ckpt_abort(meta, record);
+    case WEIR_HA_JOBMANAGER:
+    case WEIR_HA_BARRIER:
+        break;
     }
     return WEIR_META_IGNORED;
 }

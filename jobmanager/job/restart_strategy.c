@@ -13,6 +13,9 @@ struct weir_restart_strategy {
     double delay_ms;       /* EXPONENTIAL_DELAY: the next, without jitter */
     int64_t *failures_ms;  /* FAILURE_RATE: those within the interval, oldest first */
     size_t nfailures, failures_cap;
+    int64_t recent_ms[WEIR_RESTART_BURST_MAX]; /* (R1): the newest failures, as a ring */
+    uint64_t nrecent;
+    int64_t newest_at_ms; /* of the newest restart; failures before it are part of its cause */
 };
 
 struct weir_restart_strategy *weir_restart_strategy_create(const struct weir_restart_settings *settings, uint64_t seed)
@@ -20,6 +23,7 @@ struct weir_restart_strategy *weir_restart_strategy_create(const struct weir_res
     struct weir_restart_strategy *strategy = weir_calloc(1, sizeof(*strategy));
     strategy->settings = *settings;
     strategy->restart_at_ms = INT64_MIN;
+    strategy->newest_at_ms = INT64_MIN;
     strategy->delay_ms = (double)settings->delay_ms;
     weir_rand_init(&strategy->rand, seed);
     return strategy;
@@ -74,27 +78,47 @@ static bool exponential(struct weir_restart_strategy *strategy, int64_t now_ms, 
         strategy->delay_ms = (double)settings->delay_ms;
     }
     int64_t delay_ms = next_exponential_delay_ms(strategy);
-    strategy->restart_at_ms = now_ms + (delay_ms < WEIR_RESTART_DELAY_MIN_MS ? WEIR_RESTART_DELAY_MIN_MS : delay_ms); /* (R1) */
+    strategy->restart_at_ms = now_ms + delay_ms;
     *out_at_ms = strategy->restart_at_ms;
     return ++strategy->attempts <= settings->attempts_max || settings->attempts_max == INT32_MAX;
 }
 
-bool weir_restart_strategy_failed(struct weir_restart_strategy *strategy, int64_t now_ms, int64_t *out_at_ms)
+/* (R1) of a failure that is not part of an earlier one's cause. */
+static int64_t least_delay_ms(struct weir_restart_strategy *strategy, int64_t now_ms)
+{
+    strategy->recent_ms[strategy->nrecent++ % WEIR_RESTART_BURST_MAX] = now_ms;
+    bool burst = strategy->nrecent > WEIR_RESTART_BURST_MAX &&
+                 now_ms - strategy->recent_ms[strategy->nrecent % WEIR_RESTART_BURST_MAX] < WEIR_RESTART_BURST_INTERVAL_MS;
+    return burst ? WEIR_RESTART_BURST_DELAY_MS : WEIR_RESTART_DELAY_MIN_MS;
+}
+
+static bool decide(struct weir_restart_strategy *strategy, int64_t now_ms, int64_t *out_at_ms)
 {
     const struct weir_restart_settings *settings = &strategy->settings;
-    int64_t delay_ms = settings->delay_ms < WEIR_RESTART_DELAY_MIN_MS ? WEIR_RESTART_DELAY_MIN_MS : settings->delay_ms; /* (R1) */
     switch (settings->type) {
     case WEIR_RESTART_NONE:
         return false;
     case WEIR_RESTART_FIXED_DELAY:
-        *out_at_ms = now_ms + delay_ms;
+        *out_at_ms = now_ms + settings->delay_ms;
         return ++strategy->attempts <= settings->attempts_max || settings->attempts_max == INT32_MAX;
     case WEIR_RESTART_FAILURE_RATE:
-        *out_at_ms = now_ms + delay_ms;
+        *out_at_ms = now_ms + settings->delay_ms;
         return rate_allows(strategy, now_ms);
     case WEIR_RESTART_EXPONENTIAL_DELAY:
         return exponential(strategy, now_ms, out_at_ms);
     }
     weir_assert(false);
     return false;
+}
+
+bool weir_restart_strategy_failed(struct weir_restart_strategy *strategy, int64_t now_ms, int64_t *out_at_ms)
+{
+    int64_t at_ms = 0;
+    int64_t least_ms = now_ms > strategy->newest_at_ms ? now_ms + least_delay_ms(strategy, now_ms) : strategy->newest_at_ms;
+    if (!decide(strategy, now_ms, &at_ms)) {
+        return false;
+    }
+    *out_at_ms = at_ms < least_ms ? least_ms : at_ms;
+    strategy->newest_at_ms = *out_at_ms;
+    return true;
 }

@@ -9,7 +9,8 @@
  *                      jitter of it) but never below delay_ms or beyond delay_max_ms. After reset_ms without a failure it begins anew, and so
  *                      does the count of its attempts_max. A failure before the restart that is due is part of the one before.
  *
- * (R1) Restarts of a job are at least WEIR_RESTART_DELAY_MIN_MS apart from the failures before them, whatever the settings say.
+ * (R1) Whatever the settings say, a restart comes at least WEIR_RESTART_DELAY_MIN_MS after the failure, and WEIR_RESTART_BURST_DELAY_MS once
+ *      the last WEIR_RESTART_BURST_MAX failures lie within WEIR_RESTART_BURST_INTERVAL_MS: a job that fails as soon as it runs is its own trouble.
  * (R2) What is counted lives as long as the leader does: a new leader counts anew, as Flink's does.
  */
 #ifndef WEIR_JOBMANAGER_JOB_RESTART_STRATEGY_H
@@ -17,7 +18,12 @@
 
 #include "common/plan/jobgraph.h"
 
-enum { WEIR_RESTART_DELAY_MIN_MS = 10 };
+enum {
+    WEIR_RESTART_DELAY_MIN_MS = 10,
+    WEIR_RESTART_BURST_MAX = 10,
+    WEIR_RESTART_BURST_INTERVAL_MS = 10000,
+    WEIR_RESTART_BURST_DELAY_MS = 1000,
+};
 
 struct weir_restart_strategy;
 

@@ -36,17 +36,17 @@ END_TEST
 
 START_TEST(failure_rate_looks_at_the_interval)
 {
-    const struct weir_restart_settings settings = {.type = WEIR_RESTART_FAILURE_RATE, .failures_max = 3, .interval_ms = 1000, .delay_ms = 20};
+    const struct weir_restart_settings settings = {.type = WEIR_RESTART_FAILURE_RATE, .failures_max = 3, .interval_ms = 10000, .delay_ms = 20};
     struct weir_restart_strategy *strategy = weir_restart_strategy_create(&settings, 1);
     int64_t at_ms = 0;
-    for (int64_t now_ms = 1; now_ms < 100000; now_ms += 334) { /* 3 in each 1000 ms: for ever */
+    for (int64_t now_ms = 1; now_ms < 1000000; now_ms += 3340) { /* 3 in each 10 s: for ever */
         ck_assert(weir_restart_strategy_failed(strategy, now_ms, &at_ms));
         ck_assert_int_eq(at_ms, now_ms + 20);
     }
-    ck_assert(weir_restart_strategy_failed(strategy, 200000, &at_ms));
-    ck_assert(weir_restart_strategy_failed(strategy, 200000, &at_ms));
-    ck_assert(weir_restart_strategy_failed(strategy, 201000, &at_ms));
-    ck_assert(!weir_restart_strategy_failed(strategy, 201000, &at_ms)); /* exactly an interval ago is within it */
+    ck_assert(weir_restart_strategy_failed(strategy, 2000000, &at_ms));
+    ck_assert(weir_restart_strategy_failed(strategy, 2000000, &at_ms));
+    ck_assert(weir_restart_strategy_failed(strategy, 2010000, &at_ms));
+    ck_assert(!weir_restart_strategy_failed(strategy, 2010000, &at_ms)); /* exactly an interval ago is within it */
     weir_restart_strategy_destroy(strategy);
 }
 END_TEST
@@ -125,6 +125,26 @@ START_TEST(jitter_is_bounded_and_comes_from_the_seed)
 }
 END_TEST
 
+START_TEST(a_burst_of_failures_slows_down)
+{
+    const struct weir_restart_settings settings = {.type = WEIR_RESTART_FIXED_DELAY, .attempts_max = INT32_MAX};
+    struct weir_restart_strategy *strategy = weir_restart_strategy_create(&settings, 1);
+    int64_t now_ms = 5000;
+    for (int i = 0; i < 100; i++) {
+        int64_t at_ms = 0;
+        ck_assert(weir_restart_strategy_failed(strategy, now_ms, &at_ms));
+        ck_assert_int_eq(at_ms - now_ms, i < WEIR_RESTART_BURST_MAX ? WEIR_RESTART_DELAY_MIN_MS : WEIR_RESTART_BURST_DELAY_MS);
+        ck_assert(weir_restart_strategy_failed(strategy, now_ms + 1, &at_ms)); /* of the same cause */
+        now_ms = at_ms + 5;
+    }
+    now_ms += WEIR_RESTART_BURST_INTERVAL_MS;
+    int64_t at_ms = 0;
+    ck_assert(weir_restart_strategy_failed(strategy, now_ms, &at_ms));
+    ck_assert_int_eq(at_ms - now_ms, WEIR_RESTART_DELAY_MIN_MS);
+    weir_restart_strategy_destroy(strategy);
+}
+END_TEST
+
 Suite *restart_strategy_suite(void);
 Suite *restart_strategy_suite(void)
 {
@@ -135,6 +155,7 @@ Suite *restart_strategy_suite(void)
     tcase_add_test(tcase, failure_rate_looks_at_the_interval);
     tcase_add_test(tcase, exponential_delay_grows_and_is_reset);
     tcase_add_test(tcase, exponential_delay_limits_attempts_until_its_reset);
+    tcase_add_test(tcase, a_burst_of_failures_slows_down);
     tcase_add_test(tcase, jitter_is_bounded_and_comes_from_the_seed);
     suite_add_tcase(suite, tcase);
     return suite;

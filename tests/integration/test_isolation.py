@@ -142,7 +142,7 @@ class Isolation(unittest.TestCase):
         wait_for(lambda: self.completed() >= began + 20, "the good job completes 20 checkpoints meanwhile")
         for job, first in zip(loops, before):
             self.assertLess(attempts(job) - first, 60, "restarts in the time of 20 checkpoints")
-            self.assertIn("division by zero", self.cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
+            self.assertIn("divided by zero", self.cluster.get(f"/jobs/{job}/exceptions")["root-exception"])
             self.assertEqual(self.cluster.weir("cancel", job).returncode, 0)
             self.cluster.wait_state(job, "CANCELED")
         self.assert_good_untouched()

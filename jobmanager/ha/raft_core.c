@@ -6,7 +6,10 @@
 #include "jobmanager/ha/raft_codec.h"
 #include "jobmanager/ha/raft_core_private.h"
 
-enum { LIBRARY_VERSION = 2201, INSTALL_TIMEOUT_MS = 2000, MESSAGE_ENTRIES_BYTES_MAX = 64 << 20 };
+enum { INSTALL_TIMEOUT_MS = 2000, MESSAGE_ENTRIES_BYTES_MAX = 64 << 20 };
+
+/* Later versions give memory back otherwise. */
+_Static_assert(RAFT_VERSION_NUMBER == 2201, "Weir is made for libraft 0.22.1 alone");
 
 /* --- small views --------------------------------------------------------------------------------------------------------- */
 
@@ -263,6 +266,7 @@ static void handle_update(struct weir_raft_core *core, struct raft_update *updat
         struct weir_raft_snapshot snapshot = weir__raft_snapshot_view(&core->pending);
         host->snapshot(host->ctx, &snapshot, true, 0);
     }
+    weir_assert(raft_last_index(&core->raft) == weir__raft_entries_last(&core->entries));
     tell_role(core);
 }
 
@@ -328,12 +332,22 @@ void weir_raft_core_found(const struct weir_raft_member *members, uint32_t count
     weir_raft_members_encode(members, count, out_change);
 }
 
+/* The library that is loaded has put its defaults where the header of 0.22.1 has them: it does not export raft_version_number(). */
+static bool is_expected_library(const struct raft *raft)
+{
+    return raft->election_timeout == 1000 && raft->heartbeat_timeout == 100 && raft->install_snapshot_timeout == 30000 &&
+           raft->max_catch_up_rounds == 10 && raft->max_inflight_entries == 32 && raft->state == RAFT_FOLLOWER && raft->io == NULL;
+}
+
 static enum weir_rc init_library(struct weir_raft_core *core, struct weir_error *err)
 {
     const struct weir_raft_core_options *options = &core->options;
     int rv = raft_init(&core->raft, NULL, NULL, options->id, "self"); /* no raft_io, no raft_fsm: only raft_step() */
     if (rv != 0) {
         return weir_error_set(err, WEIR_RESOURCE, "raft_init: %s", raft_strerror(rv));
+    }
+    if (!is_expected_library(&core->raft)) {
+        return weir_error_set(err, WEIR_UNSUPPORTED, "the library libraft.so.0 is not 0.22.1, for which alone Weir is made");
     }
     core->raft.tracer = NULL; /* the default formats a text at each step, in memory that all threads share */
     raft_seed(&core->raft, (unsigned)weir_hash_u64(options->seed, options->id));
@@ -371,10 +385,6 @@ enum weir_rc weir_raft_core_create(const struct weir_raft_core_options *options,
 {
     weir_assert(options->id != 0);
     weir_assert(options->heartbeat_ms > 0 && options->heartbeat_ms < options->election_timeout_ms);
-    if (raft_version_number() != LIBRARY_VERSION) {
-        return weir_error_set(err, WEIR_UNSUPPORTED, "libraft of version %d; Weir is made for %d alone (0.22.1)", raft_version_number(),
-                              LIBRARY_VERSION);
-    }
     enum weir_rc rc = weir__raft_boot_check(boot, err);
     if (rc != WEIR_OK) {
         return rc;
@@ -521,7 +531,6 @@ static void step_message(struct weir_raft_core *core, struct raft_message *messa
     struct raft_event event = {.type = RAFT_RECEIVE};
     core->stale_request = (message->type == RAFT_APPEND_ENTRIES && message->append_entries.term < term) ||
                           (message->type == RAFT_INSTALL_SNAPSHOT && message->install_snapshot.term < term);
-    weir__raft_straighten_trail(core);
     event.receive.message = message;
     step_or_fail(core, &event, "taking in a message");
     core->stale_request = false;

@@ -1,11 +1,10 @@
 /*
- * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 to 7 were found when
- * members began to change and terms to wrap around. None needs a change to the library. Each has a directed test in raft_core_test.c.
+ * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 and 6 are
+ * about changes of members, which were not looked at there. None needs a change to the library. Each has a directed test in raft_core_test.c.
  */
 #include "jobmanager/ha/raft_core_private.h"
 
 #include "common/base/assert.h"
-#include "common/base/mem.h"
 
 /* 1: a request of an older term is answered with our term, rejected = 0 for some, and whatever lay on the stack as last_log_index. Should the
  * asker lead again in this term, that is taken for entries on our disk: a commit without a quorum. */
@@ -152,25 +151,4 @@ uint64_t weir__raft_proved_change(const struct weir_raft_core *core, const struc
 bool weir__raft_wants_sole_term(const struct weir_raft_core *core)
 {
     return core->raft.state == RAFT_FOLLOWER && weir__raft_is_sole_voter(core) && (core->off & WEIR__RAFT_NO_SOLE_TERM) == 0;
-}
-
-/* 7: the library keeps the terms of its log in a ring, and steps back from place 0 to UINT_MAX modulo its size, which is not its last place
- * unless the size is a power of two (it is 6, 14, 30, ...). Entries cut off then take others with them. So the ring never wraps: whenever it
- * does, it is turned to begin at 0. */
-void weir__raft_straighten_trail(struct weir_raft_core *core)
-{
-    struct raft_trail *trail = &core->raft.trail;
-    if (trail->back >= trail->front || (core->off & WEIR__RAFT_NO_STRAIGHT_TRAIL) != 0) {
-        return;
-    }
-    unsigned count = trail->size - trail->front + trail->back;
-    size_t bytes = trail->size * sizeof(*trail->records);
-    uint8_t *turned = weir_calloc(1, bytes);
-    for (unsigned i = 0; i < count; i++) {
-        memcpy(turned + i * sizeof(*trail->records), &trail->records[(trail->front + i) % trail->size], sizeof(*trail->records));
-    }
-    memcpy(trail->records, turned, bytes);
-    weir_free(turned);
-    trail->front = 0;
-    trail->back = count;
 }

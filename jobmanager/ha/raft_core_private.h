@@ -72,8 +72,7 @@ enum {
     WEIR__RAFT_NO_BELOW_SNAPSHOT = 1 << 4,
     WEIR__RAFT_NO_CHANGE_FIRST = 1 << 5,
     WEIR__RAFT_NO_SOLE_TERM = 1 << 6,
-    WEIR__RAFT_NO_STRAIGHT_TRAIL = 1 << 7,
-    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 8,
+    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 7,
 };
 
 struct weir__raft_heard {
@@ -124,7 +123,5 @@ bool weir__raft_next_part(const struct weir_raft_core *core, struct raft_message
 uint64_t weir__raft_proved_change(const struct weir_raft_core *core, const struct raft_message *part);
 /* 6: the library would lead alone without a term of its own. */
 bool weir__raft_wants_sole_term(const struct weir_raft_core *core);
-/* 7: before entries may be cut off. */
-void weir__raft_straighten_trail(struct weir_raft_core *core);
 
 #endif

@@ -60,6 +60,9 @@ enum weir_raft_sim_sabotage {
     WEIR_RAFT_SIM_NO_WORKAROUND_2,
     WEIR_RAFT_SIM_NO_WORKAROUND_3,
     WEIR_RAFT_SIM_NO_WORKAROUND_4,
+    WEIR_RAFT_SIM_NO_WORKAROUND_5,
+    WEIR_RAFT_SIM_NO_WORKAROUND_6,
+    WEIR_RAFT_SIM_EARLY_CHANGE, /* members change before the leader has committed anything in its term */
     WEIR_RAFT_SIM_SABOTAGES,
 };
 

@@ -72,7 +72,8 @@ enum {
     WEIR__RAFT_NO_BELOW_SNAPSHOT = 1 << 4,
     WEIR__RAFT_NO_CHANGE_FIRST = 1 << 5,
     WEIR__RAFT_NO_SOLE_TERM = 1 << 6,
-    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 7,
+    WEIR__RAFT_NO_LEARNERS_VOTE = 1 << 7,
+    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 8,
 };
 
 struct weir__raft_heard {
@@ -108,6 +109,7 @@ struct weir_raft_core {
 };
 
 uint64_t weir__raft_term_at(const struct weir_raft_core *core, uint64_t index); /* 0: not known here */
+bool weir__raft_heard_lately(const struct weir_raft_core *core, uint64_t id); /* within an election timeout */
 /* This one is the only voter. */
 bool weir__raft_is_sole_voter(const struct weir_raft_core *core);
 
@@ -123,5 +125,9 @@ bool weir__raft_next_part(const struct weir_raft_core *core, struct raft_message
 uint64_t weir__raft_proved_change(const struct weir_raft_core *core, const struct raft_message *part);
 /* 6: the library would lead alone without a term of its own. */
 bool weir__raft_wants_sole_term(const struct weir_raft_core *core);
+/* 7: the library would refuse this request for a vote because this member has none, by its own log. */
+bool weir__raft_votes_as_learner(const struct weir_raft_core *core, const struct raft_message *message);
+/* 7: whether the vote is granted; the library's term and vote are then set. out_durable: they must be made durable before it is sent. */
+bool weir__raft_vote_as_learner(struct weir_raft_core *core, const struct raft_request_vote *request, bool *out_durable);
 
 #endif

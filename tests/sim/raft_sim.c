@@ -19,7 +19,7 @@ static const char *const phase_names[WEIR_RAFT_SIM_PHASES] = {"installing", "cha
 
 static const char *const sabotage_names[WEIR_RAFT_SIM_SABOTAGES] = {
     "honest", "acks early", "forgets vote", "forgets term", "keeps tail", "no workaround 1", "no workaround 2", "no workaround 3",
-    "no workaround 4", "no workaround 5", "no workaround 6", "early change"};
+    "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7", "early change"};
 
 const char *weir_raft_sim_fault_name(enum weir_raft_sim_fault fault)
 {
@@ -357,8 +357,7 @@ static void lose_disk(struct weir__sim *sim, struct weir__sim_member *leader, co
     if (victim->core != NULL) {
         weir__sim_crash(victim);
     }
-    weir__sim_wipe(victim);
-    victim->lost = true;
+    victim->lost = true; /* the checks may look at it until its place is free: what it had acknowledged was durable then */
     weir__sim_trace(sim, "%lu loses its disk", (unsigned long)victim->id);
 }
 
@@ -522,6 +521,7 @@ static void fault(struct weir__sim *sim)
         victim->stalled_ms = sim->now_ms + weir__sim_between(sim, 200, 3000);
         weir__sim_hit(sim, WEIR_RAFT_SIM_STALL);
     } else if (dice == 11) {
+        victim = leader != NULL && weir__sim_chance(sim, 500) ? leader : victim;
         victim->paused_ms = sim->now_ms + weir__sim_between(sim, 100, 2500);
         weir__sim_hit(sim, WEIR_RAFT_SIM_PAUSE);
     } else if (dice >= 12 && leader != NULL && leader->paused_ms <= sim->now_ms) {

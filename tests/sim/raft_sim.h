@@ -33,7 +33,7 @@ enum weir_raft_sim_fault {
     WEIR_RAFT_SIM_ADD,
     WEIR_RAFT_SIM_PROMOTE,
     WEIR_RAFT_SIM_DEMOTE,
-    WEIR_RAFT_SIM_REMOVE, /* also the leader itself */
+    WEIR_RAFT_SIM_REMOVE,
     WEIR_RAFT_SIM_REPLACE, /* a member lost its disk: it is removed, and another joins in its place */
     WEIR_RAFT_SIM_FAULTS,
 };
@@ -62,6 +62,7 @@ enum weir_raft_sim_sabotage {
     WEIR_RAFT_SIM_NO_WORKAROUND_4,
     WEIR_RAFT_SIM_NO_WORKAROUND_5,
     WEIR_RAFT_SIM_NO_WORKAROUND_6,
+    WEIR_RAFT_SIM_NO_WORKAROUND_7,
     WEIR_RAFT_SIM_EARLY_CHANGE, /* members change before the leader has committed anything in its term */
     WEIR_RAFT_SIM_SABOTAGES,
 };

@@ -319,6 +319,8 @@ static uint32_t workarounds_off(enum weir_raft_sim_sabotage sabotage)
         return WEIR__RAFT_NO_CHANGE_FIRST;
     case WEIR_RAFT_SIM_NO_WORKAROUND_6:
         return WEIR__RAFT_NO_SOLE_TERM;
+    case WEIR_RAFT_SIM_NO_WORKAROUND_7:
+        return WEIR__RAFT_NO_LEARNERS_VOTE;
     case WEIR_RAFT_SIM_EARLY_CHANGE:
         return WEIR__RAFT_NO_TERM_COMMITTED;
     case WEIR_RAFT_SIM_HONEST:

@@ -2,7 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
-#include "jobmanager/ha/raft_log.h"
+#include "jobmanager/ha/raft_core.h"
 #include "proto/pb.h"
 #include "proto/raft.pb-c.h"
 

@@ -8,6 +8,8 @@
 #include "common/base/buf.h"
 #include "common/base/error.h"
 
+enum { WEIR_RAFT_CHUNK_BYTES = 1 << 20, WEIR_RAFT_MESSAGE_BYTES_MAX = 256 << 20 };
+
 struct weir_raft_chunks;
 
 struct weir_raft_chunks *weir_raft_chunks_create(void);

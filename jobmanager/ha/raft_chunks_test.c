@@ -6,7 +6,7 @@
 #include <check.h>
 
 #include "common/base/mem.h"
-#include "jobmanager/ha/raft_log.h"
+#include "jobmanager/ha/raft_core.h"
 #include "proto/pb.h"
 #include "proto/raft.pb-c.h"
 

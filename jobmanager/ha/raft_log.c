@@ -5,7 +5,6 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
-#include "jobmanager/ha/raft_chunks.h"
 #include "jobmanager/ha/raft_store.h"
 
 #include <inttypes.h>

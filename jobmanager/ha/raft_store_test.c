@@ -483,6 +483,14 @@ START_TEST(a_missing_file)
     ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_vote(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_append(&w, &err), WEIR_OK);
+    ck_assert_int_eq(do_append(&w, &err), WEIR_OK);
+    struct weir_buf vote = read_file(&w, "vote");
+    ck_assert_int_eq(weir_fs_unlink(w.fs, "/raft/vote", &err), WEIR_OK);
+    world_close(&w);
+    ck_assert_int_eq(world_open(&w, &err), WEIR_CORRUPT);
+    write_file(&w, "vote", weir_buf_slice(&vote));
+    weir_buf_fini(&vote);
+    ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_snapshot(&w, false, &err), WEIR_OK);
     world_close(&w);
     for (size_t name = 0; name < sizeof(names) / sizeof(names[0]); name++) {

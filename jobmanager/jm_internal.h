@@ -44,6 +44,8 @@ struct weir_jm_replacement {
     void *ctx;
 };
 
+struct ProtobufCMessage;
+
 struct weir_jm {
     struct weir_jm_options options;
     struct weir_owner owner;

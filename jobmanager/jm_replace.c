@@ -102,6 +102,7 @@ void weir__jm_replace_tick(struct weir_jm *jm)
     }
     struct weir_error err = {.rc = WEIR_OK};
     r->next_ms = now_ms + REPLACE_LOOK_MS;
+    weir__jm_follow_members(jm);
     const struct weir_raft_member *present = weir__jm_member(jm, r->new_member.id);
     if (now_ms >= r->deadline_ms) {
         (void)weir_error_set(&err, WEIR_TIMEOUT, "after %d s it still waits for %s: look at the log of the JobManager at %s, then repeat the command, which goes on where it was",
@@ -140,7 +141,6 @@ bool weir__jm_replace_outcome(struct weir_jm *jm, uint64_t proposal, enum weir_p
         r->proposal = 0;
         r->next_ms = weir_clock_mono_ms(jm->options.clock) + (committed ? 0 : REPLACE_AGAIN_MS);
         weir_log(jm->options.log, WEIR_LOG_INFO, "jobmanagers_changed", "waited_for", r->waits_for, "error", committed ? "" : err->text, NULL);
-        weir__jm_follow_members(jm);
     }
     return true;
 }

@@ -140,7 +140,8 @@ void weir__jm_work(struct weir_jm *jm)
         weir_dispatcher_tick(jm->dispatcher, now);
     }
     weir__jm_replace_tick(jm);
-    if (jm->peers != NULL && weir_jm_peers_deadline_ms(jm->peers) <= now.mono_ms) {
+    weir__jm_meet_all(jm);
+    if (weir_jm_peers_deadline_ms(jm->peers) <= now.mono_ms) {
         weir__jm_follow_members(jm);
         weir_jm_peers_tick(jm->peers);
     }
@@ -164,7 +165,7 @@ static void sleep_for_mail(struct weir_jm *jm, struct pollfd *fd, int64_t until_
 void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
 {
     const int64_t deadlines_ms[] = {weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)), weir__jm_log_deadline_ms(jm),
-                                    jm->peers == NULL ? INT64_MAX : weir_jm_peers_deadline_ms(jm->peers), weir__jm_replace_deadline_ms(jm)};
+                                    weir_jm_peers_deadline_ms(jm->peers), weir__jm_replace_deadline_ms(jm)};
     for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++) {
         until_ms = deadlines_ms[i] < until_ms ? deadlines_ms[i] : until_ms;
     }
@@ -299,8 +300,6 @@ void weir_jm_set_rest_address(struct weir_jm *jm, const char *address)
     weir_owner_assert(&jm->owner);
     weir_free(jm->rest_address);
     jm->rest_address = weir_strdup(address);
-    weir__jm_met(jm, weir__jm_id(jm), weir__jm_incarnation(jm), jm->own_address, jm->rest_address);
-    weir__jm_run_effects(jm);
 }
 
 uint16_t weir_jm_rpc_port(const struct weir_jm *jm)

@@ -92,6 +92,19 @@ void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const c
     weir_dispatcher_jobmanager(jm->dispatcher, &member, weir__jm_now(jm));
 }
 
+void weir__jm_meet_all(struct weir_jm *jm)
+{
+    if (!weir_dispatcher_leading(jm->dispatcher)) {
+        return;
+    }
+    weir__jm_met(jm, weir__jm_id(jm), weir__jm_incarnation(jm), jm->own_address, jm->rest_address);
+    for (uint32_t i = 0; i < weir_jm_peers_count(jm->peers); i++) {
+        struct weir_jm_peer peer;
+        weir_jm_peers_at(jm->peers, i, &peer);
+        weir__jm_met(jm, peer.id, peer.incarnation, peer.address, peer.rest_address);
+    }
+}
+
 void weir__jm_met_joiner(struct weir_jm *jm, uint64_t incarnation, const char *rpc_address, const char *rest_address)
 {
     struct weir_jm_joiner *row = &jm->joiners[0]; /* its own, or the one that was heard longest ago */

@@ -115,6 +115,7 @@ const struct weir_raft_member *weir__jm_member(const struct weir_jm *jm, uint64_
 void weir__jm_follow_members(struct weir_jm *jm);
 /* Somebody has said who it is: news are proposed. */
 void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const char *rpc_address, const char *rest_address);
+void weir__jm_meet_all(struct weir_jm *jm); /* again, for a leader that has just begun: this one, and those heard before */
 void weir__jm_met_joiner(struct weir_jm *jm, uint64_t incarnation, const char *rpc_address, const char *rest_address);
 const struct weir_jm_joiner *weir__jm_joiner(const struct weir_jm *jm, const char *rpc_address); /* that was heard lately; NULL: none */
 

@@ -4,7 +4,8 @@
  *
  *   not a member -add-> LEARNER -caught up: promote-> VOTER -remove the old one-> alone -JOBMANAGER records-> done
  *
- * One change of members at a time. A leader that is the old one hands its leadership over before it would remove itself.
+ * One change of members at a time. Two members cannot share an address: a new one at the old one's is added only once that is removed (it is
+ * lost anyway, or it could not listen there). A leader that is the old one hands its leadership over before it would remove itself.
  */
 #include "common/base/assert.h"
 #include "common/base/mem.h"
@@ -104,10 +105,13 @@ void weir__jm_replace_tick(struct weir_jm *jm)
     r->next_ms = now_ms + REPLACE_LOOK_MS;
     weir__jm_follow_members(jm);
     const struct weir_raft_member *present = weir__jm_member(jm, r->new_member.id);
+    bool old_present = r->old_id != 0 && weir__jm_member(jm, r->old_id) != NULL;
     if (now_ms >= r->deadline_ms) {
         (void)weir_error_set(&err, WEIR_TIMEOUT, "after %d s it still waits for %s: look at the log of the JobManager at %s, then repeat the command, which goes on where it was",
                              REPLACE_DEADLINE_MS / 1000, r->waits_for, r->new_address);
         finish(jm, &err);
+    } else if (old_present && present == NULL && strcmp(r->old_address, r->new_address) == 0) {
+        remove_old(jm);
     } else if (present == NULL) {
         change(jm, &r->new_member, 0, "the new JobManager to be added");
     } else if (present->role == WEIR_RAFT_LEARNER && caught_up(jm, r->new_member.id)) {
@@ -116,7 +120,7 @@ void weir__jm_replace_tick(struct weir_jm *jm)
         change(jm, &voter, 0, "the new JobManager to get its vote");
     } else if (present->role == WEIR_RAFT_LEARNER) {
         r->waits_for = "the new JobManager to catch up";
-    } else if (r->old_id != 0 && weir__jm_member(jm, r->old_id) != NULL) {
+    } else if (old_present) {
         remove_old(jm);
     } else if (record(jm)) {
         finish(jm, &err);
@@ -141,6 +145,9 @@ bool weir__jm_replace_outcome(struct weir_jm *jm, uint64_t proposal, enum weir_p
         r->proposal = 0;
         r->next_ms = weir_clock_mono_ms(jm->options.clock) + (committed ? 0 : REPLACE_AGAIN_MS);
         weir_log(jm->options.log, WEIR_LOG_INFO, "jobmanagers_changed", "waited_for", r->waits_for, "error", committed ? "" : err->text, NULL);
+        if (!committed && err->rc == WEIR_INVALID) { /* it would be so the next time */
+            finish(jm, err);
+        }
     }
     return true;
 }

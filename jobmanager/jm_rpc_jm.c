@@ -72,7 +72,7 @@ static void handle_raft(struct weir_jm *jm, struct weir_rpc_request *request)
     if (rc == WEIR_OK) {
         weir_rpc_reply(request, WEIR_OK, weir_slice(NULL, 0)); /* an empty Ack */
     } else {
-        weir_log(jm->options.log, WEIR_LOG_INFO, "raft_message_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);
+        weir_log(jm->options.log, WEIR_LOG_DEBUG, "raft_message_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);
         weir__jm_reply_error(request, &err);
     }
     weir_pb_free(message);

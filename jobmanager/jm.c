@@ -300,6 +300,7 @@ void weir_jm_set_rest_address(struct weir_jm *jm, const char *address)
     weir_owner_assert(&jm->owner);
     weir_free(jm->rest_address);
     jm->rest_address = weir_strdup(address);
+    weir_jm_peers_hello_soon(jm->peers);
 }
 
 uint16_t weir_jm_rpc_port(const struct weir_jm *jm)

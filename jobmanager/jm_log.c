@@ -261,6 +261,7 @@ enum weir_rc weir__jm_log_open(struct weir_jm *jm, struct weir_error *err)
         weir_raft_log_start(jm->log);
         weir__jm_run_effects(jm);
         weir__jm_follow_members(jm);
+        weir_jm_peers_hello_soon(jm->peers);
         bool alone = id != 0 && jm->founders.count == 1;
         if (alone && weir__jm_members(jm, NULL) <= 1) {
             wait_to_lead(jm);

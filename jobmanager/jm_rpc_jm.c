@@ -70,6 +70,10 @@ static void handle_raft(struct weir_jm *jm, struct weir_rpc_request *request)
         rc = weir_raft_log_receive(jm->log, message->from, weir_slice(message->chunk.data, message->chunk.len), &err);
     }
     if (rc == WEIR_OK) {
+        const struct weir_raft_member *member = weir__jm_member(jm, message->from);
+        if (member != NULL) { /* who votes and acknowledges is to be known at once by its directory, not only when it says hello */
+            weir__jm_met(jm, message->from, message->incarnation, member->address, "");
+        }
         weir_rpc_reply(request, WEIR_OK, weir_slice(NULL, 0)); /* an empty Ack */
     } else {
         weir_log(jm->options.log, WEIR_LOG_DEBUG, "raft_message_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);

@@ -25,7 +25,11 @@ static void put_jobmanagers(const json_t *cluster, struct weir_buf *out)
         weir_table_add(table, weir_json_text(jm, "rpc"));
         weir_table_add(table, weir_json_text(jm, "rest"));
         weir_table_add(table, weir_json_text(jm, "role"));
-        weir_table_add_int(table, weir_json_int(jm, "lag"));
+        if (weir_json_int(jm, "lag") < 0) {
+            weir_table_add(table, "?"); /* only the leader knows */
+        } else {
+            weir_table_add_int(table, weir_json_int(jm, "lag"));
+        }
         weir_table_add(table, heard_ms < 0 ? "never" : weir_render_duration(heard_ms, text));
     }
     weir_table_render(table, out);

@@ -100,7 +100,7 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
 static struct weir_log *log_of(const struct weir_sim_node *node, struct weir_log_sink **out_sink)
 {
     int fd = cluster.what->trace_fd;
-    *out_sink = weir_log_sink_create(fd, weir_clock_real(), fd < 0 ? WEIR_LOG_ERROR : WEIR_LOG_INFO);
+    *out_sink = weir_log_sink_create(fd, &node->log_clock, fd < 0 ? WEIR_LOG_ERROR : WEIR_LOG_INFO);
     struct weir_log *log = weir_log_create(*out_sink);
     struct weir_log *named = weir_log_bind(log, "node", node->name);
     weir_log_destroy(log);

@@ -55,7 +55,7 @@
     X(STORE_FULL, "the checkpoint store full")            \
     X(STORE_EIO, "EIO in the checkpoint store")           \
     X(STORE_SLOW, "a slow checkpoint store")              \
-    X(STORE_CRASH, "the checkpoint store without power")  \
+    X(SITE, "the whole site without power")               \
     X(CLOCK_JUMP, "a wall clock jumps")                   \
     X(BROKER, "the outside log away")
 

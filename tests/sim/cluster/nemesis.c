@@ -8,7 +8,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 50, REST_MS_MAX = 1500, ARMED_MS_MAX = 1500, HOT_ONE_IN = 3 };
+enum { REST_MS_MIN = 10, REST_MS_MAX = 700, ARMED_MS_MAX = 1200, HOT_ONE_IN = 3 };
 
 static struct nemesis {
     struct weir_sim_cast cast;
@@ -223,10 +223,34 @@ static void mend_store_slow(struct wound *wound)
     weir_sim_store()->slow = 0;
 }
 
-static void inflict_store_crash(struct wound *wound)
+/* The checkpoint store too. A network file system calls a change of names done only when it is durable, so the store does not crash alone: what its clients
+ * have not synced is lost with them. */
+static void inflict_site(struct wound *wound)
 {
     wound->a = nemesis.cast.broker;
+    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
+        weir_sim_node_kill(nemesis.cast.jms[i], true);
+    }
+    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
+        weir_sim_node_kill(nemesis.cast.tms[i], true);
+    }
     weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
+}
+
+static void start_later(void *ctx)
+{
+    power_on(ctx);
+}
+
+static void mend_site(struct wound *wound)
+{
+    (void)wound;
+    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.jms[i]);
+    }
+    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.tms[i]);
+    }
 }
 
 static void inflict_jump(struct wound *wound)
@@ -266,7 +290,7 @@ static const struct {
     [WEIR_SIM_FAULT_STORE_FULL] = {inflict_store_full, mend_store_full},
     [WEIR_SIM_FAULT_STORE_EIO] = {inflict_store_eio, mend_store_eio},
     [WEIR_SIM_FAULT_STORE_SLOW] = {inflict_store_slow, mend_store_slow},
-    [WEIR_SIM_FAULT_STORE_CRASH] = {inflict_store_crash, NULL},
+    [WEIR_SIM_FAULT_SITE] = {inflict_site, mend_site},
     [WEIR_SIM_FAULT_CLOCK_JUMP] = {inflict_jump, NULL},
     [WEIR_SIM_FAULT_BROKER] = {inflict_broker, mend_broker},
 };

@@ -506,6 +506,19 @@ static int64_t node_wall_ms(const struct weir_clock *clock)
     return WALL_MS_AT_START + world.now_ns / 1000000 + node->clock.wall_offset_ms;
 }
 
+static int64_t log_mono_ns(const struct weir_clock *clock)
+{
+    (void)clock;
+    return world.now_ns;
+}
+
+/* The world's, for whoever reads the trace. */
+static int64_t log_wall_ms(const struct weir_clock *clock)
+{
+    (void)clock;
+    return world.now_ns / 1000000 - 1000;
+}
+
 struct weir_sim_node *weir_sim_node_add(const char *name, void (*main)(struct weir_sim_node *node))
 {
     weir_assert(world.nnodes < WEIR_SIM_NODES_MAX);
@@ -515,6 +528,7 @@ struct weir_sim_node *weir_sim_node_add(const char *name, void (*main)(struct we
     (void)snprintf(node->host, sizeof(node->host), "127.0.0.%u", node->index + 1);
     node->power = WEIR_SIM_DEAD;
     node->clock.clock = (struct weir_clock){.mono_ns = node_mono_ns, .wall_ms = node_wall_ms};
+    node->log_clock = (struct weir_clock){.mono_ns = log_mono_ns, .wall_ms = log_wall_ms};
     node->clock.mono_offset_ns = weir_sim_between(0, 1000000) * NS_PER_S / 1000;
     node->disk = weir_fs_sim_create();
     node->main = main;

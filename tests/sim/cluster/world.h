@@ -46,6 +46,7 @@ struct weir_sim_node {
         struct weir_clock clock; /* first */
         int64_t mono_offset_ns, wall_offset_ms;
     } clock;
+    struct weir_clock log_clock; /* of its log: to trace a run does not change it */
     struct weir_fs *disk; /* fs_sim */
     bool disk_full;
     uint32_t eio_one_in; /* fsyncs; 0: none */

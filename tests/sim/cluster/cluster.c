@@ -307,6 +307,8 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_LED:
     case WEIR_META_SUBMITTED:
     case WEIR_META_DROPPED:
+    case WEIR_META_MEMBER_CHANGED:
+    case WEIR_META_BARRIER:
     case WEIR_META_CKPT_BEGUN:
     case WEIR_META_CKPT_ABORTED:
         break;
@@ -371,8 +373,9 @@ static void start(void *ctx)
 
 static void add_machines(void)
 {
+    static const uint32_t jms[] = {1, 3, 3, 3, 5};
     struct weir_sim_cast *cast = &cluster.cast;
-    cast->njms = cluster.what->jobmanagers != 0 ? cluster.what->jobmanagers : 1;
+    cast->njms = cluster.what->jobmanagers != 0 ? cluster.what->jobmanagers : jms[weir_sim_below(sizeof(jms) / sizeof(jms[0]))];
     cast->ntms = 2 + (uint32_t)weir_sim_below(3);
     for (uint32_t i = 0; i < cast->njms; i++) {
         cast->jms[i] = add_daemon("jm", i, jm_main);

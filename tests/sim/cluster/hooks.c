@@ -16,7 +16,6 @@ struct shim {
     struct weir_sim_node *node;
     struct weir_cluster_log_listener inner;
     const struct weir_cluster_log_ops *ops; /* the log's own */
-    bool raft;
     uint64_t applied;
     uint64_t *early; /* proposals that were acted on before their commit, hashes of their entries */
     size_t nearly, early_cap;
@@ -95,29 +94,29 @@ void __wrap_weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct 
 
 /* --- the cluster log ------------------------------------------------------------------------------------------------------ */
 
+/* Indices that Raft uses for itself have no entry here. */
 static enum weir_rc note_entry(const struct shim *shim, uint64_t index, struct weir_slice entry, struct weir_error *err)
 {
-    uint64_t hash = weir_hash_bytes(entry.data, entry.len, 0);
+    uint64_t hash = weir_hash_bytes(entry.data, entry.len, 0) | 1; /* 0: none */
     if (index <= hooks.nentries) {
         if (hooks.entries[index - 1] != hash) {
             weir_sim_fail("%s applies another entry %" PRIu64 " than was applied before", shim->node->name, index);
         }
         return WEIR_OK;
     }
-    if (index != hooks.nentries + 1) {
-        weir_sim_fail("%s applies entry %" PRIu64 ", and nobody has applied %zu", shim->node->name, index, hooks.nentries + 1);
-        return WEIR_OK;
+    hooks.entries = weir_vec_grow(hooks.entries, &hooks.entries_cap, sizeof(*hooks.entries), index);
+    while (hooks.nentries < index) {
+        hooks.entries[hooks.nentries++] = 0;
     }
-    hooks.entries = weir_vec_grow(hooks.entries, &hooks.entries_cap, sizeof(*hooks.entries), hooks.nentries + 1);
-    hooks.entries[hooks.nentries++] = hash;
+    hooks.entries[index - 1] = hash;
     struct weir_arena *arena = weir_arena_create(0);
     struct weir_ha_record record;
-    enum weir_rc rc = entry.len == 0 ? WEIR_NOT_FOUND : weir_ha_decode(entry, arena, &record, err);
+    enum weir_rc rc = weir_ha_decode(entry, arena, &record, err);
     if (rc == WEIR_OK) {
         hooks.listener.on_change(weir_meta_apply(hooks.truth, &record), &record);
     }
     weir_arena_destroy(arena);
-    return WEIR_OK;
+    return rc;
 }
 
 static enum weir_rc shim_apply(void *ctx, uint64_t index, struct weir_slice entry, struct weir_error *err)
@@ -142,7 +141,7 @@ static void shim_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcom
 static void shim_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
 {
     struct shim *shim = ctx;
-    for (size_t i = 0; leader && shim->raft && i < hooks.nleaders; i++) { /* a single one may use an epoch again in which nothing was committed */
+    for (size_t i = 0; leader && i < hooks.nleaders; i++) {
         if (hooks.leaders[i].epoch == epoch) {
             weir_sim_fail("%s leads in epoch %" PRIu64 ", in which somebody has led", shim->node->name, epoch);
         }
@@ -221,10 +220,10 @@ static void shim_destroy(struct weir_cluster_log *log)
     shims[weir_sim_node_here()->index]->ops->destroy(log);
 }
 
-static struct weir_cluster_log_listener shim_listener(const struct weir_cluster_log_listener *inner, bool raft)
+static struct weir_cluster_log_listener shim_listener(const struct weir_cluster_log_listener *inner)
 {
     struct shim *shim = weir_calloc(1, sizeof(*shim));
-    *shim = (struct shim){.node = weir_sim_node_here(), .inner = *inner, .raft = raft};
+    *shim = (struct shim){.node = weir_sim_node_here(), .inner = *inner};
     shims[shim->node->index] = shim;
     return (struct weir_cluster_log_listener){.ctx = shim, .apply = shim_apply, .outcome = shim_outcome, .leadership = shim_leadership, .failed = shim_failed,
                                               .snapshot_take = shim_snapshot_take, .snapshot_restore = shim_snapshot_restore};
@@ -238,11 +237,11 @@ static void shim_log(struct weir_cluster_log *log)
     log->ops = &ops;
 }
 
-enum weir_rc __wrap_weir_file_log_open(const struct weir_file_log_options *options, struct weir_cluster_log **out_log, struct weir_error *err)
+enum weir_rc __wrap_weir_raft_log_open(const struct weir_raft_log_options *options, struct weir_cluster_log **out_log, struct weir_error *err)
 {
-    struct weir_file_log_options shimmed = *options;
-    shimmed.listener = shim_listener(&options->listener, false);
-    enum weir_rc rc = __real_weir_file_log_open(&shimmed, out_log, err);
+    struct weir_raft_log_options shimmed = *options;
+    shimmed.listener = shim_listener(&options->listener);
+    enum weir_rc rc = __real_weir_raft_log_open(&shimmed, out_log, err);
     if (rc == WEIR_OK) {
         shim_log(*out_log);
     }

@@ -7,7 +7,7 @@
 
 #include "common/net/rpc.h"
 #include "jobmanager/checkpoint/storage.h"
-#include "jobmanager/ha/file_log.h"
+#include "jobmanager/ha/raft_log.h"
 #include "jobmanager/jm_api.h"
 #include "taskmanager/tm_attempts.h"
 #include "taskmanager/tm_link.h"
@@ -21,7 +21,7 @@ int __wrap_statvfs(const char *path, struct statvfs *out);
 
 #define WEIR_SIM_WRAP(function) __typeof__(function) __wrap_##function, __real_##function
 WEIR_SIM_WRAP(weir_rpc_call);
-WEIR_SIM_WRAP(weir_file_log_open);
+WEIR_SIM_WRAP(weir_raft_log_open);
 WEIR_SIM_WRAP(weir_ckpt_sweep);
 WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);

@@ -27,6 +27,7 @@ static struct cluster {
     struct weir_sim_cast cast;
     struct weir_sim_node *client;
     int64_t calm_ns; /* the faults end */
+    uint32_t heartbeat_ms; /* the time-out */
     struct client_job {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
@@ -89,6 +90,8 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
     set(config, "jobmanager.rpc.address", "%s", node->jm != NULL || node->name[0] == 'j' ? node->host : cast->jms[0]->host);
     set(config, "jobmanager.rpc.port", "%d", JM_PORT);
     set(config, "jobmanager.data.dir", "/data");
+    set(config, "heartbeat.interval", "%u ms", cluster.heartbeat_ms / 8);
+    set(config, "heartbeat.timeout", "%u ms", cluster.heartbeat_ms);
     set(config, "taskmanager.host", "%s", node->host);
     set(config, "taskmanager.numberOfTaskSlots", "3");
     set(config, "taskmanager.tmp.dir", "/tmp");
@@ -408,6 +411,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     });
     weir_sim_fs_init();
     weir_sim_hooks_init(what->sabotage, &listener);
+    cluster.heartbeat_ms = 400 + (uint32_t)weir_sim_below(1600);
     add_machines();
     int64_t calm_s = weir_sim_between(5, 14);
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;

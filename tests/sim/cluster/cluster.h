@@ -46,6 +46,7 @@
     X(KILL_TM, "TaskManager killed")                      \
     X(POWER_TM, "TaskManager without power")              \
     X(PAUSE_TM, "TaskManager paused")                     \
+    X(TERM_TM, "TaskManager told to end")                 \
     X(CUT, "one way between two machines cut")            \
     X(ISOLATE, "a machine cut off")                       \
     X(RESET, "connections reset")                         \
@@ -78,7 +79,7 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(NO_FENCE, "earlier attempts are never fenced")                                        \
     X(NO_CURSOR, "a transaction does not move the cursor")                                  \
     X(SWEEP_ALL, "all checkpoints but the newest begun are swept")                          \
-    X(OLD_EPOCHS, "TaskManagers obey leaders of earlier epochs")
+    X(ABORT_IS_COMMIT, "sinks take an aborted checkpoint for a committed one")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };

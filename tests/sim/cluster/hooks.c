@@ -334,7 +334,9 @@ void __wrap_weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_t
     __real_weir_tm_link_snapshot(link, status, snapshot);
 }
 
-bool __wrap_weir_tm_link_accept_epoch(struct weir_tm_link *link, uint64_t epoch)
+void __wrap_weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
+                                    enum weir_ckpt_outcome outcome)
 {
-    return __real_weir_tm_link_accept_epoch(link, epoch) || hooks.sabotage == WEIR_SIM_SABOTAGE_OLD_EPOCHS;
+    bool aborted = outcome == WEIR_CKPT_ABORTED && hooks.sabotage == WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT;
+    __real_weir_tm_attempts_notify(attempts, job_id, attempt, checkpoint, aborted ? WEIR_CKPT_COMMITTED : outcome);
 }

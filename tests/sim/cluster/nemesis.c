@@ -281,6 +281,7 @@ static const struct {
     [WEIR_SIM_FAULT_KILL_TM] = {inflict_kill, mend_power},
     [WEIR_SIM_FAULT_POWER_TM] = {inflict_power, mend_power},
     [WEIR_SIM_FAULT_PAUSE_TM] = {inflict_pause, mend_pause},
+    [WEIR_SIM_FAULT_TERM_TM] = {inflict_term, NULL},
     [WEIR_SIM_FAULT_CUT] = {inflict_cut, mend_cut},
     [WEIR_SIM_FAULT_ISOLATE] = {inflict_isolate, mend_isolate},
     [WEIR_SIM_FAULT_RESET] = {inflict_reset, NULL},
@@ -308,7 +309,8 @@ static void strike(enum weir_sim_fault fault)
     wound->fault = fault;
     faults[fault].inflict(wound);
     bool pause = fault == WEIR_SIM_FAULT_PAUSE_JM || fault == WEIR_SIM_FAULT_PAUSE_TM;
-    int64_t ms = weir_sim_one_in(3) ? weir_sim_between(0, 100) : weir_sim_between(50, pause ? 5000 : 3500);
+    /* Long enough to be taken for dead, and to come back. */
+    int64_t ms = weir_sim_one_in(3) ? weir_sim_between(0, 100) : pause || weir_sim_one_in(3) ? weir_sim_between(500, 6000) : weir_sim_between(50, 2000);
     weir_sim_trace("FAULT %s: %s%s%s, for %lld ms", weir_sim_fault_text(fault), wound->a->name, wound->b == NULL ? "" : " to ",
                    wound->b == NULL ? "" : wound->b->name, (long long)ms);
     nemesis.result->faults++;
@@ -344,6 +346,8 @@ void weir_sim_nemesis_phase(enum weir_sim_phase phase)
 
 static void run(void *ctx)
 {
+    /* What makes old attempts act late is worth more tries while sinks write outside. */
+    static const enum weir_sim_fault zombies[] = {WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_ISOLATE, WEIR_SIM_FAULT_CUT};
     (void)ctx;
     /* The pairs are taken in turn by the seeds, so that a range of seeds meets all. */
     uint64_t pair = weir_sim_options()->seed * 7;
@@ -353,9 +357,14 @@ static void run(void *ctx)
             strike((enum weir_sim_fault)weir_sim_below(WEIR_SIM_FAULT_COUNT));
             continue;
         }
-        uint64_t which = pair++ % (WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT);
-        nemesis.fault = (enum weir_sim_fault)(which / WEIR_SIM_PHASE_COUNT);
-        nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
+        if (weir_sim_one_in(4)) {
+            nemesis.fault = zombies[weir_sim_below(sizeof(zombies) / sizeof(zombies[0]))];
+            nemesis.phase = (enum weir_sim_phase)weir_sim_between(WEIR_SIM_PHASE_LEASE, WEIR_SIM_PHASE_TXN_COMMIT);
+        } else {
+            uint64_t which = pair++ % (WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT);
+            nemesis.fault = (enum weir_sim_fault)(which / WEIR_SIM_PHASE_COUNT);
+            nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
+        }
         nemesis.armed = true;
         for (int ms = 0; nemesis.armed && ms < ARMED_MS_MAX && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
             weir_sim_sleep(10 * MS);

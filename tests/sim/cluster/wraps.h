@@ -25,7 +25,7 @@ WEIR_SIM_WRAP(weir_raft_log_open);
 WEIR_SIM_WRAP(weir_ckpt_sweep);
 WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);
-WEIR_SIM_WRAP(weir_tm_link_accept_epoch);
+WEIR_SIM_WRAP(weir_tm_attempts_notify);
 WEIR_SIM_WRAP(weir_jm_submit);
 
 /* The file system of the process that runs (sim_fs.c). */

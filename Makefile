@@ -132,7 +132,9 @@ $(GEN)/suites.c: FORCE
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 .PHONY: FORCE
 
-$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib tests/sim)) $(call obj,$(SRC_TIDY)) \
+# tests/sim/cluster stands in the place of threads, clocks, files, streams and Kafka's client: only in weir-sim.
+SRC_SIM := $(filter-out tests/sim/main.c tests/sim/cluster/%,$(call sources_in,tests/sim))
+$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib) $(SRC_SIM)) $(call obj,$(SRC_TIDY)) \
         $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
@@ -140,6 +142,15 @@ $(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sou
 # Check's own 4 s a test are too few under a sanitizer on a busy machine.
 unit: $(BUILD)/weir-unit
 	CK_DEFAULT_TIMEOUT=60 $(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
+
+# --- simulations ------------------------------------------------------------------------------------------------------
+# The objects of tests/sim/cluster come before the archives, whose members of the same names are then not taken.
+SIM_WRAPS := getpid access statvfs weir_rpc_call weir_raft_log_open weir_ckpt_sweep weir_tm_attempts_create weir_tm_link_snapshot \
+             weir_tm_attempts_notify weir_jm_submit
+$(BUILD)/weir-sim: $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/main.c $(SRC_SIM) tests/lib/plain_store.c) \
+        $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(LIBS_TM) -lraft
 
 # --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
 $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a

@@ -80,7 +80,9 @@ static void call_ended(void *payload)
     struct weir_jm *jm = call->jm;
     weir_assert(jm->calls > 0);
     jm->calls--;
-    if (call->method != WEIR_METHOD_LOGS && !weir__jm_leads_in(jm, call->epoch)) { /* an earlier leadership's: nobody waits for it any more */
+    /* Of an earlier leadership nobody waits for it any more; what a JobManager that leaves has broken off says nothing of the TaskManager. */
+    bool broken_off = jm->stopping && call->rc == WEIR_CANCELED;
+    if (call->method != WEIR_METHOD_LOGS && (broken_off || !weir__jm_leads_in(jm, call->epoch))) {
         call_free(call);
         return;
     }

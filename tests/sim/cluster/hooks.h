@@ -1,0 +1,32 @@
+/*
+ * What the replaced modules tell of the protocols' progress, and where a run breaks a protocol on purpose.
+ */
+#ifndef WEIR_TESTS_SIM_CLUSTER_HOOKS_H
+#define WEIR_TESTS_SIM_CLUSTER_HOOKS_H
+
+#include "common/fs/fs.h"
+#include "jobmanager/ha/meta.h"
+#include "tests/sim/cluster/cluster.h"
+#include "tests/sim/cluster/world.h"
+
+/* on_phase: the protocols have got there, at the machine of the coroutine that runs. on_change: an entry was applied for the first time anywhere. */
+struct weir_sim_listener {
+    void (*on_phase)(enum weir_sim_phase phase);
+    void (*on_change)(enum weir_meta_change change, const struct weir_ha_record *record);
+};
+void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, const struct weir_sim_listener *listener);
+
+enum weir_sim_sabotage weir_sim_sabotage(void);
+void weir_sim_hook_phase(enum weir_sim_phase phase);
+
+/* The state that the committed entries make, whoever leads. */
+const struct weir_meta *weir_sim_truth(void);
+uint32_t weir_sim_leaders(void); /* elections won */
+
+/* Of sim_fs.c. */
+void weir_sim_hook_open(const char *path, enum weir_fs_mode mode);
+bool weir_sim_hook_fsync(const char *path); /* false: it is to be left out */
+void weir_sim_hook_renamed(const char *to);
+void weir_sim_hook_unlink(const char *path);
+
+#endif

@@ -1,0 +1,408 @@
+#include "tests/sim/cluster/nemesis.h"
+
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+#include "common/fs/fs_sim.h"
+
+#include <stdio.h>
+
+#define MS INT64_C(1000000)
+
+enum { REST_MS_MIN = 10, REST_MS_MAX = 700, ARMED_MS_MAX = 1200, HOT_ONE_IN = 3 };
+
+static struct nemesis {
+    struct weir_sim_cast cast;
+    struct weir_sim_result *result;
+    int64_t until_ns;
+    bool active;
+    /* Waits for a phase. */
+    bool armed;
+    enum weir_sim_fault fault;
+    enum weir_sim_phase phase;
+    struct weir_sim_node *met; /* where the phase was met; or NULL */
+} nemesis;
+
+/* --- one fault, and its end ------------------------------------------------------------------------------------------------ */
+
+/* What a fault was done to; it is undone later, even if it was undone meanwhile. */
+struct wound {
+    enum weir_sim_fault fault;
+    struct weir_sim_node *a, *b;
+};
+
+static struct weir_sim_node *some_jm(void)
+{
+    struct weir_sim_node *met = nemesis.met;
+    for (uint32_t i = 0; met != NULL && i < nemesis.cast.njms; i++) {
+        if (nemesis.cast.jms[i] == met && !weir_sim_one_in(4)) {
+            return met;
+        }
+    }
+    return nemesis.cast.jms[weir_sim_below(nemesis.cast.njms)];
+}
+
+static struct weir_sim_node *some_tm(void)
+{
+    struct weir_sim_node *met = nemesis.met;
+    for (uint32_t i = 0; met != NULL && i < nemesis.cast.ntms; i++) {
+        if (nemesis.cast.tms[i] == met && !weir_sim_one_in(4)) {
+            return met;
+        }
+    }
+    return nemesis.cast.tms[weir_sim_below(nemesis.cast.ntms)];
+}
+
+static struct weir_sim_node *some_node(void)
+{
+    return nemesis.met != NULL && weir_sim_one_in(2) ? nemesis.met : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
+}
+
+static void power_on(struct weir_sim_node *node)
+{
+    if (node->power != WEIR_SIM_UP) {
+        node->power = WEIR_SIM_DEAD;
+        weir_sim_node_start(node);
+    }
+}
+
+static void cut_all(struct weir_sim_node *node, bool heal)
+{
+    for (uint32_t i = 0; i < weir_sim_node_count(); i++) {
+        struct weir_sim_node *other = weir_sim_node_at(i);
+        if (other != node && heal) {
+            weir_sim_link_heal(node, other);
+            weir_sim_link_heal(other, node);
+        } else if (other != node) {
+            weir_sim_link_cut(node, other);
+            weir_sim_link_cut(other, node);
+        }
+    }
+}
+
+static struct weir_sim_node *victim(const struct wound *wound)
+{
+    return wound->fault <= WEIR_SIM_FAULT_TERM_JM ? some_jm() : some_tm();
+}
+
+static void inflict_kill(struct wound *wound)
+{
+    wound->a = victim(wound);
+    weir_sim_node_kill(wound->a, false);
+}
+
+static void inflict_power(struct wound *wound)
+{
+    wound->a = victim(wound);
+    weir_sim_node_kill(wound->a, true);
+}
+
+static void mend_power(struct wound *wound)
+{
+    power_on(wound->a);
+}
+
+static void inflict_pause(struct wound *wound)
+{
+    wound->a = victim(wound);
+    weir_sim_node_pause(wound->a);
+}
+
+static void mend_pause(struct wound *wound)
+{
+    weir_sim_node_resume(wound->a);
+}
+
+static void inflict_term(struct wound *wound)
+{
+    wound->a = victim(wound);
+    wound->a->term = true;
+}
+
+static void two_nodes(struct wound *wound)
+{
+    wound->a = some_node();
+    do {
+        wound->b = weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
+    } while (wound->b == wound->a);
+}
+
+static void inflict_cut(struct wound *wound)
+{
+    two_nodes(wound);
+    weir_sim_link_cut(wound->a, wound->b);
+}
+
+static void mend_cut(struct wound *wound)
+{
+    weir_sim_link_heal(wound->a, wound->b);
+}
+
+static void inflict_isolate(struct wound *wound)
+{
+    wound->a = some_node();
+    cut_all(wound->a, false);
+}
+
+static void mend_isolate(struct wound *wound)
+{
+    cut_all(wound->a, true);
+}
+
+static void inflict_reset(struct wound *wound)
+{
+    wound->a = some_node();
+    (void)weir_sim_links_reset(wound->a, weir_sim_one_in(2) ? 1 : 3);
+}
+
+static void inflict_slow(struct wound *wound)
+{
+    two_nodes(wound);
+    weir_sim_link_slow(wound->a, wound->b, weir_sim_between(1, 300) * MS);
+}
+
+static void mend_slow(struct wound *wound)
+{
+    weir_sim_link_slow(wound->a, wound->b, 0);
+}
+
+static void inflict_disk_full(struct wound *wound)
+{
+    wound->a = some_jm();
+    wound->a->disk_full = true;
+}
+
+static void mend_disk_full(struct wound *wound)
+{
+    wound->a->disk_full = false;
+}
+
+static void inflict_disk_eio(struct wound *wound)
+{
+    wound->a = some_jm();
+    wound->a->eio_one_in = 1 + (uint32_t)weir_sim_below(4);
+}
+
+static void mend_disk_eio(struct wound *wound)
+{
+    wound->a->eio_one_in = 0;
+}
+
+static void inflict_store_full(struct wound *wound)
+{
+    wound->a = nemesis.cast.broker; /* the store has no machine of its own */
+    weir_sim_store()->full = true;
+}
+
+static void mend_store_full(struct wound *wound)
+{
+    (void)wound;
+    weir_sim_store()->full = false;
+}
+
+static void inflict_store_eio(struct wound *wound)
+{
+    wound->a = nemesis.cast.broker;
+    weir_sim_store()->eio_one_in = 1 + (uint32_t)weir_sim_below(6);
+}
+
+static void mend_store_eio(struct wound *wound)
+{
+    (void)wound;
+    weir_sim_store()->eio_one_in = 0;
+}
+
+static void inflict_store_slow(struct wound *wound)
+{
+    wound->a = nemesis.cast.broker;
+    weir_sim_store()->slow = 20 + (uint32_t)weir_sim_below(400);
+}
+
+static void mend_store_slow(struct wound *wound)
+{
+    (void)wound;
+    weir_sim_store()->slow = 0;
+}
+
+/* The checkpoint store too. A network file system calls a change of names done only when it is durable, so the store does not crash alone: what its clients
+ * have not synced is lost with them. */
+static void inflict_site(struct wound *wound)
+{
+    wound->a = nemesis.cast.broker;
+    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
+        weir_sim_node_kill(nemesis.cast.jms[i], true);
+    }
+    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
+        weir_sim_node_kill(nemesis.cast.tms[i], true);
+    }
+    weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
+}
+
+static void start_later(void *ctx)
+{
+    power_on(ctx);
+}
+
+static void mend_site(struct wound *wound)
+{
+    (void)wound;
+    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.jms[i]);
+    }
+    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.tms[i]);
+    }
+}
+
+static void inflict_jump(struct wound *wound)
+{
+    wound->a = some_node();
+    wound->a->clock.wall_offset_ms += weir_sim_between(-3600000, 3600000);
+}
+
+static void inflict_broker(struct wound *wound)
+{
+    wound->a = nemesis.cast.broker;
+    wound->a->power = WEIR_SIM_DEAD;
+}
+
+static void mend_broker(struct wound *wound)
+{
+    wound->a->power = WEIR_SIM_UP;
+}
+
+static const struct {
+    void (*inflict)(struct wound *wound);
+    void (*mend)(struct wound *wound); /* NULL: it mends itself */
+} faults[WEIR_SIM_FAULT_COUNT] = {
+    [WEIR_SIM_FAULT_KILL_JM] = {inflict_kill, mend_power},
+    [WEIR_SIM_FAULT_POWER_JM] = {inflict_power, mend_power},
+    [WEIR_SIM_FAULT_PAUSE_JM] = {inflict_pause, mend_pause},
+    [WEIR_SIM_FAULT_TERM_JM] = {inflict_term, NULL},
+    [WEIR_SIM_FAULT_KILL_TM] = {inflict_kill, mend_power},
+    [WEIR_SIM_FAULT_POWER_TM] = {inflict_power, mend_power},
+    [WEIR_SIM_FAULT_PAUSE_TM] = {inflict_pause, mend_pause},
+    [WEIR_SIM_FAULT_TERM_TM] = {inflict_term, NULL},
+    [WEIR_SIM_FAULT_CUT] = {inflict_cut, mend_cut},
+    [WEIR_SIM_FAULT_ISOLATE] = {inflict_isolate, mend_isolate},
+    [WEIR_SIM_FAULT_RESET] = {inflict_reset, NULL},
+    [WEIR_SIM_FAULT_SLOW_LINK] = {inflict_slow, mend_slow},
+    [WEIR_SIM_FAULT_DISK_FULL] = {inflict_disk_full, mend_disk_full},
+    [WEIR_SIM_FAULT_DISK_EIO] = {inflict_disk_eio, mend_disk_eio},
+    [WEIR_SIM_FAULT_STORE_FULL] = {inflict_store_full, mend_store_full},
+    [WEIR_SIM_FAULT_STORE_EIO] = {inflict_store_eio, mend_store_eio},
+    [WEIR_SIM_FAULT_STORE_SLOW] = {inflict_store_slow, mend_store_slow},
+    [WEIR_SIM_FAULT_SITE] = {inflict_site, mend_site},
+    [WEIR_SIM_FAULT_CLOCK_JUMP] = {inflict_jump, NULL},
+    [WEIR_SIM_FAULT_BROKER] = {inflict_broker, mend_broker},
+};
+
+static void mend(void *ctx)
+{
+    struct wound *wound = ctx;
+    faults[wound->fault].mend(wound);
+    weir_free(wound);
+}
+
+static void strike(enum weir_sim_fault fault)
+{
+    struct wound *wound = weir_calloc(1, sizeof(*wound));
+    wound->fault = fault;
+    faults[fault].inflict(wound);
+    bool pause = fault == WEIR_SIM_FAULT_PAUSE_JM || fault == WEIR_SIM_FAULT_PAUSE_TM;
+    /* Long enough to be taken for dead, and to come back. */
+    int64_t ms = weir_sim_one_in(3) ? weir_sim_between(0, 100) : pause || weir_sim_one_in(3) ? weir_sim_between(500, 6000) : weir_sim_between(50, 2000);
+    weir_sim_trace("FAULT %s: %s%s%s, for %lld ms", weir_sim_fault_text(fault), wound->a->name, wound->b == NULL ? "" : " to ",
+                   wound->b == NULL ? "" : wound->b->name, (long long)ms);
+    nemesis.result->faults++;
+    if (faults[fault].mend != NULL) {
+        weir_sim_after(ms * MS, NULL, mend, wound);
+    } else {
+        weir_free(wound);
+    }
+}
+
+/* --- when ------------------------------------------------------------------------------------------------------------------- */
+
+static void strike_armed(void *ctx)
+{
+    (void)ctx;
+    if (nemesis.active) {
+        weir_sim_trace("when %s:", weir_sim_phase_text(nemesis.phase));
+        nemesis.result->hits[nemesis.fault][nemesis.phase]++;
+        strike(nemesis.fault);
+    }
+    nemesis.met = NULL;
+}
+
+void weir_sim_nemesis_phase(enum weir_sim_phase phase)
+{
+    if (!nemesis.active || !nemesis.armed || phase != nemesis.phase || !weir_sim_one_in(HOT_ONE_IN)) {
+        return;
+    }
+    nemesis.armed = false;
+    nemesis.met = weir_sim_node_here();
+    weir_sim_after(weir_sim_one_in(2) ? 0 : weir_sim_between(0, MS), NULL, strike_armed, NULL);
+}
+
+static void run(void *ctx)
+{
+    /* What makes old attempts act late is worth more tries while sinks write outside. */
+    static const enum weir_sim_fault zombies[] = {WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_ISOLATE, WEIR_SIM_FAULT_CUT};
+    (void)ctx;
+    /* The pairs are taken in turn by the seeds, so that a range of seeds meets all. */
+    uint64_t pair = weir_sim_options()->seed * 7;
+    while (weir_sim_now_ns() < nemesis.until_ns) {
+        weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * MS);
+        if (weir_sim_one_in(3)) {
+            strike((enum weir_sim_fault)weir_sim_below(WEIR_SIM_FAULT_COUNT));
+            continue;
+        }
+        if (weir_sim_one_in(4)) {
+            nemesis.fault = zombies[weir_sim_below(sizeof(zombies) / sizeof(zombies[0]))];
+            nemesis.phase = (enum weir_sim_phase)weir_sim_between(WEIR_SIM_PHASE_LEASE, WEIR_SIM_PHASE_TXN_COMMIT);
+        } else {
+            uint64_t which = pair++ % (WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT);
+            nemesis.fault = (enum weir_sim_fault)(which / WEIR_SIM_PHASE_COUNT);
+            nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
+        }
+        nemesis.armed = true;
+        for (int ms = 0; nemesis.armed && ms < ARMED_MS_MAX && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
+            weir_sim_sleep(10 * MS);
+        }
+        nemesis.armed = false;
+    }
+    weir_sim_nemesis_stop();
+}
+
+void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, struct weir_sim_result *result)
+{
+    nemesis.cast = *cast;
+    nemesis.result = result;
+    nemesis.until_ns = until_ns;
+    nemesis.active = true;
+    (void)weir_sim_spawn(NULL, "nemesis", run, NULL);
+}
+
+void weir_sim_nemesis_stop(void)
+{
+    nemesis.active = false;
+    weir_sim_trace("the faults end");
+    for (uint32_t i = 0; i < weir_sim_node_count(); i++) {
+        struct weir_sim_node *node = weir_sim_node_at(i);
+        cut_all(node, true);
+        node->disk_full = false;
+        node->eio_one_in = 0;
+        weir_sim_node_resume(node);
+        for (uint32_t k = 0; k < weir_sim_node_count(); k++) {
+            weir_sim_link_slow(node, weir_sim_node_at(k), 0);
+        }
+        if (node == nemesis.cast.broker) {
+            node->power = WEIR_SIM_UP;
+        } else {
+            power_on(node);
+        }
+    }
+    weir_sim_store()->full = false;
+    weir_sim_store()->eio_one_in = 0;
+    weir_sim_store()->slow = 0;
+}

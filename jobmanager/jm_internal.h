@@ -66,6 +66,7 @@ struct weir_jm {
     struct weir_jm_joiner joiners[WEIR_JM_JOINERS_MAX];
     struct weir_jm_replacement replacement;
     uint64_t changes; /* of members, proposed by this process */
+    struct weir_tls *tls;    /* NULL: plaintext */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
     uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
     bool stopping;

@@ -237,6 +237,7 @@ enum weir_rc weir__jm_log_open(struct weir_jm *jm, struct weir_error *err)
 {
     const char *dir = weir_config_string(jm->options.config, WEIR_CFG_JM_DATA_DIR);
     const struct weir_jm_peers_options peers = {.cluster_id = weir_config_string(jm->options.config, WEIR_CFG_CLUSTER_ID),
+                                                .tls = jm->tls,
                                                 .clock = jm->options.clock,
                                                 .log = jm->options.log,
                                                 .pool = jm->pool,

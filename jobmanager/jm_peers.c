@@ -190,7 +190,8 @@ static void add(struct weir_jm_peers *peers, const char *address)
                                                     .server_role = WEIR_ROLE_JOBMANAGER,
                                                     .protocol_version = WEIR_PROTOCOL_VERSION,
                                                     .calls_max = CALLS_MAX,
-                                                    .log = peers->options.log};
+                                                    .log = peers->options.log,
+                                                    .tls = peers->options.tls};
     const struct weir_rpc_client_callbacks callbacks = {.on_connected = on_connected};
     struct weir_rpc_client *client = NULL;
     struct weir_error err;

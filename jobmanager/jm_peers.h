@@ -30,6 +30,7 @@ struct weir_jm_peer {
 
 struct weir_jm_peers_options {
     const char *cluster_id;
+    struct weir_tls *tls; /* NULL: plaintext */
     const struct weir_clock *clock;
     const struct weir_log *log;
     struct weir_pool *pool;

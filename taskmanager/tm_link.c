@@ -570,6 +570,7 @@ static enum weir_rc open_peer(struct weir_tm_link *link, uint32_t jm, struct wei
         .server_role = WEIR_ROLE_JOBMANAGER,
         .protocol_version = WEIR_PROTOCOL_VERSION,
         .log = link->options.log,
+        .tls = link->options.tls,
     };
     struct weir_rpc_client_callbacks callbacks = {.on_connected = on_connected, .on_disconnected = on_disconnected};
     struct peer *peer = weir_calloc(1, sizeof(*peer));

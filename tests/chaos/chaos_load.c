@@ -23,7 +23,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PARTITIONS_MAX = 64, KEYS = 20, GROUPS = 100, WINDOW_MS = 2000, TIMEOUT_MS = 5000, REPORT_US = 100000 };
+enum { PARTITIONS_MAX = 64, KEYS = 20, GROUPS = 100, WINDOW_MS = 2000, TIMEOUT_MS = 5000, REPORT_US = 100000, BURST_US = 10000, STALL_US_MAX = 10000000 };
 static const int64_t EPOCH_MS = 1600000000000;
 
 static _Atomic int stopped; /* lock-free, so a signal handler may set it */
@@ -206,20 +206,23 @@ static int feed_topic(const char *brokers, const char *topic_name, double rate, 
     feed.npartitions = npartitions;
     open_producer(&feed);
     int64_t due_us = now_us();
+    int64_t burst = (int64_t)(rate * BURST_US / 1e6) > 0 ? (int64_t)(rate * BURST_US / 1e6) : 1;
     for (int64_t i = 0; !stopped || feed.failed; i++) {
         if (feed.failed || rd_kafka_fatal_error(feed.handle, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR) {
             renew_producer(&feed);
         }
         send_one(&feed, (int32_t)(i % npartitions));
-        due_us += (int64_t)(1e6 / rate);
-        int64_t now = now_us();
-        due_us = now - due_us > 1000000 ? now - 1000000 : due_us; /* after a stall it may hurry for a second */
-        while (now < due_us) {
-            rd_kafka_poll(feed.handle, due_us - now > 1500 ? 1 : 0);
-            struct timespec rest = {.tv_nsec = 200000};
-            clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
-            now = now_us();
+        if (i % burst != burst - 1) {
+            continue; /* a record a wake-up would cost more than all the rest */
         }
+        rd_kafka_poll(feed.handle, 0);
+        due_us += BURST_US;
+        int64_t now = now_us();
+        if (now < due_us) {
+            struct timespec rest = {.tv_nsec = (due_us - now) * 1000};
+            clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+        }
+        due_us = now - due_us > STALL_US_MAX ? now - STALL_US_MAX : due_us; /* after a stall it hurries */
     }
     while (rd_kafka_outq_len(feed.handle) > 0) {
         rd_kafka_flush(feed.handle, 1000);

@@ -55,7 +55,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: chaos failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: chaos chaos-tools failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -130,6 +130,8 @@ $(BUILD)/chaos-wire: $(BUILD)/obj/tests/chaos/chaos_wire.o
 $(BUILD)/chaos-load: $(BUILD)/obj/tests/chaos/chaos_load.o
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lrdkafka
+
+chaos-tools: $(CHAOS_TOOLS)
 
 $(BUILD)/chaos-clock.so: tests/chaos/chaos_clock.c
 	@mkdir -p $(@D)
@@ -225,12 +227,13 @@ export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
 # of RELIABILITY's table of scenarios: `make chaos ROWS="7 8 13"` (or ROWS=all).
 MINUTES ?=
 ROWS ?=
-chaos: all failpoints $(BUILD)/kafka-tool $(CHAOS_TOOLS)
+chaos: all failpoints $(BUILD)/kafka-tool chaos-tools
 	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
-# The long forms: units under both sanitizers, then the integration tests ROUNDS times, under each build.
+# The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
+	CHAOS_STORM_S=600 $(MAKE) chaos ROWS=all MINUTES=20
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 

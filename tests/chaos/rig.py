@@ -99,7 +99,9 @@ class HostBroker(kafka.Broker):
         return int((self.folder / "broker.pid").read_text())
 
     def kill(self):
-        os.kill(self.pid(), signal.SIGKILL)
+        pid = self.pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the broker is gone")
 
     def start_again(self):
         """Does not wait for it; `started` does."""

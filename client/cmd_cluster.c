@@ -10,15 +10,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void print_cluster(const json_t *overview, const json_t *taskmanagers)
+enum { TM_LOG_DEADLINE_MS = 6000 };
+
+static void put_jobmanagers(const json_t *cluster, struct weir_buf *out)
+{
+    static const char *const headings[] = {"JOBMANAGER", "RPC", "REST", "ROLE", ">LAG", ">HEARD", NULL};
+    struct weir_table *table = weir_table_create(headings);
+    size_t i;
+    json_t *jm;
+    json_array_foreach (json_object_get(cluster, "jobmanagers"), i, jm) {
+        char text[WEIR_RENDER_TEXT];
+        int64_t heard_ms = weir_json_int(jm, "last_heard_ms");
+        weir_table_add(table, weir_json_text(jm, "id"));
+        weir_table_add(table, weir_json_text(jm, "rpc"));
+        weir_table_add(table, weir_json_text(jm, "rest"));
+        weir_table_add(table, weir_json_text(jm, "role"));
+        if (weir_json_int(jm, "lag") < 0) {
+            weir_table_add(table, "?"); /* only the leader knows */
+        } else {
+            weir_table_add_int(table, weir_json_int(jm, "lag"));
+        }
+        weir_table_add(table, heard_ms < 0 ? "never" : weir_render_duration(heard_ms, text));
+    }
+    weir_table_render(table, out);
+    weir_table_destroy(table);
+}
+
+/* The leader's name, the term and how many stand by. */
+static void put_leader(const json_t *cluster, struct weir_buf *out)
+{
+    const json_t *leader = json_object_get(cluster, "leader");
+    const char *rest = json_is_object(leader) ? weir_json_text(leader, "rest") : "none";
+    size_t count = json_array_size(json_object_get(cluster, "jobmanagers"));
+    size_t standbys = 0;
+    size_t i;
+    json_t *jm;
+    json_array_foreach (json_object_get(cluster, "jobmanagers"), i, jm) {
+        standbys += strcmp(weir_json_text(jm, "role"), "standby") == 0;
+    }
+    weir_buf_put_fmt(out, "leader %s, term %lld; %zu JobManager%s, %zu of them standby\n", rest, (long long)weir_json_int(cluster, "term"), count,
+                     count == 1 ? "" : "s", standbys);
+}
+
+static void put_taskmanagers(const json_t *taskmanagers, struct weir_buf *out)
 {
     static const char *const headings[] = {"TASKMANAGER", ">SLOTS", ">FREE", ">CORES", ">MEMORY", ">FREE", NULL};
-    struct weir_buf out = {0};
-    weir_buf_put_fmt(&out, "%lld TaskManagers, %lld of %lld slots free; jobs: %lld running, %lld finished, %lld canceled, %lld failed\n\n",
-                     (long long)weir_json_int(overview, "taskmanagers"), (long long)weir_json_int(overview, "slots-available"),
-                     (long long)weir_json_int(overview, "slots-total"), (long long)weir_json_int(overview, "jobs-running"),
-                     (long long)weir_json_int(overview, "jobs-finished"), (long long)weir_json_int(overview, "jobs-cancelled"),
-                     (long long)weir_json_int(overview, "jobs-failed"));
     struct weir_table *table = weir_table_create(headings);
     size_t i;
     json_t *tm;
@@ -32,30 +68,105 @@ static void print_cluster(const json_t *overview, const json_t *taskmanagers)
         weir_table_add(table, weir_render_bytes(weir_json_int(hardware, "managedMemory"), text));
         weir_table_add(table, weir_render_bytes(weir_json_int(hardware, "freeMemory"), text));
     }
-    weir_table_render(table, &out);
-    weir_print(weir_buf_slice(&out));
+    weir_table_render(table, out);
     weir_table_destroy(table);
+}
+
+static void print_cluster(const json_t *cluster, const json_t *overview, const json_t *taskmanagers)
+{
+    struct weir_buf out = {0};
+    put_leader(cluster, &out);
+    weir_buf_put_fmt(&out, "%lld TaskManagers, %lld of %lld slots free; jobs: %lld running, %lld finished, %lld canceled, %lld failed\n\n",
+                     (long long)weir_json_int(overview, "taskmanagers"), (long long)weir_json_int(overview, "slots-available"),
+                     (long long)weir_json_int(overview, "slots-total"), (long long)weir_json_int(overview, "jobs-running"),
+                     (long long)weir_json_int(overview, "jobs-finished"), (long long)weir_json_int(overview, "jobs-cancelled"),
+                     (long long)weir_json_int(overview, "jobs-failed"));
+    put_jobmanagers(cluster, &out);
+    weir_buf_put_str(&out, "\n");
+    put_taskmanagers(taskmanagers, &out);
+    weir_print(weir_buf_slice(&out));
     weir_buf_fini(&out);
+}
+
+/* Nobody leads: what one JobManager knows all the same. */
+static enum weir_rc print_leaderless(const json_t *cluster, struct weir_error *err)
+{
+    struct weir_buf out = {0};
+    put_leader(cluster, &out);
+    weir_buf_put_str(&out, "\n");
+    put_jobmanagers(cluster, &out);
+    weir_print(weir_buf_slice(&out));
+    weir_buf_fini(&out);
+    return weir_error_set(err, WEIR_AGAIN, "no JobManager leads: jobs go on, but nothing can be changed until a majority of the JobManagers runs");
+}
+
+static enum weir_rc show_cluster(struct weir_gateway *gateway, bool as_json, enum weir_exit *out_exit, struct weir_error *err)
+{
+    json_t *cluster = NULL;
+    json_t *overview = NULL;
+    json_t *taskmanagers = NULL;
+    enum weir_rc rc = weir_gateway_get(gateway, "/cluster", &cluster, err);
+    bool led = rc == WEIR_OK && json_is_object(json_object_get(cluster, "leader"));
+    *out_exit = led ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
+    rc = led ? weir_gateway_get(gateway, "/overview", &overview, err) : rc;
+    rc = led && rc == WEIR_OK ? weir_gateway_get(gateway, "/taskmanagers", &taskmanagers, err) : rc;
+    if (rc == WEIR_OK && !led && as_json) {
+        weir_print_json_take(json_incref(cluster));
+    } else if (rc == WEIR_OK && !led) {
+        rc = print_leaderless(cluster, err);
+    } else if (rc == WEIR_OK && as_json) {
+        (void)json_object_update(overview, cluster);
+        (void)json_object_update(overview, taskmanagers); /* "taskmanagers" becomes the list; its length is the count */
+        weir_print_json_take(json_incref(overview));
+    } else if (rc == WEIR_OK) {
+        print_cluster(cluster, overview, taskmanagers);
+    }
+    json_decref(cluster);
+    json_decref(overview);
+    json_decref(taskmanagers);
+    return rc;
+}
+
+/* One that has started with an empty directory takes the place of one that is lost. */
+static enum weir_rc replace_jobmanager(struct weir_gateway *gateway, const struct weir_options *options, struct weir_error *err)
+{
+    const char *from = options->operands[2];
+    const char *to = options->operands[3];
+    json_t *question = json_pack("{s:s, s:s}", "old", from, "new", to);
+    if (question == NULL) {
+        return weir_error_set(err, WEIR_INVALID, "the names of the JobManagers are not UTF-8");
+    }
+    struct weir_buf body = {0};
+    size_t len = json_dumpb(question, NULL, 0, JSON_COMPACT);
+    body.len = json_dumpb(question, (char *)weir_buf_reserve(&body, len), len, JSON_COMPACT);
+    json_t *answer = NULL;
+    struct weir_gateway_request request = {.method = "POST", .path = "/cluster/jobmanagers/replace", .content_type = "application/json",
+                                           .body = weir_buf_slice(&body), .slow = true};
+    enum weir_rc rc = weir_gateway_call_json(gateway, &request, &answer, err);
+    if (rc == WEIR_OK && (options->given & WEIR_OPTION_JSON)) {
+        weir_print_json_take(json_incref(answer));
+    } else if (rc == WEIR_OK) {
+        (void)printf("JobManager %s is replaced by %s\n", from, to);
+    }
+    json_decref(answer);
+    json_decref(question);
+    weir_buf_fini(&body);
+    return rc;
 }
 
 enum weir_rc weir_cmd_cluster(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
                               struct weir_error *err)
 {
-    json_t *overview = NULL;
-    json_t *taskmanagers = NULL;
-    enum weir_rc rc = weir_gateway_get(gateway, "/overview", &overview, err);
-    rc = rc == WEIR_OK ? weir_gateway_get(gateway, "/taskmanagers", &taskmanagers, err) : rc;
-    if (rc == WEIR_OK) {
+    enum weir_rc rc;
+    if (options->noperands == 1) {
+        rc = show_cluster(gateway, (options->given & WEIR_OPTION_JSON) != 0, out_exit, err);
+    } else if (options->noperands == 4 && strcmp(options->operands[1], "replace-jobmanager") == 0) {
+        rc = replace_jobmanager(gateway, options, err);
         *out_exit = WEIR_EXIT_OK;
-        if (options->given & WEIR_OPTION_JSON) {
-            (void)json_object_update(overview, taskmanagers); /* "taskmanagers" becomes the list; its length is the count */
-            weir_print_json_take(json_incref(overview));
-        } else {
-            print_cluster(overview, taskmanagers);
-        }
+    } else {
+        *out_exit = WEIR_EXIT_USAGE;
+        return weir_error_set(err, WEIR_INVALID, "usage: weir cluster, or weir cluster replace-jobmanager OLD NEW");
     }
-    json_decref(overview);
-    json_decref(taskmanagers);
     return rc;
 }
 
@@ -74,8 +185,10 @@ static enum weir_rc get_log(struct weir_gateway *gateway, const char *tm_id, con
     }
     weir_gateway_put_encoded(&path, contains);
     weir_buf_put_u8(&path, 0);
+    weir_gateway_set_deadline(gateway, tm_id != NULL ? TM_LOG_DEADLINE_MS : 0); /* a TaskManager that is away is no reason to wait */
     enum weir_rc rc =
         weir_gateway_call(gateway, &(struct weir_gateway_request){.method = "GET", .path = (const char *)path.data}, out, err);
+    weir_gateway_set_deadline(gateway, 0);
     weir_buf_fini(&path);
     return rc;
 }

@@ -17,7 +17,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { POLL_INTERVAL_MS = 100, LOST_MAX_MS = 60000, JOB_ID_BYTES = 16, JOB_ID_TEXT = 2 * JOB_ID_BYTES };
+enum { POLL_INTERVAL_MS = 100, POLL_DEADLINE_MS = 1000, LOST_MAX_MS = 60000, JOB_ID_BYTES = 16, JOB_ID_TEXT = 2 * JOB_ID_BYTES };
 
 static enum weir_rc read_job_file(const char *path, struct weir_buf *out, struct weir_error *err)
 {
@@ -213,7 +213,9 @@ static enum weir_rc wait_for_end(struct watch *watch, enum weir_exit *out_exit, 
         return weir_error_errno(err, WEIR_IO, errno, "cannot watch for Ctrl-C");
     }
     bool interrupted = false;
+    weir_gateway_set_deadline(watch->gateway, POLL_DEADLINE_MS); /* it polls anyway, and Ctrl-C must not wait */
     enum weir_rc rc = follow(watch, &interrupted, err);
+    weir_gateway_set_deadline(watch->gateway, 0);
     end_progress(watch);
     if (rc == WEIR_OK) {
         *out_exit = print_outcome(watch, interrupted);

@@ -1,6 +1,7 @@
 /*
- * The JobManager's HTTP API, as the commands use it. Of several JobManagers the first that answers is asked; when it stops answering
- * the others are tried, so every request must be safe to repeat (submissions carry an id that the client chose).
+ * The HTTP API of the cluster, as the commands use it. Any of its JobManagers may be asked: one that does not lead names the leader, which is
+ * asked then and first from there on. While nobody answers, or nobody leads, all are tried again until the deadline; so every request must be
+ * safe to repeat (submissions carry an id that the client chose).
  *
  * One thread; calls block until the answer or the deadline.
  */
@@ -12,7 +13,12 @@
 
 #define WEIR_JOBMANAGERS_DEFAULT "127.0.0.1:8081"
 
-enum { WEIR_JOBMANAGERS_MAX = 16, WEIR_GATEWAY_TIMEOUT_MS = 30000 };
+enum {
+    WEIR_JOBMANAGERS_MAX = 16,
+    WEIR_GATEWAY_DEADLINE_MS = 30000, /* of a call with all its repetitions */
+    WEIR_GATEWAY_ALONE_MS = 2000,     /* the same where one JobManager is known and nobody listens there */
+    WEIR_GATEWAY_ANSWER_MS = 5000,    /* for one answer, where others may be asked instead */
+};
 
 struct json_t;
 struct weir_gateway;
@@ -21,15 +27,19 @@ struct weir_gateway;
 enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **out_gateway, struct weir_error *err) WEIR_CHECKED;
 void weir_gateway_destroy(struct weir_gateway *gateway); /* accepts NULL */
 
+/* For the calls that follow; 0: the defaults above. */
+void weir_gateway_set_deadline(struct weir_gateway *gateway, uint32_t deadline_ms);
+
 struct weir_gateway_request {
     const char *method; /* "GET" */
     const char *path;   /* with its query, percent-encoded */
     const char *content_type; /* of the body, or NULL */
     struct weir_slice body;
+    bool slow; /* the answer may take up to the deadline, whoever gives it */
 };
 
-/* Sends a request, answers in out (appended). CLOSED: no JobManager answers (all are named). An answer of 4xx or 5xx is an error: its
- * messages, one a line; NOT_FOUND, INVALID, STATE, EXISTS or EXTERNAL. */
+/* Sends a request, answers in out (appended). CLOSED: no JobManager answers; AGAIN: none leads: all are named, with what they said. Another
+ * answer of 4xx or 5xx is an error: its messages, one a line; NOT_FOUND, INVALID, STATE, EXISTS or EXTERNAL. */
 enum weir_rc weir_gateway_call(struct weir_gateway *gateway, const struct weir_gateway_request *request, struct weir_buf *out,
                                struct weir_error *err) WEIR_CHECKED;
 

@@ -1,11 +1,19 @@
 #include "client/gateway.h"
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/net/http_server.h"
+#include "common/runtime/sync.h"
+#include "common/runtime/thread.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <jansson.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 START_TEST(lists_of_addresses)
 {
@@ -88,8 +96,227 @@ START_TEST(the_first_that_answers_is_asked)
     weir_buf_fini(&out);
 
     weir_http_server_destroy(server);
+    weir_gateway_set_deadline(gateway, 200);
     ck_assert_int_eq(weir_gateway_get(gateway, "/ok", &document, &err), WEIR_CLOSED);
+    ck_assert_msg(strstr(err.text, "no JobManager answers") == err.text, "%s", err.text);
+    char port[16];
+    (void)snprintf(port, sizeof(port), ":%u: ", dead_port);
+    ck_assert_msg(strstr(err.text, port) != NULL, "%s", err.text); /* all are named */
     weir_gateway_destroy(gateway);
+}
+END_TEST
+
+/* --- several, of whom one leads -------------------------------------------------------------------------------------------- */
+
+/* Answers each request with the same words, also with a Location. */
+struct fake {
+    struct weir_mutex mutex; /* guards words, body, asked */
+    char words[256];
+    char body[64]; /* the first bytes of the newest request's body */
+    uint32_t asked;
+    int fd;
+    uint16_t port;
+    struct weir_thread *thread;
+};
+
+static void serve_one(struct fake *fake, int fd)
+{
+    char buf[2048];
+    size_t len = 0;
+    char *end = NULL;
+    while (end == NULL && len < sizeof(buf) - 1) {
+        ssize_t got = recv(fd, buf + len, sizeof(buf) - 1 - len, 0);
+        if (got <= 0) {
+            return;
+        }
+        len += (size_t)got;
+        buf[len] = '\0';
+        end = strstr(buf, "\r\n\r\n");
+        const char *length = strstr(buf, "Content-Length: ");
+        if (end != NULL && length != NULL && strlen(end + 4) < strtoul(length + 16, NULL, 10)) {
+            end = NULL; /* the body is on its way */
+        }
+    }
+    weir_mutex_lock(&fake->mutex);
+    fake->asked++;
+    (void)snprintf(fake->body, sizeof(fake->body), "%s", end + 4);
+    char *answer = weir_strdup(fake->words);
+    weir_mutex_unlock(&fake->mutex);
+    (void)send(fd, answer, strlen(answer), MSG_NOSIGNAL);
+    weir_free(answer);
+}
+
+static void fake_run(void *ctx)
+{
+    struct fake *fake = ctx;
+    for (int fd = accept(fake->fd, NULL, NULL); fd >= 0; fd = accept(fake->fd, NULL, NULL)) {
+        serve_one(fake, fd);
+        (void)close(fd);
+    }
+}
+
+static void fake_start(struct fake *fake)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    struct weir_error err;
+    weir_mutex_init(&fake->mutex);
+    fake->fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fake->fd, (struct sockaddr *)&address, len), 0);
+    ck_assert_int_eq(listen(fake->fd, 16), 0);
+    ck_assert_int_eq(getsockname(fake->fd, (struct sockaddr *)&address, &len), 0);
+    fake->port = ntohs(address.sin_port);
+    ck_assert_int_eq(weir_thread_start("fake", fake_run, fake, &fake->thread, &err), WEIR_OK);
+}
+
+static void fake_stop(struct fake *fake)
+{
+    (void)shutdown(fake->fd, SHUT_RDWR);
+    weir_thread_join(fake->thread);
+    (void)close(fake->fd);
+    weir_mutex_fini(&fake->mutex);
+}
+
+static void says(struct fake *fake, unsigned status, const char *location, const char *body)
+{
+    weir_mutex_lock(&fake->mutex);
+    (void)snprintf(fake->words, sizeof(fake->words), "HTTP/1.1 %u X\r\nConnection: close\r\n%s%s%sContent-Length: %zu\r\n\r\n%s", status,
+                   location != NULL ? "Location: " : "", location != NULL ? location : "", location != NULL ? "\r\n" : "", strlen(body), body);
+    fake->asked = 0;
+    weir_mutex_unlock(&fake->mutex);
+}
+
+static uint32_t asked(struct fake *fake)
+{
+    weir_mutex_lock(&fake->mutex);
+    uint32_t count = fake->asked;
+    weir_mutex_unlock(&fake->mutex);
+    return count;
+}
+
+static void points_to(struct fake *fake, const struct fake *leader)
+{
+    char location[64];
+    (void)snprintf(location, sizeof(location), "http://127.0.0.1:%u/jobs?a=b", leader->port);
+    says(fake, 307, location, "");
+}
+
+struct several {
+    struct fake fakes[3];
+    struct weir_gateway *gateway;
+};
+
+/* The gateway knows the first `known`. */
+static void several_init(struct several *several, uint32_t known)
+{
+    struct weir_buf list = {0};
+    struct weir_error err;
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_start(&several->fakes[i]);
+        if (i < known) {
+            weir_buf_put_fmt(&list, "%s127.0.0.1:%u", i > 0 ? "," : "", several->fakes[i].port);
+        }
+    }
+    weir_buf_put_u8(&list, 0);
+    ck_assert_int_eq(weir_gateway_create((const char *)list.data, &several->gateway, &err), WEIR_OK);
+    weir_buf_fini(&list);
+}
+
+static void several_fini(struct several *several)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        fake_stop(&several->fakes[i]);
+    }
+    weir_gateway_destroy(several->gateway);
+}
+
+static enum weir_rc post(struct several *several, struct weir_buf *out, struct weir_error *err)
+{
+    return weir_gateway_call(several->gateway,
+                             &(struct weir_gateway_request){.method = "POST", .path = "/jobs?a=b", .body = weir_slice_str("the job")}, out, err);
+}
+
+START_TEST(the_leader_is_followed_and_remembered)
+{
+    struct several several;
+    struct weir_error err = {0};
+    struct weir_buf out = {0};
+    several_init(&several, 1); /* the leader's address comes with the redirect only */
+    points_to(&several.fakes[0], &several.fakes[2]);
+    says(&several.fakes[2], 200, NULL, "one");
+    ck_assert_msg(post(&several, &out, &err) == WEIR_OK, "%s", err.text);
+    ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "one"));
+    ck_assert_str_eq(several.fakes[2].body, "the job"); /* method and body go along */
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_OK);
+    ck_assert_uint_eq(asked(&several.fakes[0]), 1);
+    ck_assert_uint_eq(asked(&several.fakes[2]), 2);
+
+    says(&several.fakes[0], 200, NULL, "two"); /* the leader changes */
+    points_to(&several.fakes[2], &several.fakes[0]);
+    out.len = 0;
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_OK);
+    ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "two"));
+    weir_buf_fini(&out);
+    several_fini(&several);
+}
+END_TEST
+
+/* When it has been asked in vain three times, the second leads. */
+static void elect(void *ctx)
+{
+    struct several *several = ctx;
+    while (asked(&several->fakes[1]) < 3) {
+        (void)sched_yield();
+    }
+    points_to(&several->fakes[0], &several->fakes[1]);
+    says(&several->fakes[1], 202, NULL, "done");
+}
+
+START_TEST(without_a_leader_it_is_tried_again)
+{
+    struct several several;
+    struct weir_error err = {0};
+    struct weir_buf out = {0};
+    several_init(&several, 2);
+    points_to(&several.fakes[0], &several.fakes[1]); /* it does not know yet that the leader has gone */
+    says(&several.fakes[1], 503, NULL, "{\"errors\":[\"no quorum\"]}");
+    struct weir_thread *thread;
+    ck_assert_int_eq(weir_thread_start("elect", elect, &several, &thread, &err), WEIR_OK);
+    ck_assert_msg(post(&several, &out, &err) == WEIR_OK, "%s", err.text);
+    ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "done"));
+    weir_thread_join(thread);
+    weir_buf_fini(&out);
+    several_fini(&several);
+}
+END_TEST
+
+START_TEST(who_was_tried_and_what_they_said)
+{
+    struct several several;
+    struct weir_error err = {0};
+    struct weir_buf out = {0};
+    weir_buf_put_str(&out, "kept");
+    several_init(&several, 2);
+    points_to(&several.fakes[0], &several.fakes[0]); /* to itself: that must end */
+    says(&several.fakes[1], 503, NULL, "{\"errors\":[\"no quorum\"]}");
+    weir_gateway_set_deadline(several.gateway, 400);
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_AGAIN);
+    char text[64];
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u: no quorum", several.fakes[1].port);
+    ck_assert_msg(strstr(err.text, text) != NULL, "%s", err.text);
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u: names a leader", several.fakes[0].port);
+    ck_assert_msg(strstr(err.text, text) != NULL, "%s", err.text);
+    ck_assert_uint_gt(asked(&several.fakes[1]), 1);
+    ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "kept"));
+
+    says(&several.fakes[1], 409, NULL, "{\"errors\":[\"there is such a job\"]}"); /* an answer is an answer */
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_STATE);
+    ck_assert_str_eq(err.text, "there is such a job");
+    says(&several.fakes[0], 307, "nonsense://", "");
+    says(&several.fakes[1], 307, NULL, "");
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_AGAIN);
+    weir_buf_fini(&out);
+    several_fini(&several);
 }
 END_TEST
 
@@ -102,6 +329,9 @@ Suite *gateway_suite(void)
     tcase_add_test(tc, errors_become_lines);
     tcase_add_test(tc, encoding);
     tcase_add_test(tc, the_first_that_answers_is_asked);
+    tcase_add_test(tc, the_leader_is_followed_and_remembered);
+    tcase_add_test(tc, without_a_leader_it_is_tried_again);
+    tcase_add_test(tc, who_was_tried_and_what_they_said);
     suite_add_tcase(suite, tc);
     return suite;
 }

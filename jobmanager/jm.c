@@ -6,7 +6,6 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
-#include "jobmanager/ha/file_log.h"
 #include "jobmanager/jm_internal.h"
 #include "proto/methods.h"
 
@@ -47,90 +46,77 @@ static void executor_submit(struct weir_executor *executor, struct weir_work *wo
 {
     struct weir_jm *jm = (struct weir_jm *)((uintptr_t)executor - offsetof(struct weir_jm, executor));
     struct weir_pool_job job = {.run = pool_run, .done = pool_done, .drop = pool_drop, .ctx = work};
-    if (weir_pool_submit(jm->pool, job, jm->mailbox) != WEIR_OK) {
-        weir_assert(jm->deferred == NULL); /* the log has one work in flight, and nobody else submits here */
-        jm->deferred = work;               /* full: again in the next round */
+    work->executor_private = NULL;
+    if (jm->deferred == NULL && weir_pool_submit(jm->pool, job, jm->mailbox) == WEIR_OK) {
+        return;
+    }
+    struct weir_work *last = jm->deferred; /* full: again in the next round */
+    while (last != NULL && last->executor_private != NULL) {
+        last = last->executor_private;
+    }
+    if (last == NULL) {
+        jm->deferred = work;
+    } else {
+        last->executor_private = work;
     }
 }
 
 static void submit_deferred(struct weir_jm *jm)
 {
-    struct weir_work *work = jm->deferred;
-    if (work != NULL) {
-        jm->deferred = NULL;
+    struct weir_work *works = jm->deferred;
+    jm->deferred = NULL;
+    while (works != NULL) {
+        struct weir_work *work = works;
+        works = work->executor_private;
         executor_submit(&jm->executor, work);
     }
 }
 
-/* --- the cluster log's listener --------------------------------------------------------------------------------------- */
-static enum weir_rc on_apply(void *ctx, uint64_t index, struct weir_slice entry, struct weir_error *err)
-{
-    struct weir_jm *jm = ctx;
-    (void)index;
-    return weir_dispatcher_apply(jm->dispatcher, entry, weir__jm_now(jm), err);
-}
-
-static void on_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err)
-{
-    struct weir_jm *jm = ctx;
-    weir_dispatcher_outcome(jm->dispatcher, proposal, outcome, err, weir__jm_now(jm));
-}
-
-static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
-{
-    struct weir_jm *jm = ctx;
-    (void)err;
-    weir_dispatcher_leadership(jm->dispatcher, leader, epoch, weir__jm_now(jm));
-}
-
-static void on_failed(void *ctx, const struct weir_error *err)
-{
-    struct weir_jm *jm = ctx;
-    jm->failed = true;
-    jm->failure = *err;
-}
-
-static void on_snapshot_take(void *ctx, struct weir_buf *out)
-{
-    const struct weir_jm *jm = ctx;
-    weir_dispatcher_snapshot(jm->dispatcher, out);
-}
-
-static enum weir_rc on_snapshot_restore(void *ctx, struct weir_slice snapshot, struct weir_error *err)
-{
-    struct weir_jm *jm = ctx;
-    return weir_dispatcher_restore(jm->dispatcher, snapshot, err);
-}
-
 /* --- the loop --------------------------------------------------------------------------------------------------------- */
+bool weir__jm_leads_in(const struct weir_jm *jm, uint64_t epoch)
+{
+    return weir_dispatcher_leading(jm->dispatcher) && weir_dispatcher_epoch(jm->dispatcher) == epoch;
+}
+
+static void run_effect(struct weir_jm *jm, const struct weir_effect *effect)
+{
+    switch (effect->kind) {
+    case WEIR_EFFECT_PROPOSE:
+        if (effect->epoch == weir_dispatcher_epoch(jm->dispatcher)) { /* what leads no more rejects it */
+            weir_cluster_log_propose(jm->log, effect->proposal, weir_buf_slice(&effect->bytes));
+        }
+        break;
+    case WEIR_EFFECT_ENUMERATE:
+    case WEIR_EFFECT_DEPLOY:
+    case WEIR_EFFECT_CANCEL:
+    case WEIR_EFFECT_TRIGGER:
+    case WEIR_EFFECT_NOTIFY:
+        if (weir__jm_leads_in(jm, effect->epoch)) {
+            weir__jm_order(jm, effect);
+        }
+        break;
+    case WEIR_EFFECT_CKPT_PREPARE:
+    case WEIR_EFFECT_CKPT_STORE:
+    case WEIR_EFFECT_CKPT_LOAD:
+    case WEIR_EFFECT_CKPT_SWEEP:
+        if (weir__jm_leads_in(jm, effect->epoch)) {
+            weir__jm_ckpt_disk(jm, effect);
+        }
+        break;
+    case WEIR_EFFECT_TM_LOST:
+        weir__jm_link_drop(jm, effect->tm_id);
+        break;
+    case WEIR_EFFECT_ANSWER:
+        effect->done(effect->ctx, effect->err.rc, &effect->err);
+        break;
+    }
+}
+
 void weir__jm_run_effects(struct weir_jm *jm)
 {
     struct weir_effects *effects = weir_dispatcher_effects(jm->dispatcher);
     for (struct weir_effect *effect = weir_effects_take(effects); effect != NULL; effect = weir_effects_take(effects)) {
-        switch (effect->kind) {
-        case WEIR_EFFECT_PROPOSE:
-            weir_cluster_log_propose(jm->log, effect->proposal, weir_buf_slice(&effect->bytes));
-            break;
-        case WEIR_EFFECT_ENUMERATE:
-        case WEIR_EFFECT_DEPLOY:
-        case WEIR_EFFECT_CANCEL:
-        case WEIR_EFFECT_TRIGGER:
-        case WEIR_EFFECT_NOTIFY:
-            weir__jm_order(jm, effect);
-            break;
-        case WEIR_EFFECT_CKPT_PREPARE:
-        case WEIR_EFFECT_CKPT_STORE:
-        case WEIR_EFFECT_CKPT_LOAD:
-        case WEIR_EFFECT_CKPT_SWEEP:
-            weir__jm_ckpt_disk(jm, effect);
-            break;
-        case WEIR_EFFECT_TM_LOST:
-            weir__jm_link_drop(jm, effect->tm_id);
-            break;
-        case WEIR_EFFECT_ANSWER:
-            effect->done(effect->ctx, effect->err.rc, &effect->err);
-            break;
-        }
+        run_effect(jm, effect);
         weir_effect_destroy(effect);
     }
 }
@@ -145,12 +131,19 @@ static void run_mails(struct weir_jm *jm)
     submit_deferred(jm);
 }
 
-static void work(struct weir_jm *jm)
+void weir__jm_work(struct weir_jm *jm)
 {
     run_mails(jm);
+    weir__jm_log_tick(jm);
     struct weir_now now = weir__jm_now(jm);
     if (weir_dispatcher_deadline_ms(jm->dispatcher, now) <= now.mono_ms) {
         weir_dispatcher_tick(jm->dispatcher, now);
+    }
+    weir__jm_replace_tick(jm);
+    weir__jm_meet_all(jm);
+    if (weir_jm_peers_deadline_ms(jm->peers) <= now.mono_ms) {
+        weir__jm_follow_members(jm);
+        weir_jm_peers_tick(jm->peers);
     }
     weir__jm_run_effects(jm);
 }
@@ -169,9 +162,14 @@ static void sleep_for_mail(struct weir_jm *jm, struct pollfd *fd, int64_t until_
     weir_waker_wait(jm->waker, until_ms == INT64_MAX ? -1 : until_ms <= now_ms ? 0 : until_ms - now_ms, fd, fd == NULL ? 0 : 1);
 }
 
-static void sleep_until_work(struct weir_jm *jm, struct pollfd *fd)
+void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
 {
-    sleep_for_mail(jm, fd, weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)));
+    const int64_t deadlines_ms[] = {weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)), weir__jm_log_deadline_ms(jm),
+                                    weir_jm_peers_deadline_ms(jm->peers), weir__jm_replace_deadline_ms(jm)};
+    for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++) {
+        until_ms = deadlines_ms[i] < until_ms ? deadlines_ms[i] : until_ms;
+    }
+    sleep_for_mail(jm, fd, until_ms);
 }
 
 /* --- start-up --------------------------------------------------------------------------------------------------------- */
@@ -219,13 +217,30 @@ static enum weir_rc check_machine(const struct weir_jm_options *options, struct 
     return rc == WEIR_OK ? check_disk(dir, err) : rc;
 }
 
-static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
+/* Everything but what the network or the log may call. */
+static enum weir_rc prepare(struct weir_jm *jm, struct weir_error *err)
 {
     const struct weir_config *config = jm->options.config;
-    const char *dir = weir_config_string(config, WEIR_CFG_JM_DATA_DIR);
-    char node[64];
-    (void)snprintf(node, sizeof(node), "pid %d", (int)getpid());
-    const struct weir_dispatcher_options brain = {.node = node,
+    const struct weir_pool_options pool = {.name = "weir-io", .threads = POOL_THREADS, .jobs_max = POOL_JOBS_MAX};
+    enum weir_rc rc = weir_waker_create(&jm->waker, err);
+    if (rc == WEIR_OK) {
+        jm->mailbox = weir_mailbox_create(MAILS_MAX, jm->waker);
+        rc = weir_pool_create(&pool, &jm->pool, err);
+    }
+    return rc == WEIR_OK ? weir_dir_lock_open(weir_config_string(config, WEIR_CFG_JM_DATA_DIR), &jm->lock, err) : rc;
+}
+
+/* Who it is: known once it listens, since the kernel may have chosen the port. */
+static enum weir_rc name_oneself(struct weir_jm *jm, struct weir_error *err)
+{
+    const struct weir_config *config = jm->options.config;
+    jm->own_address = weir_jm_address_copy(weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS), weir_rpc_server_port(jm->server));
+    enum weir_rc rc = weir_jm_founders_parse(weir_config_string(config, WEIR_CFG_JOBMANAGERS), jm->own_address,
+                                             weir_config_bool(config, WEIR_CFG_JM_JOIN), &jm->founders, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    const struct weir_dispatcher_options brain = {.node = jm->own_address,
                                                   .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
                                                   .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                   .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
@@ -233,41 +248,10 @@ static enum weir_rc open_log(struct weir_jm *jm, struct weir_error *err)
                                                   .log_sink = jm->options.sink,
                                                   .decode = jm->options.decode};
     jm->dispatcher = weir_dispatcher_create(&brain);
-    enum weir_rc rc = weir_dir_lock_open(dir, &jm->lock, err);
-    if (rc != WEIR_OK) {
-        return rc;
-    }
-    const struct weir_file_log_options options = {.fs = jm->options.fs,
-                                                  .dir = dir,
-                                                  .executor = &jm->executor,
-                                                  .log = jm->options.log,
-                                                  .listener = {.ctx = jm,
-                                                               .apply = on_apply,
-                                                               .outcome = on_outcome,
-                                                               .leadership = on_leadership,
-                                                               .failed = on_failed,
-                                                               .snapshot_take = on_snapshot_take,
-                                                               .snapshot_restore = on_snapshot_restore}};
-    rc = weir_file_log_open(&options, &jm->log, err);
-    if (rc != WEIR_OK) {
-        return rc;
-    }
-    weir_file_log_start(jm->log);
-    weir__jm_run_effects(jm);
-    while (!weir_dispatcher_leading(jm->dispatcher) && !jm->failed) {
-        work(jm);
-        if (!weir_dispatcher_leading(jm->dispatcher)) {
-            sleep_until_work(jm, NULL);
-        }
-    }
-    if (jm->failed) {
-        *err = jm->failure;
-        return err->rc;
-    }
     return WEIR_OK;
 }
 
-static enum weir_rc listen_for_tms(struct weir_jm *jm, struct weir_error *err)
+static enum weir_rc listen_for_requests(struct weir_jm *jm, struct weir_error *err)
 {
     const struct weir_config *config = jm->options.config;
     char address[300];
@@ -298,14 +282,11 @@ enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_j
     weir_owner_take(&jm->owner);
     jm->links = weir_hmap_create(0);
     jm->executor.submit = executor_submit;
-    rc = weir_waker_create(&jm->waker, err);
-    if (rc == WEIR_OK) {
-        jm->mailbox = weir_mailbox_create(MAILS_MAX, jm->waker);
-        const struct weir_pool_options pool = {.name = "weir-io", .threads = POOL_THREADS, .jobs_max = POOL_JOBS_MAX};
-        rc = weir_pool_create(&pool, &jm->pool, err);
-    }
-    rc = rc == WEIR_OK ? open_log(jm, err) : rc;
-    rc = rc == WEIR_OK ? listen_for_tms(jm, err) : rc;
+    jm->rest_address = weir_strdup("");
+    rc = prepare(jm, err);
+    rc = rc == WEIR_OK ? listen_for_requests(jm, err) : rc; /* what comes before the brain is there waits in the mailbox */
+    rc = rc == WEIR_OK ? name_oneself(jm, err) : rc;
+    rc = rc == WEIR_OK ? weir__jm_log_open(jm, err) : rc;
     if (rc != WEIR_OK) {
         weir_jm_destroy(jm);
         return rc;
@@ -314,30 +295,51 @@ enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_j
     return WEIR_OK;
 }
 
+void weir_jm_set_rest_address(struct weir_jm *jm, const char *address)
+{
+    weir_owner_assert(&jm->owner);
+    weir_free(jm->rest_address);
+    jm->rest_address = weir_strdup(address);
+}
+
 uint16_t weir_jm_rpc_port(const struct weir_jm *jm)
 {
     return weir_rpc_server_port(jm->server);
 }
 
 /* --- running and leaving ---------------------------------------------------------------------------------------------- */
-/* Lets what is under way end, answers what cannot be, and closes the mailbox. Time stands still for the dispatcher: it would take the silence
- * for the loss of every TaskManager. */
+/* Answers every command still open: its outcome is unknown. */
+static void retire(struct weir_jm *jm)
+{
+    struct weir_error err;
+    (void)weir_error_set(&err, WEIR_UNKNOWN, "this JobManager is stopping: repeat the command, which goes on where it was");
+    weir__jm_replace_abort(jm, &err);
+    weir_dispatcher_leadership(jm->dispatcher, false, 0, weir__jm_now(jm));
+    weir__jm_run_effects(jm);
+}
+
+static bool busy(const struct weir_jm *jm)
+{
+    return jm->calls > 0 || (jm->log != NULL && weir_raft_log_busy(jm->log));
+}
+
+/* Hands leadership over, lets what is under way end, answers what cannot be, and closes the mailbox. Time stands still for the dispatcher: it
+ * would take the silence for the loss of every TaskManager. */
 static void leave(struct weir_jm *jm)
 {
     int64_t deadline_ms = weir_clock_mono_ms(jm->options.clock) + weir_config_int(jm->options.config, WEIR_CFG_SHUTDOWN_TIMEOUT);
+    weir__jm_log_hand_over(jm, deadline_ms);
     jm->stopping = true;
     weir_rpc_server_stop(jm->server);
     weir__jm_links_stop(jm);
-    while ((jm->calls > 0 || (jm->log != NULL && weir_file_log_busy(jm->log))) && weir_clock_mono_ms(jm->options.clock) < deadline_ms) {
+    weir_jm_peers_stop(jm->peers);
+    while (busy(jm) && weir_clock_mono_ms(jm->options.clock) < deadline_ms) {
         run_mails(jm);
-        if (jm->calls > 0 || weir_file_log_busy(jm->log)) {
+        if (busy(jm)) {
             sleep_for_mail(jm, NULL, deadline_ms);
         }
     }
-    if (!jm->failed) { /* answers every command still open: its outcome is unknown */
-        weir_dispatcher_leadership(jm->dispatcher, false, 0, weir__jm_now(jm));
-    }
-    weir__jm_run_effects(jm);
+    retire(jm);
     weir_mailbox_close(jm->mailbox);
 }
 
@@ -345,8 +347,8 @@ enum weir_rc weir_jm_run(struct weir_jm *jm, int signal_fd, struct weir_error *e
 {
     struct pollfd fd = {.fd = signal_fd, .events = POLLIN};
     while (!jm->failed && fd.revents == 0) {
-        work(jm);
-        sleep_until_work(jm, &fd);
+        weir__jm_work(jm);
+        weir__jm_sleep(jm, &fd, INT64_MAX);
     }
     weir_log(jm->options.log, WEIR_LOG_INFO, "stopping", "jobs", WEIR_LOG_INT(weir_dispatcher_job_count(jm->dispatcher)), NULL);
     leave(jm);
@@ -365,11 +367,15 @@ void weir_jm_destroy(struct weir_jm *jm)
     jm->stopping = true;
     weir_rpc_server_destroy(jm->server);
     weir__jm_links_destroy(jm);
+    if (jm->dispatcher != NULL) {
+        retire(jm);
+    }
     if (jm->mailbox != NULL) {
         weir_mailbox_close(jm->mailbox);
     }
-    if (jm->deferred != NULL) {
-        jm->deferred->in_flight = false;
+    weir_jm_peers_destroy(jm->peers);
+    for (struct weir_work *work = jm->deferred; work != NULL; work = work->executor_private) {
+        work->in_flight = false;
     }
     weir_pool_destroy(jm->pool); /* waits for an fsync under way, whose end nobody hears */
     weir_cluster_log_destroy(jm->log);
@@ -378,5 +384,12 @@ void weir_jm_destroy(struct weir_jm *jm)
     weir_hmap_destroy(jm->links);
     weir_mailbox_destroy(jm->mailbox);
     weir_waker_destroy(jm->waker);
+    for (uint32_t i = 0; i < WEIR_JM_JOINERS_MAX; i++) {
+        weir_free(jm->joiners[i].rpc_address);
+        weir_free(jm->joiners[i].rest_address);
+    }
+    weir_jm_founders_fini(&jm->founders);
+    weir_free(jm->rest_address);
+    weir_free(jm->own_address);
     weir_free(jm);
 }

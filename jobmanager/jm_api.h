@@ -134,6 +134,39 @@ struct weir_tm_view {
     const char *version;
 };
 
+enum weir_jm_role {
+    WEIR_JM_ROLE_LEADER,
+    WEIR_JM_ROLE_STANDBY,
+    WEIR_JM_ROLE_JOINING,     /* it waits to be added, or catches up */
+    WEIR_JM_ROLE_UNREACHABLE, /* a member that was not heard lately */
+    WEIR_JM_ROLE_REMOVED,
+};
+
+/* A JobManager of the cluster. */
+struct weir_jm_member_view {
+    uint64_t id;
+    const char *rpc_address, *rest_address; /* "host:port"; "" while it is not known */
+    enum weir_jm_role role;
+    int64_t lag;           /* entries of the leader's log that it does not have; -1: not known here */
+    int64_t last_heard_ms; /* so long ago; -1: never */
+};
+
+enum { WEIR_JM_MEMBERS_VIEW_MAX = 48 };
+
+struct weir_jm_cluster_view {
+    uint64_t leader; /* id; 0: none is known */
+    uint64_t term;
+    struct weir_jm_member_view members[WEIR_JM_MEMBERS_VIEW_MAX];
+    uint32_t nmembers;
+};
+
+/* Whether this JobManager leads and may act: only then the views of jobs and TaskManagers say anything. */
+bool weir_jm_leads(const struct weir_jm *jm);
+/* Where another one that leads serves this API, "host:port", as far as it is known, else NULL. Borrowed until the mail returns. */
+const char *weir_jm_leader_rest_address(const struct weir_jm *jm);
+/* The JobManagers, as far as this one knows. */
+void weir_jm_cluster_view(struct weir_jm *jm, struct weir_jm_cluster_view *out_view);
+
 /* Views. count first, then index; job_find by id or by name (a live job is preferred to an ended one of that name). */
 uint32_t weir_jm_job_count(const struct weir_jm *jm);
 void weir_jm_job_view(struct weir_jm *jm, uint32_t i, struct weir_job_view *out_view);
@@ -157,6 +190,12 @@ void weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_sl
 /* Cancels; done when the cancellation is committed (not when the tasks are gone). skip_drain: the job does not wait until its sinks have
  * drained what is committed; also of a job that is CANCELLING already. STATE: already terminal. NOT_FOUND. */
 void weir_jm_cancel(struct weir_jm *jm, struct weir_slice job_id, bool skip_drain, weir_jm_done_fn *done, void *ctx);
+
+/* Puts the JobManager at new_address, which has started with an empty directory and jobmanager.join, into the place of the one at old_address
+ * ("host:port" of their RPC; they may be the same). Repeated after any error it goes on where it was. done when it is committed, which takes as
+ * long as the new one needs to catch up. INVALID, NOT_FOUND, STATE (another one is under way), AGAIN (this leader was the old one, and has
+ * handed over), TIMEOUT, UNKNOWN, REFUSED: each says what to do. */
+void weir_jm_replace(struct weir_jm *jm, struct weir_slice old_address, struct weir_slice new_address, weir_jm_done_fn *done, void *ctx);
 
 /* Asks a TaskManager for its newest log lines that contain `contains`. done gets the text (borrowed). */
 typedef void weir_jm_logs_fn(void *ctx, enum weir_rc rc, struct weir_slice text, const struct weir_error *err);

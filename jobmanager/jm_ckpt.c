@@ -10,6 +10,7 @@
 struct disk_work {
     struct weir_jm *jm;
     enum weir_effect_kind kind;
+    uint64_t epoch; /* it was asked for in */
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt;
     uint64_t checkpoint_id, below;
@@ -68,6 +69,10 @@ static void work_answer(struct disk_work *work)
     struct weir_slice job_id = weir_slice_str(work->job_id);
     struct weir_now now = weir__jm_now(work->jm);
     const char *text = work->rc == WEIR_OK ? "" : work->err.text;
+    if (!weir__jm_leads_in(work->jm, work->epoch)) { /* an earlier leadership's: nobody waits for it any more */
+        work_free(work);
+        return;
+    }
     if (work->kind == WEIR_EFFECT_CKPT_PREPARE) {
         weir_dispatcher_ckpt_prepared(dispatcher, job_id, work->checkpoint_id, work->rc, text, now);
     } else if (work->kind == WEIR_EFFECT_CKPT_STORE) {
@@ -94,6 +99,7 @@ void weir__jm_ckpt_disk(struct weir_jm *jm, const struct weir_effect *effect)
     struct disk_work *work = weir_calloc(1, sizeof(*work));
     work->jm = jm;
     work->kind = effect->kind;
+    work->epoch = effect->epoch;
     memcpy(work->job_id, effect->job_id, sizeof(work->job_id));
     work->attempt = effect->attempt;
     work->checkpoint_id = effect->checkpoint_id;

@@ -1,9 +1,12 @@
 /*
- * What the files of the shell share: jm.c (life), jm_rpc.c (requests of TaskManagers), jm_orders.c (orders to them), jm_ckpt.c
- * (the checkpoint store), jm_views.c (jm_api.h).
+ * What the files of the shell share: jm.c (life), jm_log.c (the cluster log: founding, leading, leaving), jm_rpc.c (requests of TaskManagers),
+ * jm_rpc_jm.c (of JobManagers), jm_orders.c (orders to TaskManagers), jm_ckpt.c (the checkpoint store), jm_replace.c (one JobManager for
+ * another), jm_views.c, jm_cluster.c (jm_api.h).
  */
 #ifndef WEIR_JOBMANAGER_JM_INTERNAL_H
 #define WEIR_JOBMANAGER_JM_INTERNAL_H
+
+#include <poll.h>
 
 #include "common/base/hmap.h"
 #include "common/net/rpc.h"
@@ -11,8 +14,37 @@
 #include "common/runtime/pool.h"
 #include "common/runtime/thread.h"
 #include "jobmanager/ha/dir_lock.h"
+#include "jobmanager/ha/raft_log.h"
 #include "jobmanager/jm.h"
+#include "jobmanager/jm_members.h"
+#include "jobmanager/jm_peers.h"
 #include "jobmanager/job/dispatcher.h"
+
+enum { WEIR_JM_JOINERS_MAX = 8, WEIR_JM_UNREACHABLE_MS = 2500 /* two hellos and a half */ };
+
+/* An empty JobManager that has said hello and waits to be added. */
+struct weir_jm_joiner {
+    uint64_t incarnation; /* 0: a free row */
+    char *rpc_address, *rest_address;
+    int64_t heard_ms;
+};
+
+/* One JobManager for another, step by step: jm_replace.c. */
+struct weir_jm_replacement {
+    bool active;
+    uint64_t old_id; /* 0: it is no member any more */
+    char *old_address;
+    struct weir_raft_member new_member;
+    uint64_t new_incarnation;
+    char *new_address, *new_rest_address;
+    uint64_t proposal; /* a change that is under way; 0: none */
+    int64_t next_ms, deadline_ms;
+    const char *waits_for;
+    weir_jm_done_fn *done;
+    void *ctx;
+};
+
+struct ProtobufCMessage;
 
 struct weir_jm {
     struct weir_jm_options options;
@@ -21,11 +53,19 @@ struct weir_jm {
     struct weir_mailbox *mailbox;
     struct weir_pool *pool;
     struct weir_executor executor; /* the pool, for the cluster log */
-    struct weir_work *deferred;    /* work that the pool had no room for */
+    struct weir_work *deferred;    /* works that the pool had no room for, the oldest first, by executor_private */
     struct weir_dir_lock *lock;
-    struct weir_cluster_log *log;
+    struct weir_cluster_log *log; /* NULL: not opened yet */
     struct weir_dispatcher *dispatcher;
     struct weir_rpc_server *server;
+    struct weir_jm_founders founders; /* by the configuration */
+    char *own_address;                /* "host:port" of the RPC */
+    char *rest_address;               /* "" until it is known */
+    bool empty;                       /* the directory was, when this process started */
+    struct weir_jm_peers *peers;
+    struct weir_jm_joiner joiners[WEIR_JM_JOINERS_MAX];
+    struct weir_jm_replacement replacement;
+    uint64_t changes; /* of members, proposed by this process */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
     uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
     bool stopping;
@@ -46,6 +86,53 @@ struct weir_now weir__jm_now(const struct weir_jm *jm);
 
 /* Carries out every effect that waits. */
 void weir__jm_run_effects(struct weir_jm *jm);
+
+/* Whether what was begun in that epoch is still wanted: this JobManager leads, and has led all the time. */
+bool weir__jm_leads_in(const struct weir_jm *jm, uint64_t epoch);
+
+/* jm.c: one round of the loop, and the sleep until the next; fd: that ends it too, or NULL. */
+void weir__jm_work(struct weir_jm *jm);
+void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms);
+
+/* jm_log.c. open blocks: it may ask the other JobManagers, by rounds of the loop. */
+enum weir_rc weir__jm_log_open(struct weir_jm *jm, struct weir_error *err) WEIR_CHECKED;
+void weir__jm_log_tick(struct weir_jm *jm);
+int64_t weir__jm_log_deadline_ms(const struct weir_jm *jm);
+/* Hands leadership over, if there is somebody to take it, by rounds of the loop. */
+void weir__jm_log_hand_over(struct weir_jm *jm, int64_t deadline_ms);
+/* This process can do no more: weir_jm_run returns that. */
+void weir__jm_fail(struct weir_jm *jm, const struct weir_error *err);
+
+/* jm_cluster.c. Who this one is, for the others; 0 while it is not known. */
+uint64_t weir__jm_id(const struct weir_jm *jm);
+uint64_t weir__jm_incarnation(const struct weir_jm *jm);
+/* It is in no cluster: it has just been made, or waits to be added. */
+bool weir__jm_is_empty(const struct weir_jm *jm);
+/* By the log; 0 while it is not open. out_members may be NULL. */
+uint32_t weir__jm_members(const struct weir_jm *jm, const struct weir_raft_member **out_members);
+const struct weir_raft_member *weir__jm_member(const struct weir_jm *jm, uint64_t id); /* NULL: none */
+/* The peers are those of the configuration, of the log, and who waits to be added. */
+void weir__jm_follow_members(struct weir_jm *jm);
+/* Somebody has said who it is: news are proposed. */
+void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const char *rpc_address, const char *rest_address);
+void weir__jm_meet_all(struct weir_jm *jm); /* again, for a leader that has just begun: this one, and those heard before */
+void weir__jm_met_joiner(struct weir_jm *jm, uint64_t incarnation, const char *rpc_address, const char *rest_address);
+const struct weir_jm_joiner *weir__jm_joiner(const struct weir_jm *jm, const char *rpc_address); /* that was heard lately; NULL: none */
+
+/* jm_replace.c */
+void weir__jm_replace_tick(struct weir_jm *jm);
+int64_t weir__jm_replace_deadline_ms(const struct weir_jm *jm);
+/* Whether the proposal was one of its own. */
+bool weir__jm_replace_outcome(struct weir_jm *jm, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err);
+void weir__jm_replace_abort(struct weir_jm *jm, const struct weir_error *err);
+
+/* jm_rpc.c, for jm_rpc_jm.c */
+void weir__jm_reply_error(struct weir_rpc_request *request, const struct weir_error *err);
+void weir__jm_reply_message(struct weir_rpc_request *request, const struct ProtobufCMessage *message);
+/* jm_rpc_jm.c: a request of a JobManager; the hello that this one says. */
+void weir__jm_serve_jm(struct weir_jm *jm, struct weir_rpc_request *request_take);
+void weir__jm_hello(struct weir_jm *jm, struct weir_buf *out);
+void weir__jm_raft_request(const struct weir_jm *jm, uint64_t to, struct weir_slice chunk, struct weir_buf *out);
 
 /* jm_rpc.c: the server's callbacks; on library threads. */
 void weir__jm_on_request(void *ctx, struct weir_rpc_request *request);

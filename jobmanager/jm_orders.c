@@ -8,6 +8,7 @@
 #include "common/base/version.h"
 #include "jobmanager/checkpoint/storage.h"
 #include "jobmanager/jm_internal.h"
+#include "jobmanager/jm_retire.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
@@ -18,6 +19,7 @@ enum { DEPLOY_DEADLINE_MS = 10000, ENUMERATE_DEADLINE_MS = 30000, CANCEL_DEADLIN
 struct call {
     struct weir_jm *jm;
     uint16_t method;
+    uint64_t epoch; /* it was made in */
     char *tm_id;
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt, vertex;
@@ -78,6 +80,10 @@ static void call_ended(void *payload)
     struct weir_jm *jm = call->jm;
     weir_assert(jm->calls > 0);
     jm->calls--;
+    if (call->method != WEIR_METHOD_LOGS && !weir__jm_leads_in(jm, call->epoch)) { /* an earlier leadership's: nobody waits for it any more */
+        call_free(call);
+        return;
+    }
     switch (call->method) {
     case WEIR_METHOD_ENUMERATE:
         enumerated(call);
@@ -120,6 +126,7 @@ static struct call *call_create(struct weir_jm *jm, uint16_t method, const char 
 {
     struct call *call = weir_calloc(1, sizeof(*call));
     call->jm = jm;
+    call->epoch = weir_dispatcher_epoch(jm->dispatcher);
     call->method = method;
     call->tm_id = weir_strdup(tm_id);
     return call;
@@ -360,37 +367,9 @@ void weir__jm_tell_log_level(struct weir_jm *jm, const char *level)
 }
 
 /* --- links ------------------------------------------------------------------------------------------------------------ */
-
-/* A client that is being destroyed in the pool. */
-struct closing {
-    struct weir_rpc_client *client; /* NULL: it is gone */
-};
-
-static void closing_run(void *ctx)
-{
-    struct closing *closing = ctx;
-    weir_rpc_client_destroy(closing->client);
-    closing->client = NULL;
-}
-
-/* Behind the run, or instead of it: a mail that finds its mailbox closed is dropped after the job has run. */
-static void closing_end(void *ctx)
-{
-    struct closing *closing = ctx;
-    weir_rpc_client_destroy(closing->client);
-    weir_free(closing);
-}
-
-/* Destroying waits for outstanding calls: off this thread if possible. */
 static void link_destroy(struct weir_jm *jm, struct weir_jm_link *link)
 {
-    struct closing *closing = weir_calloc(1, sizeof(*closing));
-    closing->client = link->client;
-    struct weir_pool_job job = {.run = closing_run, .done = closing_end, .drop = closing_end, .ctx = closing};
-    weir_rpc_client_stop(link->client);
-    if (jm->stopping || weir_pool_submit(jm->pool, job, jm->mailbox) != WEIR_OK) {
-        closing_end(closing);
-    }
+    weir_jm_client_retire(link->client, NULL, jm->stopping ? NULL : jm->pool, jm->mailbox);
     weir_free(link->address);
     weir_free(link->tm_id);
     weir_free(link);

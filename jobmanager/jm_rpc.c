@@ -1,4 +1,4 @@
-/* Requests of TaskManagers, from the wire to the dispatcher. */
+/* Requests of TaskManagers, from the wire to the dispatcher; those of JobManagers go on to jm_rpc_jm.c. */
 #include "common/base/arena.h"
 #include "common/base/mem.h"
 #include "jobmanager/checkpoint/storage.h"
@@ -14,12 +14,12 @@ struct inbound {
     uint64_t peer;
 };
 
-static void reply_error(struct weir_rpc_request *request, const struct weir_error *err)
+void weir__jm_reply_error(struct weir_rpc_request *request, const struct weir_error *err)
 {
     weir_rpc_reply(request, err->rc, weir_slice_str(err->text));
 }
 
-static void reply_message(struct weir_rpc_request *request, const ProtobufCMessage *message)
+void weir__jm_reply_message(struct weir_rpc_request *request, const ProtobufCMessage *message)
 {
     struct weir_buf body = {0};
     weir_pb_encode(message, &body);
@@ -114,10 +114,10 @@ static void handle_register(struct weir_jm *jm, struct weir_rpc_request *request
         reply.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
         reply.heartbeat_interval_ms = (uint32_t)weir_config_int(jm->options.config, WEIR_CFG_HEARTBEAT_INTERVAL);
         reply.heartbeat_timeout_ms = (uint32_t)weir_config_int(jm->options.config, WEIR_CFG_HEARTBEAT_TIMEOUT);
-        reply_message(request, &reply.base);
+        weir__jm_reply_message(request, &reply.base);
     } else {
         weir_log(jm->options.log, WEIR_LOG_WARN, "registration_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);
-        reply_error(request, &err);
+        weir__jm_reply_error(request, &err);
     }
     weir_pb_free(message);
 }
@@ -137,9 +137,9 @@ static void handle_heartbeat(struct weir_jm *jm, struct weir_rpc_request *reques
         Weir__Control__HeartbeatReply reply;
         weir__control__heartbeat_reply__init(&reply);
         reply.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
-        reply_message(request, &reply.base);
+        weir__jm_reply_message(request, &reply.base);
     } else {
-        reply_error(request, &err);
+        weir__jm_reply_error(request, &err);
     }
     weir_pb_free(message);
 }
@@ -159,9 +159,9 @@ static void handle_task_state(struct weir_jm *jm, struct weir_rpc_request *reque
     if (rc == WEIR_OK) {
         Weir__Control__Ack ack;
         weir__control__ack__init(&ack);
-        reply_message(request, &ack.base);
+        weir__jm_reply_message(request, &ack.base);
     } else {
-        reply_error(request, &err);
+        weir__jm_reply_error(request, &err);
     }
     weir_pb_free(message);
 }
@@ -171,9 +171,9 @@ static void reply_ack(struct weir_rpc_request *request, enum weir_rc rc, const s
     if (rc == WEIR_OK) {
         Weir__Control__Ack ack;
         weir__control__ack__init(&ack);
-        reply_message(request, &ack.base);
+        weir__jm_reply_message(request, &ack.base);
     } else {
-        reply_error(request, err);
+        weir__jm_reply_error(request, err);
     }
 }
 
@@ -247,33 +247,95 @@ static void handle_ckpt_decline(struct weir_jm *jm, struct weir_rpc_request *req
     weir_pb_free(message);
 }
 
-/* From the applied state, while leading in the own epoch: a deposed leader answers with an error, which tells the asker nothing. */
-static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
+/* A lease that waits for the proof that this JobManager still led when it was asked. */
+struct lease {
+    struct weir_jm *jm;
+    struct weir_rpc_request *request;
+    Weir__Control__LeaseRequest *message;
+};
+
+static enum weir_rc look_up_lease(const struct lease *lease, bool *out_present, struct weir_error *err)
 {
-    Weir__Control__LeaseRequest *message = NULL;
-    struct weir_error err = {.text = ""};
+    const Weir__Control__LeaseRequest *message = lease->message;
+    return weir_dispatcher_attempt_is_present(lease->jm->dispatcher, message->tm_id, message->leader_epoch, weir_slice_str(message->job_id),
+                                              message->attempt, out_present, err);
+}
+
+static void lease_on_proved(void *ctx, enum weir_rc rc, const struct weir_error *proof)
+{
+    struct lease *lease = ctx;
+    struct weir_error err = *proof;
     bool present = false;
-    enum weir_rc rc = weir_pb_decode(&weir__control__lease_request__descriptor, weir_rpc_request_body(request), &message, &err);
     if (rc == WEIR_OK) {
-        rc = weir_dispatcher_attempt_is_present(jm->dispatcher, message->tm_id, message->leader_epoch, weir_slice_str(message->job_id),
-                                                message->attempt, &present, &err);
+        err.text[0] = '\0';
+        rc = look_up_lease(lease, &present, &err);
     }
     if (rc == WEIR_OK) {
         Weir__Control__LeaseReply reply;
         weir__control__lease_reply__init(&reply);
         reply.present = present;
         reply.why = err.text;
-        reply_message(request, &reply.base);
+        weir__jm_reply_message(lease->request, &reply.base);
     } else {
-        reply_error(request, &err);
+        weir__jm_reply_error(lease->request, &err);
     }
-    weir_pb_free(message);
+    weir_pb_free(lease->message);
+    weir_free(lease);
+}
+
+/* Not from what this JobManager believes: another may lead by now, and have given the job a new attempt. The applied state counts, once a
+ * record of this epoch is committed behind the question. An error tells the asker nothing, and it asks again. */
+static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    struct lease *lease = weir_calloc(1, sizeof(*lease));
+    *lease = (struct lease){.jm = jm, .request = request};
+    struct weir_error err;
+    bool present = false;
+    enum weir_rc rc = weir_pb_decode(&weir__control__lease_request__descriptor, weir_rpc_request_body(request), &lease->message, &err);
+    rc = rc == WEIR_OK ? look_up_lease(lease, &present, &err) : rc;
+    if (rc == WEIR_OK) {
+        weir_dispatcher_barrier(jm->dispatcher, weir__jm_now(jm), lease_on_proved, lease);
+    } else {
+        weir__jm_reply_error(request, &err);
+        weir_pb_free(lease->message);
+        weir_free(lease);
+    }
+}
+
+/* Answered by every JobManager, leading or not: its best knowledge. */
+static void handle_who_leads(struct weir_jm *jm, struct weir_rpc_request *request)
+{
+    const struct weir_raft_member *members = NULL;
+    struct weir_raft_core_view view = {.leader = 0};
+    uint32_t count = weir__jm_members(jm, &members);
+    char *addresses[WEIR_RAFT_MEMBERS_MAX + WEIR_JM_FOUNDERS_MAX];
+    Weir__Control__WhoLeadsReply reply;
+    weir__control__who_leads_reply__init(&reply);
+    if (jm->log != NULL) {
+        weir_raft_log_view(jm->log, &view);
+    }
+    const struct weir_raft_member *leader = weir__jm_member(jm, view.leader);
+    reply.leading = weir_dispatcher_leading(jm->dispatcher);
+    reply.epoch = weir_meta_epoch(weir_dispatcher_meta(jm->dispatcher));
+    reply.leader_address = (char *)(uintptr_t)(leader == NULL ? "" : leader->address);
+    reply.jobmanagers = addresses;
+    for (uint32_t i = 0; i < count; i++) {
+        addresses[reply.n_jobmanagers++] = (char *)(uintptr_t)members[i].address;
+    }
+    for (uint32_t i = 0; count == 0 && i < jm->founders.count; i++) { /* not in the cluster yet */
+        addresses[reply.n_jobmanagers++] = jm->founders.items[i].address;
+    }
+    weir__jm_reply_message(request, &reply.base);
 }
 
 static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
 {
+    if (strcmp(weir_rpc_request_peer_role(request), WEIR_ROLE_JOBMANAGER) == 0) {
+        weir__jm_serve_jm(jm, request);
+        return;
+    }
     if (strcmp(weir_rpc_request_peer_role(request), WEIR_ROLE_TASKMANAGER) != 0) {
-        weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("a JobManager serves these methods to TaskManagers only"));
+        weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("a JobManager serves TaskManagers and JobManagers only"));
         return;
     }
     switch (weir_rpc_request_method(request)) {
@@ -294,6 +356,9 @@ static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
         return;
     case WEIR_METHOD_LEASE:
         handle_lease(jm, request);
+        return;
+    case WEIR_METHOD_WHO_LEADS:
+        handle_who_leads(jm, request);
         return;
     default:
         weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a JobManager does not serve this method"));

@@ -378,14 +378,14 @@ START_TEST(a_job_survives_the_job_manager)
     ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_HEARTBEAT, weir_slice("\x0a\x02tm", 4)), WEIR_OK); /* not registered */
     ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_TASK_STATE, weir_slice("\xff\xff\xff", 3)), WEIR_OK);
     ck_assert_int_ne(tm_call(&tm, WEIR_METHOD_DEPLOY, weir_slice("", 0)), WEIR_OK);
-    ck_assert_uint_eq(tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_CREATED), 1);
+    uint64_t epoch = tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_CREATED);
     ask(&f, submit);
     wait_for_count(&f, &f.deployments, 1);
     ck_assert_uint_eq(f.enumerations, 1);
     ck_assert_uint_eq(f.splits_seen, 0x0102); /* split i to subtask i % 2 */
     wait_until_state(&f, WEIR_JOB_RUNNING);
-    ck_assert_int_eq(tm_ask_lease(&tm, 1, 1), WEIR_OK);
-    ck_assert_int_eq(tm_ask_lease(&tm, 1, 2), WEIR_STALE);
+    ck_assert_int_eq(tm_ask_lease(&tm, epoch, 1), WEIR_OK);
+    ck_assert_int_eq(tm_ask_lease(&tm, epoch, 2), WEIR_STALE);
     ck_assert_int_eq(tm_call(&tm, WEIR_METHOD_LEASE, weir_slice("\xff\xff\xff", 3)), WEIR_CORRUPT);
     /* another JobManager may not have the directory */
     struct weir_jm *other = NULL;
@@ -398,14 +398,15 @@ START_TEST(a_job_survives_the_job_manager)
     jm_start(&f);
     ck_assert_msg(f.created == WEIR_OK, "%s", f.err.text);
     tm_connect(&tm);
-    ck_assert_uint_eq(tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_RUNNING), 2);
+    uint64_t next_epoch = tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_RUNNING);
+    ck_assert_uint_gt(next_epoch, epoch);
     wait_until_state(&f, WEIR_JOB_RUNNING);
-    ck_assert_int_eq(tm_ask_lease(&tm, 1, 1), WEIR_UNKNOWN); /* an old epoch */
-    ck_assert_int_eq(tm_ask_lease(&tm, 2, 1), WEIR_OK);
+    ck_assert_int_eq(tm_ask_lease(&tm, epoch, 1), WEIR_UNKNOWN); /* an old epoch */
+    ck_assert_int_eq(tm_ask_lease(&tm, next_epoch, 1), WEIR_OK);
     ck_assert_uint_eq(f.deployments, 1);
     (void)tm_register(&tm, WEIR__CONTROL__TASK_STATE__TASK_FINISHED);
     wait_until_state(&f, WEIR_JOB_FINISHED);
-    ck_assert_int_eq(tm_ask_lease(&tm, 2, 1), WEIR_STALE);
+    ck_assert_int_eq(tm_ask_lease(&tm, next_epoch, 1), WEIR_STALE);
     wait_for_count(&f, &f.cancels, 1); /* told to forget */
     weir_rpc_client_destroy(tm.client);
     weir_rpc_server_destroy(tm.server);

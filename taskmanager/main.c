@@ -40,7 +40,7 @@ int main(int argc, char **argv)
     static const struct weir_daemon daemon = {
         .name = "weir-taskmanager",
         .role = "taskmanager",
-        .purpose = "Runs tasks for the JobManager named by jobmanager.rpc.address and jobmanager.rpc.port.",
+        .purpose = "Runs tasks for the JobManagers named by cluster.jobmanagers, or by jobmanager.rpc.address and jobmanager.rpc.port.",
         .serve = serve,
     };
     return weir_daemon_main(argc, argv, &daemon);

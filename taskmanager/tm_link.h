@@ -1,9 +1,9 @@
 /*
- * The TaskManager's side of its bond with the JobManager: connect, register, heartbeat, report.
+ * The TaskManager's side of its bond with the JobManagers: a connection to each, a registration with the one that leads (tm_leaders.h says
+ * which), heartbeats and reports to that one.
  *
- *   down ──connected──> REGISTER ──ok──> up ──HEARTBEAT every interval──> up
- *    ^                     │ refused: again after the interval       │ refused (a new leader that does not know us): REGISTER
- *    └──── disconnected ───┴─────────────────────────────────────────┘
+ * A change of the leader is nobody's business but this file's: tasks go on, and what the old leader has not answered is told to the new one,
+ * in its epoch.
  *
  * Owner: the TaskManager's mailbox thread.
  */
@@ -29,13 +29,13 @@ struct weir_tm_link_options {
     struct weir_timers *timers;
     struct weir_tm_attempts *attempts;
     const struct weir_mem *mem;
-    /* The JobManager has given this incarnation up and its tasks with it: cancel them and take a new id (what tm_id points to changes). It
+    /* The leader has given this incarnation up and its tasks with it: cancel them and take a new id (what tm_id points to changes). It
      * registers again when no task is left. */
     void (*on_expelled)(void *ctx);
     void *ctx;
 };
 
-/* Starts connecting. Options are copied; what they point to outlives it. INVALID (the address). */
+/* Starts connecting. Options are copied; what they point to outlives it. INVALID (an address). */
 enum weir_rc weir_tm_link_create(const struct weir_tm_link_options *options, struct weir_tm_link **out_link, struct weir_error *err)
     WEIR_CHECKED;
 void weir_tm_link_stop(struct weir_tm_link *link);    /* no further messages; idempotent */

@@ -121,6 +121,11 @@ enum weir_rc weir_http_call(struct weir_http_client *client, const struct weir_h
         code = curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
         weir_assert(code == CURLE_OK);
         *out_status = (unsigned)status;
+        char *location = NULL;
+        code = curl_easy_getinfo(client->curl, CURLINFO_REDIRECT_URL, &location);
+        if (code == CURLE_OK && location != NULL && call->location != NULL) {
+            weir_buf_put_str(call->location, location);
+        }
     }
     if (rc != WEIR_OK) {
         body->len = sink.start;

@@ -19,6 +19,7 @@ struct weir_http_call {
     struct weir_slice body;
     uint32_t timeout_ms;      /* of the whole call, > 0 */
     uint64_t body_bytes_max;  /* of the answer; 0: WEIR_HTTP_CLIENT_BODY_BYTES_MAX */
+    struct weir_buf *location; /* gets the absolute URL that an answer of 3xx points to, when it does; may be NULL */
 };
 
 /* Keeps connections alive between calls. One thread at a time. No proxy is used, whatever the environment says: it speaks to

@@ -67,4 +67,7 @@ void weir_http_respond(struct weir_http_request *request_take, unsigned status, 
 /* The same with {"errors":["<text>"]}, as Flink does. */
 void weir_http_respond_error(struct weir_http_request *request_take, unsigned status, const char *text);
 
+/* A redirection: the same path and query at `origin` ("http://host:port"), with the error text as body. */
+void weir_http_respond_elsewhere(struct weir_http_request *request_take, unsigned status, const char *origin, const char *text);
+
 #endif

@@ -79,25 +79,116 @@ stop() {
     rm -f "$run/$name.pid"
 }
 
-# endpoint KEY: from the JobManager's ready line, without a scheme: "127.0.0.1:8081".
+# endpoint KEY [NAME]: from a JobManager's ready line, without a scheme: "127.0.0.1:8081".
 endpoint() {
-    [ -e "$run/jobmanager.out" ] || return 0
-    sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$run/jobmanager.out" | sed "s,^[a-z]*://,,"
+    local out=$run/${2:-jobmanager}.out
+    [ -e "$out" ] || return 0
+    sed -n "s/.* $1=\([^ ]*\).*/\1/p" "$out" | sed "s,^[a-z]*://,,"
+}
+
+# A cluster of several JobManagers has their RPC addresses in this file, "127.0.0.1:6123", one a line: the first is jobmanager-1's, and so on.
+# They are the JobManagers' names in the log, so they are kept for the life of the run directory. A single JobManager is called jobmanager.
+several=$run/jobmanagers
+
+jobmanager_names() {
+    if [ -e "$several" ]; then
+        awk '{ print "jobmanager-" NR }' "$several"
+    else
+        echo jobmanager
+    fi
+}
+
+jobmanager_addresses() {
+    paste -sd, "$several"
+}
+
+# rest_addresses: of all JobManagers that have ever been ready.
+rest_addresses() {
+    local name
+    for name in $(jobmanager_names); do
+        endpoint rest "$name"
+    done | paste -sd,
+}
+
+any_jobmanager_alive() {
+    local name
+    for name in $(jobmanager_names); do
+        ! alive "$name" || return 0
+    done
+    return 1
+}
+
+# option KEY DEFAULT: what WEIR_OPTS say of a setting.
+option() {
+    local value
+    value=$(sed -n "s/.*-D *$1=\([^ ]*\).*/\1/p" <<<"${WEIR_OPTS:-}")
+    echo "${value:-$2}"
+}
+
+# free_port: nobody listens there now, and the kernel gives it to nobody by itself.
+free_port() {
+    local port used
+    used=$(awk 'NR > 1 { sub(/.*:/, "", $2); print $2 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    while :; do
+        port=$((15000 + (RANDOM * 32768 + RANDOM) % 17000))
+        grep -qixF "$(printf '%04X' "$port")" <<<"$used" || break
+    done
+    echo "$port"
+}
+
+# add_jobmanager: writes the next one's address to the file: ports from jobmanager.rpc.port on, or free ones when that is 0.
+add_jobmanager() {
+    local base number
+    mkdir -p "$run"
+    touch "$several"
+    number=$(wc -l <"$several")
+    base=$(option jobmanager.rpc.port 6123)
+    if [ "$base" = 0 ]; then
+        echo "127.0.0.1:$(free_port)" >>"$several"
+    else
+        echo "127.0.0.1:$((base + number))" >>"$several"
+    fi
+}
+
+# jobmanager_start NAME OPTION...: its HTTP port is rest.port, counted on, or what it had before.
+jobmanager_start() {
+    local name=$1 rpc rest number=${1#jobmanager-}
+    shift
+    mkdir -p "$run/$name.data"
+    if [ "$name" = jobmanager ]; then
+        start "$name" weir-jobmanager -D "jobmanager.data.dir=$run/$name.data" "$@"
+        return
+    fi
+    rpc=$(sed -n "${number}p" "$several")
+    [ -n "$rpc" ] || die "there is no $name in $several"
+    rest=$(option rest.port 8081)
+    if [ "$rest" = 0 ]; then
+        rest=$(endpoint rest "$name")
+        rest=${rest##*:}
+    else
+        rest=$((rest + number - 1))
+    fi
+    start "$name" weir-jobmanager -D "cluster.jobmanagers=$(jobmanager_addresses)" -D "jobmanager.rpc.address=${rpc%:*}" \
+        -D "jobmanager.rpc.port=${rpc##*:}" -D "rest.port=${rest:-0}" -D "jobmanager.data.dir=$run/$name.data" "$@"
 }
 
 taskmanager_start() {
-    local number=$1 rpc
-    rpc=$(endpoint rpc)
-    [ -n "$rpc" ] && alive jobmanager || die "no JobManager runs in $run: deploy/local/start-cluster.sh starts one"
+    local number=$1 rpc options
+    any_jobmanager_alive || die "no JobManager runs in $run: deploy/local/start-cluster.sh starts one"
+    if [ -e "$several" ]; then
+        options=(-D "cluster.jobmanagers=$(jobmanager_addresses)")
+    else
+        rpc=$(endpoint rpc)
+        options=(-D "jobmanager.rpc.address=${rpc%:*}" -D "jobmanager.rpc.port=${rpc##*:}")
+    fi
     mkdir -p "$run/taskmanager-$number.tmp"
-    start "taskmanager-$number" weir-taskmanager -D "jobmanager.rpc.address=${rpc%:*}" -D "taskmanager.tmp.dir=$run/taskmanager-$number.tmp" \
-        -D "taskmanager.numberOfTaskSlots=$(cat "$run/slots" 2>/dev/null || echo 1)" \
-        -D "jobmanager.rpc.port=${rpc##*:}"
+    start "taskmanager-$number" weir-taskmanager -D "taskmanager.tmp.dir=$run/taskmanager-$number.tmp" \
+        -D "taskmanager.numberOfTaskSlots=$(cat "$run/slots" 2>/dev/null || echo 1)" "${options[@]}"
 }
 
-# registered: TaskManagers that the JobManager knows.
+# registered: TaskManagers that the leader knows.
 registered() {
-    "$bin/weir" cluster --json -m "$(endpoint rest)" 2>/dev/null | jq '.taskmanagers | length' 2>/dev/null || echo 0
+    "$bin/weir" cluster --json -m "$(rest_addresses)" 2>/dev/null | jq '.taskmanagers | length' 2>/dev/null || echo 0
 }
 
 has_registered() {

@@ -1,34 +1,54 @@
 #!/usr/bin/env bash
-# Starts a JobManager and TaskManagers on this machine and waits until all are registered.
+# Starts JobManagers and TaskManagers on this machine and waits until all are registered.
 #
-#   start-cluster.sh [-t TASKMANAGERS] [-s SLOTS]      one TaskManager of two slots by default; lib.sh names the environment
+#   start-cluster.sh [-j 1|3|5] [-t TASKMANAGERS] [-s SLOTS]      by default one JobManager and one TaskManager of two slots
+#
+# Several JobManagers listen at jobmanager.rpc.port and rest.port, counted on; one of them leads. lib.sh names the environment.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-    echo "usage: start-cluster.sh [-t TASKMANAGERS] [-s SLOTS]" >&2
+    echo "usage: start-cluster.sh [-j 1|3|5] [-t TASKMANAGERS] [-s SLOTS]" >&2
     exit 2
 }
 
+jobmanagers=1
 taskmanagers=1
 slots=2
-while getopts "t:s:h" option; do
+while getopts "j:t:s:h" option; do
     case $option in
+    j) jobmanagers=$OPTARG ;;
     t) taskmanagers=$OPTARG ;;
     s) slots=$OPTARG ;;
     *) usage ;;
     esac
 done
 shift $((OPTIND - 1))
-[[ $# -eq 0 && $taskmanagers =~ ^[0-9]+$ && $slots =~ ^[1-9][0-9]*$ ]] || usage
+[[ $# -eq 0 && $jobmanagers =~ ^[135]$ && $taskmanagers =~ ^[0-9]+$ && $slots =~ ^[1-9][0-9]*$ ]] || usage
 
-mkdir -p "$run/jobmanager.data"
+another="stop-cluster.sh and remove it, or set WEIR_HOME_DIR"
+if [ -e "$several" ]; then
+    known=$(wc -l <"$several")
+    [ "$known" -eq "$jobmanagers" ] || die "$run belongs to a cluster of $known JobManagers: start that, or $another"
+elif [ "$jobmanagers" -gt 1 ]; then
+    [ ! -e "$run/jobmanager.data" ] || die "$run belongs to a cluster of one JobManager: start that, or $another"
+    for ((i = 1; i <= jobmanagers; i++)); do
+        add_jobmanager
+    done
+fi
+
+mkdir -p "$run"
 echo "$slots" >"$run/slots"
-start jobmanager weir-jobmanager -D "jobmanager.data.dir=$run/jobmanager.data"
+for name in $(jobmanager_names); do
+    jobmanager_start "$name"
+done
 for ((i = 1; i <= taskmanagers; i++)); do
     taskmanager_start "$i"
 done
 until_true "$start_deadline_s" has_registered "$taskmanagers" ||
     die "only $(registered) of $taskmanagers TaskManagers registered; logs are in $run"
-echo "cluster of $taskmanagers TaskManagers with $slots slots each: http://$(endpoint rest)  (logs in $run)"
-[ "$(endpoint rest)" = 127.0.0.1:8081 ] || echo "export WEIR_JOBMANAGERS=$(endpoint rest)"
+rest=$(rest_addresses)
+leaders=
+[ "$jobmanagers" -eq 1 ] || leaders="$jobmanagers JobManagers and "
+echo "cluster of $leaders$taskmanagers TaskManagers with $slots slots each: http://${rest//,/ http://}  (logs in $run)"
+[ "$rest" = 127.0.0.1:8081 ] || echo "export WEIR_JOBMANAGERS=$rest"

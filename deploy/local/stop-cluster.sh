@@ -7,7 +7,7 @@ set -euo pipefail
     echo "usage: stop-cluster.sh" >&2
     exit 2
 }
-for file in "$run"/taskmanager-*.pid "$run"/jobmanager.pid; do
+for file in "$run"/taskmanager-*.pid "$run"/jobmanager.pid "$run"/jobmanager-*.pid; do
     [ -e "$file" ] || continue
     name=$(basename "$file" .pid)
     stop "$name" TERM

@@ -11,6 +11,9 @@ struct weir_meta {
     struct weir_meta_job **jobs;
     size_t njobs;
     size_t jobs_cap;
+    struct weir_meta_member *members;
+    size_t nmembers;
+    size_t members_cap;
 };
 
 struct weir_meta *weir_meta_create(void)
@@ -54,6 +57,11 @@ static void clear(struct weir_meta *meta)
         job_destroy(job);
     }
     meta->njobs = 0;
+    for (size_t i = 0; i < meta->nmembers; i++) {
+        weir_free(meta->members[i].rpc_address);
+        weir_free(meta->members[i].rest_address);
+    }
+    meta->nmembers = 0;
     meta->epoch = 0;
 }
 
@@ -64,6 +72,7 @@ void weir_meta_destroy(struct weir_meta *meta)
     }
     clear(meta);
     weir_hmap_destroy(meta->by_id);
+    weir_free(meta->members);
     weir_free(meta->jobs);
     weir_free(meta);
 }
@@ -279,6 +288,56 @@ static enum weir_meta_change apply_drop(struct weir_meta *meta, const struct wei
     return WEIR_META_DROPPED;
 }
 
+/* --- JobManagers (M8) ---------------------------------------------------------------------------------------------- */
+static void forget_oldest_removed(struct weir_meta *meta)
+{
+    size_t removed = 0;
+    size_t oldest = meta->nmembers;
+    for (size_t i = meta->nmembers; i > 0; i--) {
+        removed += meta->members[i - 1].removed;
+        oldest = meta->members[i - 1].removed ? i - 1 : oldest;
+    }
+    if (removed > WEIR_META_REMOVED_MAX) {
+        weir_free(meta->members[oldest].rpc_address);
+        weir_free(meta->members[oldest].rest_address);
+        memmove(&meta->members[oldest], &meta->members[oldest + 1], (meta->nmembers - oldest - 1) * sizeof(meta->members[0]));
+        meta->nmembers--;
+    }
+}
+
+static enum weir_meta_change apply_jobmanager(struct weir_meta *meta, const struct weir_ha_record *record)
+{
+    const char *rpc_address = record->u.jobmanager.rpc_address;
+    const char *rest_address = record->u.jobmanager.rest_address;
+    size_t at = 0;
+    while (at < meta->nmembers && meta->members[at].id != record->u.jobmanager.id) {
+        at++;
+    }
+    if (record->u.jobmanager.id == 0 || record->u.jobmanager.incarnation == 0) {
+        return WEIR_META_IGNORED;
+    }
+    if (at == meta->nmembers) {
+        meta->members = weir_vec_grow(meta->members, &meta->members_cap, sizeof(*meta->members), meta->nmembers + 1);
+        meta->members[meta->nmembers++] =
+            (struct weir_meta_member){.id = record->u.jobmanager.id, .rpc_address = weir_strdup(""), .rest_address = weir_strdup("")};
+        meta->members[at].incarnation = record->u.jobmanager.incarnation;
+    } else {
+        const struct weir_meta_member *known = &meta->members[at];
+        bool same = strcmp(known->rpc_address, rpc_address) == 0 && strcmp(known->rest_address, rest_address) == 0;
+        if (known->incarnation != record->u.jobmanager.incarnation || known->removed || (same && !record->u.jobmanager.removed)) {
+            return WEIR_META_IGNORED;
+        }
+    }
+    struct weir_meta_member *member = &meta->members[at];
+    weir_free(member->rpc_address);
+    weir_free(member->rest_address);
+    member->rpc_address = weir_strdup(rpc_address);
+    member->rest_address = weir_strdup(rest_address);
+    member->removed = record->u.jobmanager.removed;
+    forget_oldest_removed(meta);
+    return WEIR_META_MEMBER_CHANGED;
+}
+
 static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
 {
     if (record->kind == WEIR_HA_LEADER) {
@@ -309,8 +368,9 @@ static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_
     case WEIR_HA_CKPT_ABORT:
         return apply_ckpt_abort(meta, record);
     case WEIR_HA_JOBMANAGER:
+        return apply_jobmanager(meta, record);
     case WEIR_HA_BARRIER:
-        break;
+        return WEIR_META_BARRIER;
     }
     return WEIR_META_IGNORED;
 }
@@ -392,7 +452,7 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
 void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out)
 {
     enum { PER_JOB_MAX = 6 }; /* and its checkpoints */
-    size_t records_max = 1 + PER_JOB_MAX * meta->njobs;
+    size_t records_max = 1 + meta->nmembers + PER_JOB_MAX * meta->njobs;
     for (size_t i = 0; i < meta->njobs; i++) {
         records_max += meta->jobs[i]->nckpts;
     }
@@ -400,6 +460,15 @@ void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out)
     uint32_t count = 0;
     records[count] = (struct weir_ha_record){.kind = WEIR_HA_LEADER, .epoch = meta->epoch, .job_id = ""};
     records[count++].u.leader.node = "";
+    for (size_t i = 0; i < meta->nmembers; i++) {
+        struct weir_ha_record *to = &records[count++];
+        *to = (struct weir_ha_record){.kind = WEIR_HA_JOBMANAGER, .epoch = meta->epoch, .job_id = ""};
+        to->u.jobmanager.id = meta->members[i].id;
+        to->u.jobmanager.incarnation = meta->members[i].incarnation;
+        to->u.jobmanager.rpc_address = meta->members[i].rpc_address;
+        to->u.jobmanager.rest_address = meta->members[i].rest_address;
+        to->u.jobmanager.removed = meta->members[i].removed;
+    }
     for (size_t i = 0; i < meta->njobs; i++) {
         snapshot_job(meta, meta->jobs[i], records, &count);
     }
@@ -453,6 +522,27 @@ const struct weir_meta_job *weir_meta_job_named(const struct weir_meta *meta, st
     for (size_t i = 0; i < meta->njobs; i++) {
         if (!weir_meta_terminal(meta->jobs[i]->state) && weir_slice_eq_str(name, meta->jobs[i]->name)) {
             return meta->jobs[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t weir_meta_member_count(const struct weir_meta *meta)
+{
+    return (uint32_t)meta->nmembers;
+}
+
+const struct weir_meta_member *weir_meta_member_at(const struct weir_meta *meta, uint32_t i)
+{
+    weir_assert(i < meta->nmembers);
+    return &meta->members[i];
+}
+
+const struct weir_meta_member *weir_meta_member(const struct weir_meta *meta, uint64_t id)
+{
+    for (size_t i = 0; i < meta->nmembers; i++) {
+        if (meta->members[i].id == id) {
+            return &meta->members[i];
         }
     }
     return NULL;

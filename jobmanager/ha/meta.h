@@ -11,11 +11,15 @@
  * (M6) An attempt names the newest completed checkpoint, which it starts from; one that names another is IGNORED.
  * (M7) An attempt that only drains counts while the job is FAILING, or CANCELLING without skip_drain, and no other attempt counts then: what
  *      is to be drained is fixed, since no checkpoint completes any more.
+ * (M8) A JobManager's incarnation never changes: another one under its id is IGNORED. One that is removed stays so; of those the newest
+ *      WEIR_META_REMOVED_MAX are remembered.
  */
 #ifndef WEIR_JOBMANAGER_HA_META_H
 #define WEIR_JOBMANAGER_HA_META_H
 
 #include "proto/ha_codec.h"
+
+enum { WEIR_META_REMOVED_MAX = 32 };
 
 /* The job's part that is replicated; finer states are the leader's own. Numbers are on disk: append. */
 enum weir_meta_state {
@@ -63,6 +67,14 @@ struct weir_meta_job {
     size_t nckpts, ckpts_cap;
 };
 
+/* A JobManager. */
+struct weir_meta_member {
+    uint64_t id;          /* in Raft */
+    uint64_t incarnation; /* of its directory */
+    char *rpc_address, *rest_address; /* "host:port" */
+    bool removed;
+};
+
 /* The newest completed checkpoint, or NULL. */
 static inline const struct weir_meta_ckpt *weir_meta_ckpt_newest(const struct weir_meta_job *job)
 {
@@ -85,6 +97,8 @@ enum weir_meta_change {
     WEIR_META_CKPT_BEGUN,
     WEIR_META_CKPT_COMPLETED,
     WEIR_META_CKPT_ABORTED,
+    WEIR_META_MEMBER_CHANGED,
+    WEIR_META_BARRIER, /* nothing but that its epoch still leads */
 };
 
 /* Applies a record. Never fails: a record that does not fit is IGNORED, on every JobManager alike. */
@@ -102,6 +116,11 @@ const struct weir_meta_job *weir_meta_job_at(const struct weir_meta *meta, uint3
 const struct weir_meta_job *weir_meta_job(const struct weir_meta *meta, struct weir_slice id);
 /* The job of that name that has not ended, or NULL. */
 const struct weir_meta_job *weir_meta_job_named(const struct weir_meta *meta, struct weir_slice name);
+
+/* JobManagers in the order they became known, those removed too. Borrowed until the next apply or restore. */
+uint32_t weir_meta_member_count(const struct weir_meta *meta);
+const struct weir_meta_member *weir_meta_member_at(const struct weir_meta *meta, uint32_t i);
+const struct weir_meta_member *weir_meta_member(const struct weir_meta *meta, uint64_t id); /* NULL: not known */
 
 static inline bool weir_meta_terminal(enum weir_meta_state state)
 {

@@ -119,6 +119,25 @@ static enum weir_meta_change drop(struct weir_meta *meta, uint64_t epoch, const 
     return weir_meta_apply(meta, &r);
 }
 
+static enum weir_meta_change member(struct weir_meta *meta, uint64_t epoch, uint64_t id, uint64_t incarnation, const char *rest, bool removed)
+{
+    struct weir_ha_record r = rec(WEIR_HA_JOBMANAGER, epoch, "");
+    r.u.jobmanager.id = id;
+    r.u.jobmanager.incarnation = incarnation;
+    r.u.jobmanager.rpc_address = "127.0.0.1:6123";
+    r.u.jobmanager.rest_address = rest;
+    r.u.jobmanager.removed = removed;
+    struct weir_buf bytes = {0}; /* through the codec, as in life */
+    weir_ha_encode(&r, &bytes);
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&bytes), arena, &r, &err), WEIR_OK);
+    enum weir_meta_change change = weir_meta_apply(meta, &r);
+    weir_arena_destroy(arena);
+    weir_buf_fini(&bytes);
+    return change;
+}
+
 START_TEST(records_of_another_epoch_do_nothing)
 {
     struct weir_meta *meta = weir_meta_create();
@@ -252,6 +271,41 @@ START_TEST(only_a_job_that_ends_drains)
 }
 END_TEST
 
+/* (M8) */
+START_TEST(jobmanagers_are_known_by_their_incarnation)
+{
+    struct weir_meta *meta = weir_meta_create();
+    ck_assert_int_eq(member(meta, 1, 7, 70, "a", false), WEIR_META_IGNORED); /* (M1) */
+    lead(meta, 1);
+    ck_assert_int_eq(member(meta, 1, 0, 70, "a", false), WEIR_META_IGNORED);
+    ck_assert_int_eq(member(meta, 1, 7, 0, "a", false), WEIR_META_IGNORED);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "a", false), WEIR_META_MEMBER_CHANGED);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "a", false), WEIR_META_IGNORED);
+    ck_assert_int_eq(member(meta, 1, 7, 71, "b", false), WEIR_META_IGNORED); /* a directory made anew */
+    ck_assert_int_eq(member(meta, 1, 7, 71, "b", true), WEIR_META_IGNORED);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "b", false), WEIR_META_MEMBER_CHANGED); /* it has moved */
+    ck_assert_int_eq(member(meta, 1, UINT64_MAX, UINT64_MAX, "c", false), WEIR_META_MEMBER_CHANGED);
+    ck_assert_str_eq(weir_meta_member(meta, 7)->rest_address, "b");
+    ck_assert_uint_eq(weir_meta_member_at(meta, 1)->incarnation, UINT64_MAX);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "b", true), WEIR_META_MEMBER_CHANGED);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "b", true), WEIR_META_IGNORED);
+    ck_assert_int_eq(member(meta, 1, 7, 70, "b", false), WEIR_META_IGNORED); /* for good */
+    for (uint64_t id = 100; id < 100 + WEIR_META_REMOVED_MAX; id++) {
+        ck_assert_ptr_nonnull(weir_meta_member(meta, 7));
+        ck_assert_int_eq(member(meta, 1, id, 1, "", true), WEIR_META_MEMBER_CHANGED);
+    }
+    ck_assert_ptr_null(weir_meta_member(meta, 7)); /* the oldest of too many */
+    ck_assert_ptr_nonnull(weir_meta_member(meta, 100));
+    ck_assert_ptr_nonnull(weir_meta_member(meta, UINT64_MAX));
+    ck_assert_uint_eq(weir_meta_member_count(meta), WEIR_META_REMOVED_MAX + 1);
+    struct weir_ha_record barrier = rec(WEIR_HA_BARRIER, 1, "");
+    ck_assert_int_eq(weir_meta_apply(meta, &barrier), WEIR_META_BARRIER);
+    barrier.epoch = 2;
+    ck_assert_int_eq(weir_meta_apply(meta, &barrier), WEIR_META_IGNORED);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
 /* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
 START_TEST(random_records_and_snapshots)
 {
@@ -266,10 +320,11 @@ START_TEST(random_records_and_snapshots)
         uint64_t epoch = weir_meta_epoch(meta) + (weir_rand_below(&rand, 10) == 0 ? 1 : 0);
         const struct weir_meta_job *before = weir_meta_job(meta, weir_slice_str(ids[j]));
         uint64_t id = (before == NULL ? 0 : before->last_ckpt_id) + weir_rand_below(&rand, 3) / 2;
-        switch (weir_rand_below(&rand, 12)) {
+        switch (weir_rand_below(&rand, 13)) {
         case 6: case 7: case 8: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_BEGIN, newest[j], id + 1); break;
         case 9: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_ABORT, newest[j], id); break;
         case 10: case 11: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_COMPLETE, newest[j], id); break;
+        case 12: member(meta, epoch, weir_rand_below(&rand, 50), 1 + weir_rand_below(&rand, 2), ids[j], weir_rand_below(&rand, 2)); break;
         case 0: lead(meta, epoch + weir_rand_below(&rand, 2)); break;
         case 1: submit(meta, epoch, ids[j], weir_rand_below(&rand, 2) ? ids[j] : "shared"); break;
         case 2: case 3: attempt_of(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), (uint32_t)weir_rand_below(&rand, 2), weir_rand_below(&rand, 2)); break;
@@ -341,6 +396,7 @@ Suite *meta_suite(void)
     TCase *tcase = tcase_create("meta");
     tcase_add_test(tcase, records_of_another_epoch_do_nothing);
     tcase_add_test(tcase, checkpoints_are_conditional_and_idempotent);
+    tcase_add_test(tcase, jobmanagers_are_known_by_their_incarnation);
     tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
     tcase_add_loop_test(tcase, only_a_job_that_ends_drains, 0, 4);
     tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 40);

@@ -37,7 +37,8 @@ struct weir_raft_log_options {
     uint32_t election_timeout_ms, heartbeat_ms;
     uint64_t compact_bytes; /* 0: WEIR_RAFT_COMPACT_BYTES */
     struct weir_cluster_log_listener listener;
-    /* A chunk for the member at address (borrowed during the call). May lose it; never blocks. */
+    /* A chunk for the member at address (borrowed during the call). May lose it; never blocks. address NULL: the log does not name it yet, as
+     * when one that joins answers its first leader. Also called inside propose. */
     void (*send)(void *ctx, uint64_t to, const char *address, struct weir_slice chunk);
     void *send_ctx;
 };

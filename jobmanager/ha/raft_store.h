@@ -5,9 +5,10 @@
  *   identity        u64 incarnation, random, made with the directory: a directory that was lost and made anew is another member
  *   vote            term and vote; replaced atomically (write, fsync, rename, fsync of the directory)
  *   snapshot        the newest; names the log file that continues it, so that one rename switches both
- *   log-<n>         append-only frames: ENTRIES (cut the log at `first`, then append)
+ *   log-<n>         append-only frames, one for each append: groups of entries (cut the log at `first`, then append)
  *
- * Little endian, each file with magic and version, each frame with length, index, term and CRC32C of all of it.
+ * Little endian, each file with magic, version and CRC32C, each frame with length, its own offset and CRC32C of all of it; each group with
+ * index, each entry with term. A frame is one write, so that a crash tears no more than one.
  *
  * (S1) Only the last frame of the log may be torn: recovery cuts it off. A bad frame with a good one behind it is damage: CORRUPT, with file
  *      and offset, and what to do.
@@ -38,11 +39,11 @@ void weir_raft_store_close(struct weir_raft_store *store); /* accepts NULL */
 uint64_t weir_raft_store_incarnation(const struct weir_raft_store *store);
 
 enum weir_rc weir_raft_store_vote(struct weir_raft_store *store, uint64_t term, uint64_t voted_for, struct weir_error *err) WEIR_CHECKED;
-/* Durable when it returns. encoded: one or more frames by weir_raft_store_put_entries. */
+/* Durable when it returns. encoded: what one or more weir_raft_store_put_entries have put, in order. */
 void weir_raft_store_put_entries(struct weir_buf *out, uint64_t first, const struct weir_raft_entry *entries, uint32_t count);
 enum weir_rc weir_raft_store_append(struct weir_raft_store *store, struct weir_slice encoded, struct weir_error *err) WEIR_CHECKED;
-/* Durable when it returns. kept: frames of the entries behind the snapshot that the new log begins with (none for an install). RESOURCE: as
- * before. */
+/* Durable when it returns. kept: put_entries of all entries that the new log begins with, those in it before drop_through left out (none for
+ * an install). RESOURCE: as before. */
 enum weir_rc weir_raft_store_snapshot(struct weir_raft_store *store, const struct weir_raft_snapshot *snapshot, struct weir_slice kept,
                                       struct weir_error *err) WEIR_CHECKED;
 /* Of the present log file. */

@@ -6,6 +6,7 @@
 #include "common/base/hmap.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
+#include "jobmanager/job/barrier.h"
 #include "jobmanager/job/placement.h"
 
 /* A proposal whose outcome is not known yet, or that is to be made again. */
@@ -16,6 +17,7 @@ struct proposal {
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt;      /* ATTEMPT */
     uint64_t text_hash[2]; /* SUBMIT */
+    uint64_t member_id;    /* JOBMANAGER */
     struct weir_buf bytes;
     int64_t retry_at_ms; /* INT64_MAX: under way */
     weir_jm_done_fn *done;
@@ -41,6 +43,7 @@ struct weir_dispatcher {
     struct proposal **proposals;
     size_t nproposals, proposals_cap;
     uint64_t next_proposal;
+    struct weir_barriers barriers;
     char **expelled; /* by jobs in the event under way */
     size_t nexpelled, expelled_cap;
     bool dirty; /* something changed that may let a job go on */
@@ -66,6 +69,7 @@ static struct proposal *propose(struct weir_dispatcher *d, const struct weir_ha_
     p->kind = stamped.kind;
     p->to = stamped.kind == WEIR_HA_JOB_STATE ? (enum weir_meta_state)stamped.u.job_state.state : WEIR_META_LIVE;
     p->attempt = stamped.kind == WEIR_HA_ATTEMPT ? stamped.u.attempt.attempt : 0;
+    p->member_id = stamped.kind == WEIR_HA_JOBMANAGER ? stamped.u.jobmanager.id : 0;
     (void)snprintf(p->job_id, sizeof(p->job_id), "%s", stamped.job_id);
     weir_ha_encode(&stamped, &p->bytes);
     d->proposals = weir_vec_grow(d->proposals, &d->proposals_cap, sizeof(*d->proposals), d->nproposals + 1);
@@ -114,6 +118,24 @@ static struct weir_error verdict(const struct weir_dispatcher *d, const struct p
     return err;
 }
 
+static void propose_barrier(struct weir_dispatcher *d)
+{
+    if (weir_barriers_begin(&d->barriers)) {
+        (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_BARRIER, .job_id = ""});
+    }
+}
+
+/* Not repeated: those who wait ask again. */
+static void barrier_ended(struct weir_dispatcher *d, enum weir_proposal_outcome outcome, const struct weir_error *err)
+{
+    struct weir_error result = no_error;
+    if (outcome != WEIR_PROPOSAL_COMMITTED) {
+        (void)weir_error_set(&result, WEIR_UNKNOWN, "whether this JobManager still leads could not be proved: %s", err->text);
+    }
+    weir_barriers_end(&d->barriers, &d->effects, &result);
+    propose_barrier(d);
+}
+
 static void settle(struct weir_dispatcher *d);
 
 void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err,
@@ -128,6 +150,12 @@ void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum 
         return;
     }
     struct proposal *p = d->proposals[at];
+    if (p->kind == WEIR_HA_BARRIER) {
+        d->proposals[at] = d->proposals[--d->nproposals];
+        proposal_destroy(p);
+        barrier_ended(d, outcome, err);
+        return;
+    }
     bool client_told = outcome == WEIR_PROPOSAL_REJECTED && p->done != NULL;
     if (outcome != WEIR_PROPOSAL_COMMITTED && !client_told) { /* (D2) */
         p->retry_at_ms = now.mono_ms + WEIR_DISPATCHER_RETRY_MS;
@@ -210,6 +238,7 @@ void weir_dispatcher_destroy(struct weir_dispatcher *d)
         weir_free(d->expelled[i]);
     }
     weir_free(d->expelled);
+    weir_barriers_fini(&d->barriers);
     weir_free(d->proposals);
     weir_free(d->jobs);
     weir_hmap_destroy(d->jobs_by_id);
@@ -374,6 +403,8 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
     case WEIR_META_IGNORED:
         break;
     case WEIR_META_LED:
+    case WEIR_META_MEMBER_CHANGED:
+    case WEIR_META_BARRIER:
         break;
     case WEIR_META_SUBMITTED:
         add_job(d, meta, true);
@@ -442,6 +473,7 @@ void weir_dispatcher_leadership(struct weir_dispatcher *d, bool leader, uint64_t
         proposal_destroy(d->proposals[i]);
     }
     d->nproposals = 0;
+    weir_barriers_fail(&d->barriers, &d->effects, &err);
     while (weir_tm_registry_count(d->tms) > 0) {
         struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, weir_tm_registry_at(d->tms, 0)->info.id, false);
         weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm->info.id);
@@ -450,6 +482,7 @@ void weir_dispatcher_leadership(struct weir_dispatcher *d, bool leader, uint64_t
     if (leader) {
         weir_assert(epoch > weir_meta_epoch(d->meta));
         d->epoch = epoch;
+        d->effects.epoch = epoch;
         struct weir_ha_record record = {.kind = WEIR_HA_LEADER, .job_id = ""};
         record.u.leader.node = d->node;
         (void)propose(d, &record);
@@ -789,6 +822,40 @@ void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id,
     struct proposal *p = propose(d, &record);
     p->done = done;
     p->ctx = ctx;
+}
+
+void weir_dispatcher_barrier(struct weir_dispatcher *d, struct weir_now now, weir_jm_done_fn *done, void *ctx)
+{
+    d->now = now;
+    struct weir_error err;
+    if (check_leading(d, &err) != WEIR_OK) {
+        answer(d, done, ctx, &err);
+        return;
+    }
+    weir_barriers_add(&d->barriers, done, ctx);
+    propose_barrier(d);
+}
+
+void weir_dispatcher_jobmanager(struct weir_dispatcher *d, const struct weir_meta_member *member, struct weir_now now)
+{
+    d->now = now;
+    const struct weir_meta_member *known = weir_meta_member(d->meta, member->id);
+    bool news = d->leading && (known == NULL || (known->incarnation == member->incarnation && !known->removed));
+    if (news && known != NULL && !member->removed) {
+        news = strcmp(known->rpc_address, member->rpc_address) != 0 || strcmp(known->rest_address, member->rest_address) != 0;
+    }
+    for (size_t i = 0; news && i < d->nproposals; i++) {
+        news = d->proposals[i]->kind != WEIR_HA_JOBMANAGER || d->proposals[i]->member_id != member->id;
+    }
+    if (news) {
+        struct weir_ha_record record = {.kind = WEIR_HA_JOBMANAGER, .job_id = ""};
+        record.u.jobmanager.id = member->id;
+        record.u.jobmanager.incarnation = member->incarnation;
+        record.u.jobmanager.rpc_address = member->rpc_address;
+        record.u.jobmanager.rest_address = member->rest_address;
+        record.u.jobmanager.removed = member->removed;
+        (void)propose(d, &record);
+    }
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------- */

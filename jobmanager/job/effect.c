@@ -15,6 +15,7 @@ struct weir_effect *weir_effects_add(struct weir_effects *effects, enum weir_eff
     effects->items = weir_vec_grow(effects->items, &effects->cap, sizeof(*effects->items), effects->first + effects->len + 1);
     struct weir_effect *effect = weir_calloc(1, sizeof(*effect));
     effect->kind = kind;
+    effect->epoch = effects->epoch;
     effects->items[effects->first + effects->len++] = effect;
     return effect;
 }

@@ -24,6 +24,7 @@ enum weir_effect_kind {
 
 struct weir_effect {
     enum weir_effect_kind kind;
+    uint64_t epoch; /* of the leadership that wants it: orders, work on checkpoints and proposals are not carried out in another */
     uint64_t proposal;
     struct weir_buf bytes;
     char *tm_id;
@@ -42,9 +43,10 @@ struct weir_effect {
 struct weir_effects {
     struct weir_effect **items;
     size_t first, len, cap; /* items[first .. first + len) */
+    uint64_t epoch;         /* that effects are added with */
 };
 
-/* A zeroed effect at the end of the queue, to be filled. {0} is an empty queue. */
+/* A zeroed effect (but for its kind and the queue's epoch) at the end of the queue, to be filled. {0} is an empty queue. */
 struct weir_effect *weir_effects_add(struct weir_effects *effects, enum weir_effect_kind kind);
 
 /* One about a job on a TaskManager (tm_id is copied). */

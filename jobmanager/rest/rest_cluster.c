@@ -5,6 +5,7 @@
 #include "common/base/version.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static json_int_t mebibytes(uint64_t bytes)
@@ -86,6 +87,51 @@ json_t *weir_rest_cluster_taskmanagers(const struct weir_rest_cluster *cluster)
         json_array_append_new(list, taskmanager(&cluster->tms[i]));
     }
     return json_pack("{s:o}", "taskmanagers", list);
+}
+
+static const char *role_name(enum weir_jm_role role)
+{
+    switch (role) {
+    case WEIR_JM_ROLE_LEADER:
+        return "leader";
+    case WEIR_JM_ROLE_STANDBY:
+        return "standby";
+    case WEIR_JM_ROLE_JOINING:
+        return "joining";
+    case WEIR_JM_ROLE_UNREACHABLE:
+        return "unreachable";
+    case WEIR_JM_ROLE_REMOVED:
+        return "removed";
+    }
+    return "unknown";
+}
+
+static json_t *number_or_null(int64_t number)
+{
+    return number < 0 ? json_null() : json_integer(number);
+}
+
+json_t *weir_rest_cluster_jobmanagers(const struct weir_rest_cluster *cluster, const struct weir_jm_cluster_view *jobmanagers)
+{
+    json_t *leader = json_null();
+    json_t *list = json_array();
+    json_t *tms = json_array();
+    for (uint32_t i = 0; i < jobmanagers->nmembers; i++) {
+        const struct weir_jm_member_view *member = &jobmanagers->members[i];
+        char id[17];
+        (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)member->id);
+        if (member->role == WEIR_JM_ROLE_LEADER) {
+            json_decref(leader);
+            leader = json_pack("{s:s, s:s}", "rpc", member->rpc_address, "rest", member->rest_address);
+        }
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "id", id, "rpc", member->rpc_address, "rest", member->rest_address,
+                                              "role", role_name(member->role), "lag", number_or_null(member->lag), "last_heard_ms",
+                                              number_or_null(member->last_heard_ms)));
+    }
+    for (uint32_t i = 0; i < cluster->ntms; i++) {
+        json_array_append_new(tms, taskmanager(&cluster->tms[i]));
+    }
+    return json_pack("{s:o, s:I, s:o, s:o}", "leader", leader, "term", (json_int_t)jobmanagers->term, "jobmanagers", list, "taskmanagers", tms);
 }
 
 /* Slots of a TaskManager that a job holds: with slot sharing, one slot runs the subtask of the same number of every vertex. */

@@ -21,6 +21,10 @@ struct weir_rest_cluster {
 /* GET /overview. */
 struct json_t *weir_rest_cluster_overview(const struct weir_rest_cluster *cluster);
 
+/* GET /cluster, not Flink's: {"leader": {"rpc", "rest"} or null, "term", "jobmanagers": [{"id", "rpc", "rest", "role", "lag", "last_heard_ms"}],
+ * "taskmanagers": [as /taskmanagers]}. lag and last_heard_ms are null where they are not known. */
+struct json_t *weir_rest_cluster_jobmanagers(const struct weir_rest_cluster *cluster, const struct weir_jm_cluster_view *jobmanagers);
+
 /* GET /config: what a dashboard should offer. */
 struct json_t *weir_rest_cluster_features(void);
 

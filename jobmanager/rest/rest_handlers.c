@@ -219,6 +219,21 @@ static void get_taskmanager(struct weir_rest_request *request)
     views_fini(&views);
 }
 
+/* Without a leader too: what this JobManager knows of the others. */
+static void get_cluster(struct weir_rest_request *request)
+{
+    if (!weir_jm_leads(request->jm) && weir_jm_leader_rest_address(request->jm) != NULL) {
+        weir_rest_reply_not_leading(request);
+        return;
+    }
+    struct views views;
+    struct weir_jm_cluster_view jobmanagers;
+    views_init(&views, request->jm);
+    weir_jm_cluster_view(request->jm, &jobmanagers);
+    weir_rest_reply_json_take(request, 200, weir_rest_cluster_jobmanagers(&views.cluster, &jobmanagers));
+    views_fini(&views);
+}
+
 static void get_jobmanager_config(struct weir_rest_request *request)
 {
     weir_rest_reply_json_take(request, 200, weir_rest_cluster_config(weir_jm_config(request->jm)));
@@ -375,26 +390,52 @@ static void patch_job(struct weir_rest_request *request)
     }
 }
 
+static void replace_on_done(void *ctx, enum weir_rc rc, const struct weir_error *err)
+{
+    struct weir_rest_request *request = ctx;
+    if (rc != WEIR_OK) {
+        weir_rest_reply_failure(request, err);
+    } else {
+        weir_rest_reply_json_take(request, 200, json_object());
+    }
+}
+
+static void post_replace_jobmanager(struct weir_rest_request *request)
+{
+    struct weir_slice body = weir_http_request_body(request->http);
+    json_t *question = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
+    const char *old_address = json_string_value(json_object_get(question, "old"));
+    const char *new_address = json_string_value(json_object_get(question, "new"));
+    if (old_address == NULL || new_address == NULL) {
+        weir_rest_reply_errors(request, 400, "expected {\"old\": \"host:port\", \"new\": \"host:port\"}: the RPC addresses of two JobManagers");
+    } else {
+        weir_jm_replace(request->jm, weir_slice_str(old_address), weir_slice_str(new_address), replace_on_done, request);
+    }
+    json_decref(question);
+}
+
 const struct weir_rest_route weir_rest_routes[] = {
-    {"GET", "/overview", get_overview},
-    {"GET", "/config", get_config},
-    {"GET", "/jobs", get_jobs},
-    {"POST", "/jobs", post_jobs},
-    {"GET", "/jobs/overview", get_jobs_overview},
-    {"GET", "/jobs/:jobid", get_job},
-    {"PATCH", "/jobs/:jobid", patch_job},
-    {"GET", "/jobs/:jobid/status", get_job_status},
-    {"GET", "/jobs/:jobid/plan", get_job_plan},
-    {"GET", "/jobs/:jobid/exceptions", get_job_exceptions},
-    {"GET", "/jobs/:jobid/checkpoints", get_job_checkpoints},
-    {"GET", "/jobs/:jobid/checkpoints/config", get_job_checkpoints_config},
-    {"GET", "/jobs/:jobid/vertices/:vertexid", get_job_vertex},
-    {"GET", "/taskmanagers", get_taskmanagers},
-    {"GET", "/taskmanagers/:id", get_taskmanager},
-    {"GET", "/taskmanagers/:id/log", get_taskmanager_log},
-    {"GET", "/jobmanager/config", get_jobmanager_config},
-    {"GET", "/jobmanager/log", get_jobmanager_log},
-    {"GET", "/metrics", get_metrics},
-    {"PUT", "/log-level", put_log_level},
-    {NULL, NULL, NULL},
+    {"GET", "/overview", get_overview, false},
+    {"GET", "/config", get_config, false},
+    {"GET", "/jobs", get_jobs, false},
+    {"POST", "/jobs", post_jobs, false},
+    {"GET", "/jobs/overview", get_jobs_overview, false},
+    {"GET", "/jobs/:jobid", get_job, false},
+    {"PATCH", "/jobs/:jobid", patch_job, false},
+    {"GET", "/jobs/:jobid/status", get_job_status, false},
+    {"GET", "/jobs/:jobid/plan", get_job_plan, false},
+    {"GET", "/jobs/:jobid/exceptions", get_job_exceptions, false},
+    {"GET", "/jobs/:jobid/checkpoints", get_job_checkpoints, false},
+    {"GET", "/jobs/:jobid/checkpoints/config", get_job_checkpoints_config, false},
+    {"GET", "/jobs/:jobid/vertices/:vertexid", get_job_vertex, false},
+    {"GET", "/cluster", get_cluster, true},
+    {"POST", "/cluster/jobmanagers/replace", post_replace_jobmanager, false},
+    {"GET", "/taskmanagers", get_taskmanagers, false},
+    {"GET", "/taskmanagers/:id", get_taskmanager, false},
+    {"GET", "/taskmanagers/:id/log", get_taskmanager_log, false},
+    {"GET", "/jobmanager/config", get_jobmanager_config, true},
+    {"GET", "/jobmanager/log", get_jobmanager_log, true},
+    {"GET", "/metrics", get_metrics, false},
+    {"PUT", "/log-level", put_log_level, false},
+    {NULL, NULL, NULL, false},
 };

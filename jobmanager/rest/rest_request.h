@@ -18,6 +18,7 @@ struct weir_rest_route {
     const char *method;
     const char *pattern;
     void (*handle)(struct weir_rest_request *request);
+    bool own; /* about this JobManager itself: answered here, whoever leads */
 };
 
 /* The API, one row an endpoint; ends with a NULL method. */
@@ -40,6 +41,9 @@ void weir_rest_reply_errors(struct weir_rest_request *request, unsigned status, 
 
 /* The same for a failed operation: the status follows from err->rc. */
 void weir_rest_reply_failure(struct weir_rest_request *request, const struct weir_error *err);
+
+/* A JobManager that does not lead sends the client to the one that does, or says that there is none. */
+void weir_rest_reply_not_leading(struct weir_rest_request *request);
 
 /* HTTP's word for a return code. */
 unsigned weir_rest_status(enum weir_rc rc);

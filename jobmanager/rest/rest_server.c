@@ -118,13 +118,33 @@ void weir_rest_reply_failure(struct weir_rest_request *request, const struct wei
     weir_rest_reply_errors(request, weir_rest_status(err->rc), err->text);
 }
 
+void weir_rest_reply_not_leading(struct weir_rest_request *request)
+{
+    const char *leader = weir_jm_leader_rest_address(request->jm);
+    if (leader == NULL) {
+        weir_rest_reply_errors(request, 503,
+                               "no leader is elected: a majority of the JobManagers has to run and reach each other; running jobs go on, try again");
+        return;
+    }
+    char *origin = weir_strfmt("http://%s", leader);
+    char *text = weir_strfmt("the JobManager at %s leads", leader);
+    weir_http_respond_elsewhere(request->http, 307, origin, text);
+    weir_free(text);
+    weir_free(origin);
+    weir_free(request);
+}
+
 /* --- requests ------------------------------------------------------------------------------------------------------- */
 
 static void handle_on_mailbox(void *ctx, void *arg)
 {
     (void)ctx;
     struct weir_rest_request *request = arg;
-    request->route->handle(request);
+    if (request->route->own || weir_jm_leads(request->jm)) {
+        request->route->handle(request);
+    } else {
+        weir_rest_reply_not_leading(request);
+    }
 }
 
 static void drop(void *arg)

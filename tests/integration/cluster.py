@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ class Daemon:
     def __init__(self, name, binary, options, folder, build=BUILD, environment=None):
         self.name = name
         self.killed = False
+        self.frozen = False
         self.out_path = folder / f"{name}.out"
         self.log_path = folder / f"{name}.log"
         with open(self.out_path, "wb") as out, open(self.log_path, "ab") as log:
@@ -55,10 +58,24 @@ class Daemon:
         text = self.log_path.read_text(errors="replace").splitlines()[-lines:]
         return "\n".join(f"  {self.name}| {line}" for line in text)
 
+    def alive(self):
+        return self.process.poll() is None
+
     def kill(self):
         self.killed = True
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def answers(self):
+        return self.alive() and not self.frozen
+
+    def freeze(self):
+        self.frozen = True
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.frozen = False
+        self.process.send_signal(signal.SIGCONT)
 
     def complaints(self):
         """What the daemon says of itself that no test may overlook: a bad exit, an assertion, a sanitizer's report."""
@@ -75,6 +92,7 @@ class Daemon:
         """SIGTERM; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+            self.thaw()
             try:
                 self.process.wait(deadline_s)
             except subprocess.TimeoutExpired:
@@ -83,18 +101,60 @@ class Daemon:
         return self.process.returncode
 
 
-class Cluster:
-    """A JobManager and TaskManagers; use as a context manager, or start() and close()."""
+def free_ports(count):
+    """Ports where nobody listens. Not of those that the kernel gives to connections: a daemon that is killed comes back to the same one."""
+    ports = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
+    return ports
 
-    def __init__(self, taskmanagers=1, slots=2, options=(), build=BUILD):
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def request(address, method, path, body=None, content_type=None, timeout_s=DEADLINE_S):
+    """(status, text, where a redirect points to) of one request to one JobManager."""
+    question = urllib.request.Request(f"http://{address}{path}", method=method, data=body)
+    if content_type:
+        question.add_header("Content-Type", content_type)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect())
+    try:
+        with opener.open(question, timeout=timeout_s) as answer:
+            return answer.status, answer.read().decode(), None
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(), error.headers.get("Location")
+
+
+class Cluster:
+    """JobManagers and TaskManagers; use as a context manager, or start() and close().
+
+    One JobManager is `jobmanager`. Several are `jobmanagers`: a list of daemons whose numbers stay, of which one leads."""
+
+    def __init__(self, taskmanagers=1, slots=2, options=(), build=BUILD, jobmanagers=1, checkpoints=False, environment=None):
         self.slots = slots
         self.build = build
         self.options = [word for option in options for word in ("-D", option)]
         self.taskmanagers = []
-        self.jobmanager = None
+        self.jobmanagers = []
+        self.addresses = []  # of the RPC of each, and below of the HTTP API: only where there are several
+        self.rest_addresses = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-it-"))
+        if checkpoints:
+            self.options += ["-D", f"state.checkpoints.dir={self.folder}/checkpoints"]
         try:
-            self.start_jobmanager()
+            if jobmanagers > 1:
+                self.add_addresses(jobmanagers)
+            for _ in range(jobmanagers):
+                self.start_jobmanager(environment)
             for _ in range(taskmanagers):
                 self.start_taskmanager()
             self.wait_registered(taskmanagers)
@@ -108,23 +168,89 @@ class Cluster:
     def __exit__(self, kind, value, trace):
         self.close(failed=kind is not None)
 
-    def start_jobmanager(self, environment=None):
-        ports = self.jobmanager.ready if self.jobmanager else {}
-        rpc_port = ports.get("rpc", ":0").rsplit(":", 1)[1]
-        rest_port = ports.get("rest", ":0").rsplit(":", 1)[1]
-        data = self.folder / "jobmanager.data"
+    # --- JobManagers ---
+
+    @property
+    def several(self):
+        return bool(self.addresses)
+
+    def add_addresses(self, count):
+        ports = free_ports(2 * count)
+        self.addresses += [f"127.0.0.1:{port}" for port in ports[:count]]
+        self.rest_addresses += [f"127.0.0.1:{port}" for port in ports[count:]]
+
+    @property
+    def jobmanager(self):
+        """The only one, or the one that leads."""
+        if not self.several:
+            return self.jobmanagers[0] if self.jobmanagers else None
+        return self.jobmanagers[self.wait_leader()]
+
+    def start_jobmanager(self, environment=None, number=0, join=False):
+        """The only one, again; of several the next, or that number again, an empty one if it is to join."""
+        if not self.several:
+            ports = self.jobmanager.ready if self.jobmanager else {}
+            options = ["-D", f"jobmanager.rpc.port={ports.get('rpc', ':0').rsplit(':', 1)[1]}",
+                       "-D", f"rest.port={ports.get('rest', ':0').rsplit(':', 1)[1]}"]
+            name = "jobmanager"
+        else:
+            new = len(self.jobmanagers) < len(self.addresses)
+            number = len(self.jobmanagers) if new else number
+            name = f"jobmanager-{number}"
+            options = ["-D", f"cluster.jobmanagers={','.join(self.addresses)}", "-D", f"jobmanager.rpc.port={self.addresses[number].split(':')[1]}",
+                       "-D", f"rest.port={self.rest_addresses[number].split(':')[1]}", *(["-D", "jobmanager.join=true"] if join else [])]
+        data = self.folder / f"{name}.data"
+        if join:
+            shutil.rmtree(data, ignore_errors=True)
         data.mkdir(exist_ok=True)
-        self.jobmanager = Daemon("jobmanager", "weir-jobmanager", [
-            "-D", f"jobmanager.rpc.port={rpc_port}", "-D", f"rest.port={rest_port}", "-D", f"jobmanager.data.dir={data}",
-            *self.options], self.folder, self.build, environment)
+        if number < len(self.jobmanagers):
+            self.forget(self.jobmanagers[number])
+        daemon = Daemon(name, "weir-jobmanager", [*options, "-D", f"jobmanager.data.dir={data}", *self.options], self.folder, self.build, environment)
+        self.jobmanagers[number:number + 1] = [daemon]
+        return daemon
+
+    def join_jobmanager(self):
+        """A further one, under an address of its own, that is in no cluster yet; its number."""
+        self.add_addresses(1)
+        self.start_jobmanager(join=True)
+        return len(self.jobmanagers) - 1
+
+    def forget(self, daemon):
+        """Its place is taken by another process of the same name: what it had to say is said now."""
+        problems = list(daemon.complaints()) if not daemon.alive() else []
+        if problems:
+            raise AssertionError("; ".join(problems))
+
+    def leads(self, number, timeout_s=1):
+        try:
+            return self.jobmanagers[number].answers() and request(self.rest_addresses[number], "GET", "/overview", timeout_s=timeout_s)[0] == 200
+        except OSError:
+            return False
+
+    def leader(self):
+        """The number of the one that leads, None: nobody does."""
+        return next((number for number in range(len(self.jobmanagers)) if self.leads(number)), None)
+
+    def wait_leader(self):
+        found = []
+        wait_for(lambda: [found.append(number) for number in [self.leader()] if number is not None], "a JobManager leads")
+        return found[-1]
+
+    def kill_leader(self):
+        """SIGKILL; its number."""
+        number = self.wait_leader()
+        self.jobmanagers[number].kill()
+        return number
+
+    # --- TaskManagers ---
 
     def start_taskmanager(self, environment=None):
         name = f"taskmanager-{len(self.taskmanagers) + 1}"
         tmp = self.folder / f"{name}.tmp"
         tmp.mkdir()
-        port = self.jobmanager.ready["rpc"].rsplit(":", 1)[1]
+        jobmanagers = f"cluster.jobmanagers={','.join(self.addresses)}" if self.several else f"jobmanager.rpc.port={self.jobmanager.ready['rpc'].rsplit(':', 1)[1]}"
         tm = Daemon(name, "weir-taskmanager", [
-            "-D", f"jobmanager.rpc.port={port}", "-D", f"taskmanager.numberOfTaskSlots={self.slots}",
+            "-D", jobmanagers, "-D", f"taskmanager.numberOfTaskSlots={self.slots}",
             "-D", f"taskmanager.tmp.dir={tmp}", *self.options], self.folder, self.build, environment)
         self.taskmanagers.append(tm)
         return tm
@@ -132,21 +258,32 @@ class Cluster:
     def wait_registered(self, count):
         wait_for(lambda: self.get("/overview")["taskmanagers"] == count, f"{count} TaskManagers are registered")
 
+    # --- questions ---
+
     @property
     def address(self):
         return self.jobmanager.ready["rest"]
 
     def http(self, method, path, body=None, content_type=None):
-        """(status, text) of a request."""
-        request = urllib.request.Request(f"http://{self.address}{path}", method=method, data=body)
-        if content_type:
-            request.add_header("Content-Type", content_type)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=DEADLINE_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        """(status, text) of a request, to the leader where there are several: asked again until one has answered."""
+        if not self.several:
+            return request(self.address, method, path, body, content_type)[:2]
+        answers = []
+
+        def ask():
+            for number, address in enumerate(self.rest_addresses[:len(self.jobmanagers)]):
+                try:
+                    if self.jobmanagers[number].answers():
+                        answer = request(address, method, path, body, content_type, timeout_s=2)
+                        if answer[0] not in (307, 503):
+                            answers.append(answer[:2])
+                            return True
+                except OSError:
+                    pass
+            return False
+
+        wait_for(ask, f"a JobManager answers {method} {path}")
+        return answers[0]
 
     def get(self, path):
         status, text = self.http("GET", path)
@@ -156,7 +293,7 @@ class Cluster:
 
     def weir(self, *arguments, timeout_s=DEADLINE_S):
         """Runs the client; never raises for its exit code. One that hangs fails the test and tells what the cluster was at."""
-        environment = {**os.environ, "WEIR_JOBMANAGERS": self.address}
+        environment = {**os.environ, "WEIR_JOBMANAGERS": ",".join(self.rest_addresses) if self.several else self.address}
         command = [BUILD / "weir", *arguments]
         try:
             return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
@@ -173,7 +310,7 @@ class Cluster:
                 for vertex in detail["vertices"]:
                     for task in self.get(f"/jobs/{job['id']}/vertices/{vertex['id']}")["subtasks"]:
                         lines.append(f"  {vertex['name']} {task['subtask']} {task['status']} on {task['taskmanager-id']} {task['metrics']}")
-        return "\n".join([*lines, *(daemon.log_tail() for daemon in [self.jobmanager, *self.taskmanagers])])
+        return "\n".join([*lines, *(daemon.log_tail() for daemon in [*self.jobmanagers, *self.taskmanagers])])
 
     def write(self, name, text):
         path = self.folder / name
@@ -186,7 +323,7 @@ class Cluster:
                         f"job {job} is {' or '.join(states)}", deadline_s)
 
     def close(self, failed=False):
-        daemons = [*self.taskmanagers, *([self.jobmanager] if self.jobmanager else [])]
+        daemons = [*self.taskmanagers, *self.jobmanagers]
         problems = []
         for daemon in daemons:
             try:

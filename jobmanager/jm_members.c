@@ -1,0 +1,120 @@
+#include "jobmanager/jm_members.h"
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+
+#include <stdlib.h>
+
+char *weir_jm_address_copy(const char *host, uint16_t port)
+{
+    bool bare_ip6 = strchr(host, ':') != NULL && host[0] != '[';
+    return weir_strfmt(bare_ip6 ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+enum weir_rc weir_jm_address_check(struct weir_slice address, struct weir_error *err)
+{
+    size_t colon = address.len;
+    while (colon > 0 && address.data[colon - 1] != ':') {
+        colon--;
+    }
+    bool good = colon > 1 && colon < address.len && address.len - colon <= 5;
+    uint32_t port = 0;
+    for (size_t i = colon; good && i < address.len; i++) {
+        good = address.data[i] >= '0' && address.data[i] <= '9';
+        port = port * 10 + (uint32_t)(address.data[i] - '0');
+    }
+    for (size_t i = 0; good && i + 1 < colon; i++) {
+        good = address.data[i] > ' ' && address.data[i] < 0x7f && address.data[i] != '/';
+    }
+    if (!good || port == 0 || port > UINT16_MAX) {
+        return weir_error_set(err, WEIR_INVALID, "\"%.*s\" is no JobManager's address: expected host:port with a port from 1 to 65535",
+                              WEIR_SLICE_ARG(address));
+    }
+    return WEIR_OK;
+}
+
+static enum weir_rc add(struct weir_jm_founders *founders, struct weir_slice address, const char *own_address, struct weir_error *err)
+{
+    enum weir_rc rc = weir_jm_address_check(address, err);
+    for (uint32_t i = 0; rc == WEIR_OK && i < founders->count; i++) {
+        if (weir_slice_eq_str(address, founders->items[i].address)) {
+            rc = weir_error_set(err, WEIR_INVALID, "%.*s is listed twice", WEIR_SLICE_ARG(address));
+        }
+    }
+    if (rc == WEIR_OK && founders->count == WEIR_JM_FOUNDERS_MAX) {
+        rc = weir_error_set(err, WEIR_INVALID, "there are more than %d; expected 1, 3 or 5", WEIR_JM_FOUNDERS_MAX);
+    }
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    if (weir_slice_eq_str(address, own_address)) {
+        founders->own = founders->count;
+    }
+    founders->items[founders->count++] = (struct weir_jm_founder){.address = weir_strndup(address.data, address.len),
+                                                                  .id = weir_hash_slice(address, 0) | 1};
+    return WEIR_OK;
+}
+
+static enum weir_rc parse(const char *list, const char *own_address, bool joins, struct weir_jm_founders *founders, struct weir_error *err)
+{
+    for (const char *at = list;; at++) {
+        at += strspn(at, " \t");
+        size_t len = strcspn(at, ",");
+        size_t used = len;
+        while (used > 0 && (at[used - 1] == ' ' || at[used - 1] == '\t')) {
+            used--;
+        }
+        enum weir_rc rc = add(founders, weir_slice(at, used), own_address, err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        at += len;
+        if (*at == '\0') {
+            break;
+        }
+    }
+    if (founders->count % 2 == 0) {
+        return weir_error_set(err, WEIR_INVALID, "there are %u; expected 1, 3 or 5, since a majority decides: a further one of an even number can fail no more than before",
+                              founders->count);
+    }
+    if (founders->own == WEIR_JM_NOBODY && !joins) {
+        return weir_error_set(err, WEIR_INVALID,
+                              "%s (jobmanager.rpc.address and jobmanager.rpc.port) is not among them: add it in these words, or set jobmanager.join if it "
+                              "is to replace one of them",
+                              own_address);
+    }
+    return WEIR_OK;
+}
+
+enum weir_rc weir_jm_founders_parse(const char *list, const char *own_address, bool joins, struct weir_jm_founders *out_founders,
+                                    struct weir_error *err)
+{
+    struct weir_jm_founders founders = {.own = WEIR_JM_NOBODY};
+    enum weir_rc rc = WEIR_OK;
+    if (list[strspn(list, " \t")] != '\0') {
+        rc = parse(list, own_address, joins, &founders, err);
+        if (rc != WEIR_OK) {
+            (void)weir_error_prefix(err, "cluster.jobmanagers");
+        }
+    } else if (joins) {
+        rc = weir_error_set(err, WEIR_INVALID, "jobmanager.join is set, but cluster.jobmanagers does not say whom to join: list the present ones");
+    } else {
+        founders.items[0] = (struct weir_jm_founder){.address = weir_strdup(own_address), .id = 1};
+        founders.count = 1;
+        founders.own = 0;
+    }
+    if (rc == WEIR_OK) {
+        *out_founders = founders;
+    } else {
+        weir_jm_founders_fini(&founders);
+    }
+    return rc;
+}
+
+void weir_jm_founders_fini(struct weir_jm_founders *founders)
+{
+    for (uint32_t i = 0; i < founders->count; i++) {
+        weir_free(founders->items[i].address);
+    }
+    *founders = (struct weir_jm_founders){0};
+}

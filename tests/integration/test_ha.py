@@ -1,0 +1,428 @@
+"""Three JobManagers, of which one leads: what becomes of running jobs when it dies, freezes, leaves, or all of them are gone. With real daemons."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import kafka
+import test_checkpoints
+from cluster import BUILD, ROOT, Cluster, free_ports, request, wait_for
+
+FAILPOINTS = ROOT / "build-fp"
+
+AT_LEAST_ONCE = """
+job: at-least-once
+tables:
+  numbers:
+    columns: {{n: BIGINT, text: STRING}}
+    with: {{connector: datagen, rows-per-second: 20000, fields.n.kind: sequence, fields.n.start: 0, fields.n.end: 1000000000, fields.text.length: 60}}
+  copies:
+    columns: {{n: BIGINT, text: STRING}}
+    with: {{connector: filesystem, path: {copies}, format: json}}
+pipeline:
+  - {{id: read, source: numbers}}
+  - {{id: write, input: read, sink: copies}}
+"""
+
+UNBOUNDED = """
+job: {name}
+tables:
+  numbers: {{columns: {{n: BIGINT}}, with: {{connector: datagen, rows-per-second: 10}}}}
+  nowhere: {{columns: {{n: BIGINT}}, with: {{connector: blackhole}}}}
+pipeline:
+  - {{id: read, source: numbers}}
+  - {{id: write, input: read, sink: nowhere}}
+"""
+
+
+class Ha(test_checkpoints.Exactness):
+    """What the tests share: a cluster, and the proof that its tasks have not noticed anything."""
+
+    def start(self, taskmanagers=2, build=BUILD, environment=None):
+        cluster = Cluster(jobmanagers=3, taskmanagers=taskmanagers, build=build, checkpoints=True, environment=environment)
+        self.addCleanup(cluster.close)
+        return cluster
+
+    def new_checkpoint(self, cluster, job, deadline_s=30):
+        before = self.completed(cluster, job)
+        wait_for(lambda: self.completed(cluster, job) > before, f"a checkpoint after {before}", deadline_s)
+
+    def threads(self, cluster):
+        """The threads of all TaskManagers: a task that is started anew has another one."""
+        return {(tm.name, path.name) for tm in cluster.taskmanagers if tm.alive() for path in pathlib.Path(f"/proc/{tm.process.pid}/task").iterdir()
+                if re.match(r"\d", path.name) and not (path / "comm").read_text().startswith(("rocksdb", "rdk:", "weir-io", "nng"))}
+
+    def tasks(self, cluster, job):
+        """(vertex, subtask) -> (attempt, TaskManager)."""
+        return {(vertex["id"], task["subtask"]): (task["attempt"], task["taskmanager-id"]) for vertex in cluster.get(f"/jobs/{job}")["vertices"]
+                for task in cluster.get(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"]}
+
+    def deployments(self, cluster):
+        return sum(tm.log_path.read_text().count("event=attempt_deployed") for tm in cluster.taskmanagers)
+
+    def settled(self, cluster, job):
+        """What must be the same at the end as it is now, while the job runs."""
+        cluster.wait_state(job, "RUNNING")
+        self.new_checkpoint(cluster, job)
+        return self.tasks(cluster, job), self.threads(cluster), self.deployments(cluster)
+
+    def check_untouched(self, cluster, job, before):
+        """Now, while it still runs: the same attempts on the same TaskManagers, in the same threads; nothing was deployed."""
+        tasks, threads, deployments = before
+        self.assertEqual(self.tasks(cluster, job), tasks, "a task was restarted")
+        self.assertEqual(self.deployments(cluster), deployments, "something was deployed")
+        self.assertLessEqual(threads, self.threads(cluster), "a task's thread has ended")
+
+    def finishes(self, cluster, job, **more):
+        cluster.wait_state(job, "FINISHED", "FAILED", deadline_s=90)
+        self.assertEqual(cluster.get(f"/jobs/{job}/status")["status"], "FINISHED")
+        self.check_exact(**more)
+
+    def epochs(self, tm):
+        return [int(epoch) for epoch in re.findall(r"event=registered leader_epoch=(\d+)", tm.log_path.read_text())]
+
+
+class JobManagersDie(Ha, unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(self.id())
+
+    def test_the_leader_is_killed_and_the_tasks_never_notice(self):
+        cluster = self.start()
+        job = self.submit(cluster, rows=800_000)
+        before = self.settled(cluster, job)
+        for _ in range(3):
+            dead = cluster.kill_leader()
+            self.new_checkpoint(cluster, job)
+            self.check_untouched(cluster, job, before)
+            cluster.start_jobmanager(number=dead)
+        self.finishes(cluster, job)
+        for tm in cluster.taskmanagers:
+            self.assertEqual(self.epochs(tm), sorted(self.epochs(tm)), "registered with an older leader")
+            self.assertGreaterEqual(len(self.epochs(tm)), 4)
+
+    def test_a_frozen_leader_is_replaced_and_obeyed_no_more(self):
+        cluster = self.start()
+        job = self.submit(cluster, rows=800_000)
+        before = self.settled(cluster, job)
+        for _ in range(2):
+            zombie = cluster.wait_leader()
+            cluster.jobmanagers[zombie].freeze()
+            try:
+                cluster.wait_registered(2)
+                self.assertNotEqual(cluster.leader(), zombie)
+                self.new_checkpoint(cluster, job)
+            finally:
+                cluster.jobmanagers[zombie].thaw()
+            wait_for(lambda: request(cluster.rest_addresses[zombie], "GET", "/overview")[0] == 307, "it knows that another one leads")
+            self.new_checkpoint(cluster, job)
+            self.check_untouched(cluster, job, before)
+        self.finishes(cluster, job)
+        for tm in cluster.taskmanagers:
+            self.assertEqual(self.epochs(tm), sorted(set(self.epochs(tm))), "registered with an older leader")
+
+    def test_a_leader_that_leaves_hands_over(self):
+        cluster = self.start()
+        job = self.submit(cluster, rows=800_000)
+        before = self.settled(cluster, job)
+        took_ms = []
+        for _ in range(4):
+            leaving = cluster.wait_leader()
+            began = time.monotonic()
+            cluster.jobmanagers[leaving].process.send_signal(signal.SIGTERM)
+            wait_for(lambda: any(cluster.leads(number) for number in range(3) if number != leaving), "another one leads")
+            took_ms.append((time.monotonic() - began) * 1000)
+            self.assertEqual(cluster.jobmanagers[leaving].stop(), 0)
+            cluster.start_jobmanager(number=leaving)
+            self.new_checkpoint(cluster, job)
+        self.check_untouched(cluster, job, before)
+        self.finishes(cluster, job)
+        print(f"    handed over in {', '.join(f'{ms:.0f}' for ms in took_ms)} ms", flush=True)
+        self.assertLess(min(took_ms), 400, "no election can be faster than its time-out: leadership was not handed over")
+
+    def rows_written(self, folder):
+        return sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0
+
+    def test_without_a_majority_the_job_goes_on_and_the_api_says_so(self):
+        cluster = self.start()
+        job = self.submit(cluster, rows=1_600_000)
+        before = self.settled(cluster, job)
+        first = cluster.kill_leader()
+        second = cluster.kill_leader()
+        (last,) = {0, 1, 2} - {first, second}
+        wait_for(lambda: request(cluster.rest_addresses[last], "GET", "/jobs")[0] == 503, "the last one knows that it does not lead")
+        self.assertIn("quorum", request(cluster.rest_addresses[last], "GET", "/jobs")[1])
+        body = json.loads(request(cluster.rest_addresses[last], "GET", "/cluster")[1])
+        self.assertIsNone(body["leader"])
+        written = self.rows_written(self.copies)
+        wait_for(lambda: self.rows_written(self.copies) > written + 1_000_000, "the job goes on")
+        newest = max(int(path.name[4:]) for path in (cluster.folder / "checkpoints" / job).glob("chk-*"))
+        cluster.start_jobmanager(number=first)
+        self.new_checkpoint(cluster, job)
+        self.assertGreater(self.completed(cluster, job), newest)
+        self.check_untouched(cluster, job, before)
+        cluster.start_jobmanager(number=second)
+        self.finishes(cluster, job)
+
+    def test_without_any_jobmanager_output_goes_on(self):
+        cluster = self.start()
+        copies = cluster.folder / "copies"
+        result = cluster.weir("run", "-d", str(cluster.write("job.yaml", AT_LEAST_ONCE.format(copies=copies))))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        job = result.stdout.strip()
+        cluster.wait_state(job, "RUNNING")
+        before = self.tasks(cluster, job), self.threads(cluster), self.deployments(cluster)
+        for jobmanager in cluster.jobmanagers:
+            jobmanager.kill()
+        written = self.rows_written(copies)
+        began = time.monotonic()
+        # 20,000 rows a second, 80 bytes and more each: ten seconds of them
+        wait_for(lambda: self.rows_written(copies) > written + 10 * 20_000 * 80, "output goes on", 60)
+        self.assertGreater(time.monotonic() - began, 5)
+        for number in range(3):
+            cluster.start_jobmanager(number=number)
+        cluster.wait_registered(2)
+        cluster.wait_state(job, "RUNNING")
+        self.check_untouched(cluster, job, before)
+        self.assertEqual(cluster.weir("cancel", job, "--now").returncode, 0)
+
+    def test_everything_is_killed_at_once(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        for _ in range(2):
+            self.new_checkpoint(cluster, job)
+            for daemon in [*cluster.taskmanagers, *cluster.jobmanagers]:
+                if daemon.alive():
+                    daemon.kill()
+            for number in range(3):
+                cluster.start_jobmanager(number=number)
+            cluster.start_taskmanager()
+            cluster.start_taskmanager()
+        self.finishes(cluster, job)
+
+    def test_leader_and_taskmanager_are_killed_together(self):
+        cluster = self.start()
+        job = self.submit(cluster)
+        for _ in range(2):
+            self.new_checkpoint(cluster, job)
+            victim = self.random.choice([tm for tm in cluster.taskmanagers if tm.alive()])
+            dead = cluster.wait_leader()
+            victim.kill()
+            cluster.jobmanagers[dead].kill()
+            cluster.start_taskmanager()
+            cluster.wait_leader()
+            cluster.start_jobmanager(number=dead)
+        self.finishes(cluster, job)
+
+    def test_a_submission_is_repeated_until_it_is_answered_and_starts_one_job(self):
+        cluster = self.start()
+        environment = {**os.environ, "WEIR_JOBMANAGERS": ",".join(cluster.rest_addresses)}
+        for number in range(4):
+            path = cluster.write(f"job-{number}.yaml", UNBOUNDED.format(name=f"job-{number}"))
+            leader = cluster.wait_leader()
+            run = subprocess.Popen([BUILD / "weir", "run", "-d", path], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            if number % 2 == 0:  # at some moment of the submission; else before it
+                until = time.monotonic() + self.random.random() * 0.03
+                while time.monotonic() < until:
+                    pass
+            cluster.jobmanagers[leader].kill()
+            out, errors = run.communicate(timeout=60)
+            self.assertEqual(run.returncode, 0, errors)
+            jobs = [job["jid"] for job in cluster.get("/jobs/overview")["jobs"] if job["name"] == f"job-{number}"]
+            self.assertEqual(jobs, [out.strip()])
+            cluster.start_jobmanager(number=leader)
+            # the same again, to whoever leads now: the same job
+            status, text = cluster.http("POST", f"/jobs?jobid={jobs[0]}&name=again", path.read_bytes(), "application/yaml")
+            self.assertLess(status, 300, text)
+            self.assertEqual(len(cluster.get("/jobs/overview")["jobs"]), number + 1)
+            self.assertEqual(cluster.weir("cancel", jobs[0]).returncode, 0)
+
+    def test_a_lost_jobmanager_is_replaced_by_an_empty_one(self):
+        cluster = self.start()
+        job = self.submit(cluster, rows=1_600_000)
+        before = self.settled(cluster, job)
+        leader = cluster.wait_leader()
+        lost = (leader + 1) % 3
+        cluster.jobmanagers[lost].kill()
+        new = cluster.join_jobmanager()
+        result = cluster.weir("cluster", "replace-jobmanager", cluster.addresses[lost], cluster.addresses[new], timeout_s=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        again = cluster.weir("cluster", "replace-jobmanager", cluster.addresses[lost], cluster.addresses[new], timeout_s=60)
+        self.assertEqual(again.returncode, 0, again.stderr)  # the answer was lost, say
+        members = {jm["rpc"].split("//")[-1]: jm["role"] for jm in cluster.get("/cluster")["jobmanagers"]}
+        self.assertEqual(members.get(cluster.addresses[new]), "standby", members)
+        self.assertNotIn(members.get(cluster.addresses[lost]), ("leader", "standby"), members)
+        self.assertIn(cluster.rest_addresses[new], cluster.weir("cluster").stdout)
+        # A majority needs it now; and it may lead, though no TaskManager's configuration names it.
+        for _ in range(8):
+            leader = cluster.wait_leader()
+            if leader == new:
+                break
+            cluster.jobmanagers[leader].kill()
+            self.new_checkpoint(cluster, job)
+            self.check_untouched(cluster, job, before)
+            cluster.start_jobmanager(number=leader)
+        self.assertEqual(leader, new, "it never led")
+        cluster.wait_registered(2)
+        self.new_checkpoint(cluster, job)
+        self.check_untouched(cluster, job, before)
+        self.finishes(cluster, job)
+
+
+class OneByOne(unittest.TestCase):
+    """Where each of them is asked."""
+
+    def test_any_jobmanager_leads_to_the_leader(self):
+        with Cluster(jobmanagers=3, taskmanagers=1) as cluster:
+            leader = cluster.wait_leader()
+            for number in range(3):
+                wait_for(lambda: request(cluster.rest_addresses[number], "GET", "/jobs?a=b")[0] in (200, 307), "it knows who leads")
+                status, _, location = request(cluster.rest_addresses[number], "GET", "/jobs?a=b")
+                if number != leader:
+                    self.assertEqual((status, location), (307, f"http://{cluster.rest_addresses[leader]}/jobs?a=b"))
+                result = cluster.weir("cluster", "-m", cluster.rest_addresses[number])
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertIn(f"leader {cluster.rest_addresses[leader]}", result.stdout)
+                self.assertIn("3 JobManagers, 2 of them standby", result.stdout)
+                body = json.loads(cluster.weir("cluster", "--json", "-m", cluster.rest_addresses[number]).stdout)
+                self.assertEqual(sorted(jm["role"] for jm in body["jobmanagers"]), ["leader", "standby", "standby"])
+                self.assertEqual([tm["slotsNumber"] for tm in body["taskmanagers"]], [2])
+
+    def test_the_client_says_what_it_tried(self):
+        ports = free_ports(2)
+        result = subprocess.run([BUILD / "weir", "list", "-m", f"127.0.0.1:{ports[0]}"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"127.0.0.1:{ports[0]}", result.stderr)
+        self.assertIn("Is the cluster started?", result.stderr)
+
+    def test_addresses_of_jobmanagers_are_checked(self):
+        result = subprocess.run([BUILD / "weir-taskmanager", "-D", "cluster.jobmanagers=localhost"], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("expected HOST:PORT", result.stderr)
+
+
+@unittest.skipUnless((FAILPOINTS / "weir-taskmanager").exists(), "no daemons with failpoints: run `make failpoints`")
+@unittest.skipIf("WEIR_BIN_DIR" in os.environ, "the failpoints are in a build of their own")
+class LeaderDiesAt(Ha, unittest.TestCase):
+    """Rows 7 to 9 of RELIABILITY 2.3 with a successor: every leader that comes to the point for the n-th time dies there."""
+
+    def leaders_die(self, point, deaths):
+        cluster = self.start(build=FAILPOINTS, environment={"WEIR_FAILPOINT": point})
+        at_deployment = point.startswith("jm.deploy")
+        job = self.submit(cluster, rows=400_000, wait=not at_deployment)
+        for _ in range(deaths):
+            wait_for(lambda: any(not jm.alive() for jm in cluster.jobmanagers), f"a leader reaches {point}")
+            for number, jobmanager in enumerate(cluster.jobmanagers):
+                if not jobmanager.alive():
+                    self.assertEqual(jobmanager.process.returncode, -signal.SIGKILL)
+                    jobmanager.killed = True
+                    cluster.start_jobmanager(number=number)  # without the failpoint
+        job = job or cluster.get("/jobs/overview")["jobs"][0]["jid"]
+        if not at_deployment:
+            cluster.wait_state(job, "RUNNING", "FINISHED")
+            self.assertEqual(self.deployments(cluster), len(cluster.taskmanagers), "a task was restarted")
+        self.finishes(cluster, job)
+        wait_for(lambda: not (cluster.folder / "checkpoints" / job).exists(), "no file of a checkpoint is left")
+
+    def test_all_acknowledgements(self):
+        self.leaders_die("jm.all_acks:2", 3)
+
+    def test_metadata(self):
+        self.leaders_die("jm.metadata:2", 3)
+
+    def test_commit(self):
+        self.leaders_die("jm.after_commit:3", 3)
+
+    def test_deployment(self):
+        self.leaders_die("jm.deploy:2", 1)
+
+
+PASS = """
+job: pass
+settings:
+  execution.checkpointing.interval: 100 ms
+  restart-strategy.type: fixed-delay
+  restart-strategy.fixed-delay.attempts: 100
+  restart-strategy.fixed-delay.delay: 10 ms
+tables:
+  stamps:
+    columns: {{n: BIGINT, at: BIGINT}}
+    with: {{connector: kafka, topic: {source}, properties.bootstrap.servers: "{servers}", scan.startup.mode: earliest-offset, format: json}}
+  copies:
+    columns: {{n: BIGINT, at: BIGINT}}
+    with: {{connector: kafka, topic: {sink}, properties.bootstrap.servers: "{servers}", format: json,
+           sink.delivery-guarantee: {guarantee}{prefix}}}
+pipeline:
+  - {{id: read, source: stamps}}
+  - {{id: write, input: read, sink: copies}}
+"""
+
+RATE = 5000
+
+
+class Kafka(Ha, unittest.TestCase):
+    """Kafka to Kafka at 5,000 messages a second."""
+
+    def begin(self, guarantee, seconds):
+        self.broker = kafka.broker()
+        self.cluster = self.start()
+        self.source, self.sink = self.broker.topic("stamps", 1), self.broker.topic("copies", 1)
+        self.reader = kafka.Reader(self.broker, self.sink, self.cluster.folder)
+        self.addCleanup(self.reader.close)
+        text = PASS.format(source=self.source, sink=self.sink, servers=self.broker.servers, guarantee=guarantee,
+                           prefix=", sink.transactional-id-prefix: ha" if guarantee == "exactly-once" else "")
+        result = self.cluster.weir("run", "-d", "-p", "1", str(self.cluster.write("job.yaml", text)))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.job = result.stdout.strip()
+        self.before = self.settled(self.cluster, self.job)
+        self.count = seconds * RATE
+        self.stamps = subprocess.Popen([kafka.TOOL, "stamp", self.broker.servers, self.source, str(RATE), str(self.count)])
+        self.addCleanup(self.stamps.wait)
+        self.arrived(RATE)
+
+    def numbers(self):
+        return [json.loads(value)["n"] for *_, value in self.reader.records()]
+
+    def arrived(self, least):
+        wait_for(lambda: len(self.reader.records()) >= least, f"{least} records have come", 60)
+
+    def ends(self):
+        self.stamps.wait()
+        wait_for(lambda: len(set(self.numbers())) == self.count, "every record has come", 60)
+        self.assertEqual(len(self.numbers()), self.count, "records were doubled")
+        self.check_untouched(self.cluster, self.job, self.before)
+
+    def test_exactly_once_while_leaders_are_killed(self):
+        self.begin("exactly-once", 12)
+        for kill in range(3):
+            dead = self.cluster.kill_leader()
+            self.new_checkpoint(self.cluster, self.job)
+            self.arrived((2 + 2 * kill) * RATE)
+            self.cluster.start_jobmanager(number=dead)
+        self.ends()
+
+    def test_at_least_once_while_no_jobmanager_runs(self):
+        self.begin("at-least-once", 16)
+        for jobmanager in self.cluster.jobmanagers:
+            jobmanager.kill()
+        killed_us = time.time_ns() // 1000
+        self.arrived(len(self.reader.records()) + 10 * RATE)
+        back_us = time.time_ns() // 1000
+        for number in range(3):
+            self.cluster.start_jobmanager(number=number)
+        self.cluster.wait_registered(2)
+        arrivals = sorted(at for _, _, at, *_ in self.reader.records() if killed_us < at < back_us)
+        gap_ms = max(later - earlier for earlier, later in zip(arrivals, arrivals[1:])) / 1000
+        print(f"    longest gap in {(back_us - killed_us) / 1e6:.1f} s without a JobManager: {gap_ms:.0f} ms", flush=True)
+        self.assertLess(gap_ms, 5000)
+        self.new_checkpoint(self.cluster, self.job)
+        self.ends()
+
+
+if __name__ == "__main__":
+    unittest.main()

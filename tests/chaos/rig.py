@@ -151,6 +151,9 @@ class Rig:
         self.folder, self.build, self.rate = folder, build, rate
         self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
+        self.founders = list(self.jm_hosts)
+        self.spare = f"jm{jobmanagers + 1}"  # a host without a daemon, for one that joins
+        self.joins = set()                   # hosts whose JobManager does not found the cluster
         self.tm_hosts = [f"tm{i}" for i in range(1, taskmanagers + 1)]
         self.jobmanagers, self.taskmanagers = {}, {}
         self.exits = []       # daemons that left by themselves: (name, code, last lines)
@@ -161,12 +164,12 @@ class Rig:
         self.job = None
         self.jobs = 0
         self.mounts = []
-        self.net = Net(["kafka", *self.jm_hosts, *self.tm_hosts], seed)
+        self.net = Net(["kafka", *self.jm_hosts, self.spare, *self.tm_hosts], seed)
         try:
             self.checkpoints = self.tmpfs("checkpoints", "768m")
-            for host in self.jm_hosts:
+            for host in (*self.jm_hosts, self.spare):
                 self.tmpfs(f"{host}.data", "160m")
-            for host in (*self.jm_hosts, *self.tm_hosts):
+            for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
                 (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
             self.broker = HostBroker(self.net, folder)
             for host in self.jm_hosts:
@@ -210,15 +213,19 @@ class Rig:
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
 
     def members(self):
-        if len(self.jm_hosts) == 1:
+        if len(self.founders) == 1:
             return []
-        return ["-D", "cluster.jobmanagers=" + ",".join(f"{self.net.address(host)}:{RPC_PORT}" for host in self.jm_hosts)]
+        return ["-D", "cluster.jobmanagers=" + ",".join(map(self.rpc_address, self.founders))]
+
+    def rpc_address(self, host):
+        return f"{self.net.address(host)}:{RPC_PORT}"
 
     def start_jobmanager(self, host, environment=None, options=(), prefix=()):
         address = self.net.address(host)
         self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
             "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
-            "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(), *options], environment, prefix)
+            "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
+            *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
         return self.jobmanagers[host]
 
     def start_taskmanager(self, host, environment=None, options=(), prefix=()):
@@ -239,10 +246,6 @@ class Rig:
 
     def kill(self, host):
         self.daemon(host).kill()
-
-    def terminate(self, host):
-        """SIGTERM, and does not wait: it may be cut off or frozen later."""
-        self.daemon(host).process.send_signal(signal.SIGTERM)
 
     def freeze(self, host):
         self.daemon(host).process.send_signal(signal.SIGSTOP)
@@ -306,10 +309,19 @@ class Rig:
             return overview and overview["taskmanagers"] == len(self.tm_hosts)
         wait_for(all_there, f"{len(self.tm_hosts)} TaskManagers are registered")
 
-    def weir(self, *arguments, timeout_s=60):
+    def begin_weir(self, *arguments):
         servers = ",".join(f"{self.net.address(host)}:{REST_PORT}" for host in self.jm_hosts)
-        return subprocess.run([self.build / "weir", *arguments], env={**os.environ, "WEIR_JOBMANAGERS": servers}, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=timeout_s)
+        return subprocess.Popen([self.build / "weir", *arguments], env={**os.environ, "WEIR_JOBMANAGERS": servers}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def weir(self, *arguments, timeout_s=60):
+        process = self.begin_weir(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"`weir {' '.join(arguments)}` still runs after {timeout_s:g} s") from None
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     # --- the job ---
 
@@ -399,7 +411,7 @@ class Rig:
     def end_job(self):
         for end in ([self.watch.stopped.set] if self.watch else []) + [part.close for part in (self.feed, self.copies, self.sums) if part]:
             end()
-        self.feed = self.watch = self.copies = self.sums = None
+        self.feed = self.copies = self.sums = None
 
     # --- the end ---
 

@@ -396,6 +396,49 @@ def out_of_memory(stage):
     stage.peace("memory enough")
 
 
+@row(37, "lost JobManagers are replaced by empty ones, at another address and at the same one, and the leader dies meanwhile", jobmanagers=3)
+def replacement(stage):
+    cluster = stage.cluster
+    lost = next(host for host in cluster.jm_hosts if host != stage.leader)
+    cluster.kill(lost)
+    cluster.jm_hosts[cluster.jm_hosts.index(lost)] = cluster.spare
+    replace(stage, lost, cluster.spare)
+    cluster.jobmanagers.pop(lost)
+    cluster.spare = lost
+    again = next(host for host in cluster.jm_hosts if host != cluster.leader())
+    cluster.kill(again)
+    replace(stage, again, again)
+    stage.nothing_restarted()
+
+
+def replace(stage, old, new):
+    cluster = stage.cluster
+    data = cluster.folder / f"{new}.data"
+    for path in data.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    cluster.joins.add(new)
+    cluster.start_jobmanager(new)
+    words = ["cluster", "replace-jobmanager", cluster.rpc_address(old), cluster.rpc_address(new)]
+    first = cluster.begin_weir(*words)
+    time.sleep(0.1)
+    leader = cluster.wait_leader()
+    if leader != new:
+        cluster.kill(leader)
+        cluster.restart(leader)
+    print(f"    {old} by {new}, {leader} killed: {first.wait(150)} {first.communicate()[1].strip()}", flush=True)
+    wait_for(lambda: cluster.weir(*words).returncode == 0, "the command is done, after the leader's death as well", 60)
+    _, document = cluster.ask("/cluster")
+    voters = sorted(jm["rpc"].split("//")[-1] for jm in document["jobmanagers"] if jm["role"] in ("leader", "standby"))
+    if voters != sorted(map(cluster.rpc_address, cluster.jm_hosts)):
+        raise AssertionError(f"members: {document['jobmanagers']}")
+    stage.peace(f"{new} is a member")
+    # From now on a majority needs it.
+    other = next(host for host in cluster.jm_hosts if host not in (new, cluster.leader()))
+    cluster.kill(other)
+    stage.new_checkpoints(3, f"{other} is down, {new} has a vote")
+    stage.peace(f"{other} is back")
+
+
 @row(38, f"a storm: a TaskManager dies every 3 s and a JobManager every 10 s, for {STORM_S:g} s, ten quiet seconds in each minute")
 def storm(stage):
     cluster = stage.cluster

@@ -97,6 +97,19 @@ class Run:
         self.skipped += 1
         print(f"{name} ... skipped: {reason}", flush=True)
 
+    def oracle(self):
+        """An oracle that cannot see is worse than none."""
+        import oracle
+        began, error, folder = time.monotonic(), None, self.folder("oracle")
+        try:
+            oracle.check(folder, self.options.seed)
+        except Exception:
+            error = traceback.format_exc()
+        if error:
+            self.keep(folder, "oracle")
+        shutil.rmtree(folder, ignore_errors=True)
+        self.result("the oracle sees what is missing, doubled, out of order and bad", error, began)
+
     def storm(self):
         import rig
         import storm
@@ -152,6 +165,7 @@ def main():
     sweep()
     print(f"seed {options.seed}", flush=True)
     run = Run(options)
+    run.oracle()
     if options.rows:
         run.rows(options.rows)
     if options.minutes:

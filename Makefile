@@ -55,7 +55,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: chaos chaos-tools failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -120,6 +120,23 @@ $(BUILD)/weir-taskmanager: $(BUILD)/obj/taskmanager/main.o $(BUILD)/libtm.a $(BU
 $(BUILD)/kafka-tool: $(BUILD)/obj/tests/kafka/kafka_tool.o
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lrdkafka
+
+# What the chaos tests stand on: a network in user space, load and oracle, a wall clock that can be set.
+CHAOS_TOOLS := $(BUILD)/chaos-wire $(BUILD)/chaos-load $(BUILD)/chaos-clock.so
+$(BUILD)/chaos-wire: $(BUILD)/obj/tests/chaos/chaos_wire.o
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^
+
+$(BUILD)/chaos-load: $(BUILD)/obj/tests/chaos/chaos_load.o
+	@echo LD $@
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lrdkafka
+
+chaos-tools: $(CHAOS_TOOLS)
+
+$(BUILD)/chaos-clock.so: tests/chaos/chaos_clock.c
+	@mkdir -p $(@D)
+	@echo LD $@
+	@$(CC) $(CFLAGS_ALL) $(WARN) -fPIC -shared -o $@ $< -ldl
 
 # --- unit tests: every x_test.c defines `Suite *x_suite(void)`; the list is made from the file names -------------------
 # Made anew each time, replaced only when it differs: a test that was removed must go from it too.
@@ -217,9 +234,17 @@ integration-tsan:
 # Every line of the file has its reason beside it.
 export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
 
-# The long forms: units under both sanitizers, then the integration tests ROUNDS times, under each build.
+# Faults on a whole cluster of real daemons, each in a network of its own, with a real broker: `make chaos MINUTES=20 SEED=7`, and by number
+# of RELIABILITY's table of scenarios: `make chaos ROWS="7 8 13"` (or ROWS=all).
+MINUTES ?=
+ROWS ?=
+chaos: all failpoints $(BUILD)/kafka-tool chaos-tools
+	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED))
+
+# The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
+	CHAOS_STORM_S=600 $(MAKE) chaos ROWS=all MINUTES=20
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do $(MAKE) integration integration-asan integration-tsan || exit 1; done
 

@@ -16,6 +16,7 @@ packages=(
     libraft-dev                               # consensus among JobManagers (see raft_version)
     check                                     # unit tests
     python3 jq curl procps gawk               # integration tests and the demo's independent count
+    iproute2 strace                           # chaos tests: networks of their own, disks that fail
 )
 
 # This version and no other: Debian 12's own 0.15.0 can commit two histories, and later ones change who owns what.

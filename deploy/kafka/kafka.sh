@@ -7,12 +7,14 @@
 #   kafka.sh tool CLASS ARGUMENT ...                   runs one of Kafka's own command line tools
 #
 # Environment: KAFKA_HOME (where the jars are; default: build-kafka beside deploy/), KAFKA_DATA (the broker's folder; default:
-# $KAFKA_HOME/data), KAFKA_PORT (default 9092; the controller listens on the next one), KAFKA_HEAP (default 512m).
+# $KAFKA_HOME/data), KAFKA_HOST (the address to listen on, default 127.0.0.1), KAFKA_PORT (default 9092; the controller listens on the next
+# one, on loopback), KAFKA_HEAP (default 512m).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 home=${KAFKA_HOME:-$(cd "$here/../.." && pwd)/build-kafka}
 data=${KAFKA_DATA:-$home/data}
+host=${KAFKA_HOST:-127.0.0.1}
 port=${KAFKA_PORT:-9092}
 controller_port=$((port + 1))
 heap=${KAFKA_HEAP:-512m}
@@ -46,7 +48,7 @@ alive() {
 }
 
 listens() {
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+    (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null
 }
 
 install_jars() {
@@ -71,8 +73,8 @@ write_config() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://$host:$port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://$host:$port
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -95,12 +97,13 @@ start() {
     local pid
     need_jars
     if alive; then
-        echo "already running, pid $(cat "$pid_file"), 127.0.0.1:$port"
+        echo "already running, pid $(cat "$pid_file"), $host:$port"
         return
     fi
-    for p in "$port" "$controller_port"; do
-        if listens "$p"; then
-            fail "port $p is in use by another process; set KAFKA_PORT to a free port (the controller takes the next one)"
+    for at in "$host $port" "127.0.0.1 $controller_port"; do
+        # shellcheck disable=SC2086 # two words
+        if listens $at; then
+            fail "port ${at#* } is in use by another process; set KAFKA_PORT to a free port (the controller takes the next one)"
         fi
     done
     mkdir -p "$data"
@@ -115,8 +118,8 @@ start() {
     # The port opens before the broker has registered with its controller: ready is when the log says so or a request is answered.
     for _ in $(seq $ready_tenths); do
         kill -0 "$pid" 2>/dev/null || { tail -n 20 "$data/broker.out" >&2; fail "the broker ended"; }
-        if listens "$port" && tool org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --list >/dev/null 2>&1; then
-            echo "ready, pid $pid, 127.0.0.1:$port"
+        if listens "$host" "$port" && tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$host:$port" --list >/dev/null 2>&1; then
+            echo "ready, pid $pid, $host:$port"
             return
         fi
         sleep 0.1
@@ -152,7 +155,7 @@ topic() {
     for setting in "$@"; do
         settings+=(--config "$setting")
     done
-    tool org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --create --if-not-exists --topic "$name" \
+    tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$host:$port" --create --if-not-exists --topic "$name" \
         --partitions "$partitions" --replication-factor 1 "${settings[@]}"
 }
 
@@ -161,7 +164,7 @@ install) install_jars ;;
 start) start ;;
 stop) stop TERM ;;
 kill) stop KILL ;;
-status) if alive; then echo "running, pid $(cat "$pid_file"), 127.0.0.1:$port"; else echo "not running"; exit 1; fi ;;
+status) if alive; then echo "running, pid $(cat "$pid_file"), $host:$port"; else echo "not running"; exit 1; fi ;;
 topic) [ $# -ge 3 ] || usage; shift; topic "$@" ;;
 tool) [ $# -ge 2 ] || usage; shift; tool "$@" ;;
 *) usage ;;

@@ -1,0 +1,293 @@
+"""The faults of the random mode. Each is a generator: it does its harm, yields how long it lasts (seconds), and heals what does not heal by itself.
+
+Daemons that died are started again by Rig.tend. `touches` says what a fault may do: "tasks" may be restarted by it, or not ("nothing").
+"""
+
+import os
+import random
+
+KINDS = {}
+
+
+def fault(weight, touches, alone=None, jobmanagers=1):
+    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers: it needs so many."""
+    def enter(function):
+        function.kind = function.__name__
+        function.weight, function.touches, function.alone, function.jobmanagers = weight, touches, alone or touches, jobmanagers
+        KINDS[function.kind] = function
+        return function
+    return enter
+
+
+def some_jobmanager(rig, rng):
+    return rig.leader() or rng.choice(rig.jm_hosts)
+
+
+def standby(rig, rng):
+    leader = rig.leader()
+    return rng.choice([host for host in rig.jm_hosts if host != leader])
+
+
+def others(hosts, host):
+    return [other for other in hosts if other != host]
+
+
+def killed(rig, host):
+    if rig.alive(host):
+        rig.kill(host)
+
+
+def started(rig, host):
+    if not rig.alive(host):
+        rig.restart(host)
+
+
+# --- JobManagers: nothing of this may restart a task ---
+
+@fault(4, "nothing")
+def leader_killed(rig, rng):
+    host = some_jobmanager(rig, rng)
+    killed(rig, host)
+    yield rng.uniform(0.1, 3)
+    started(rig, host)
+
+
+@fault(1, "nothing", jobmanagers=3)
+def standby_killed(rig, rng):
+    host = standby(rig, rng)
+    killed(rig, host)
+    yield rng.uniform(0.1, 3)
+    started(rig, host)
+
+
+@fault(2, "nothing")
+def all_jobmanagers_killed(rig, rng):
+    for host in rig.jm_hosts:
+        killed(rig, host)
+    yield rng.uniform(0.1, 4)
+    for host in rng.sample(rig.jm_hosts, len(rig.jm_hosts)):
+        started(rig, host)
+
+
+@fault(2, "nothing")
+def leader_told_to_leave(rig, rng):
+    host = some_jobmanager(rig, rng)
+    if rig.alive(host):
+        rig.daemon(host).stop()
+    yield rng.uniform(0.1, 2)
+    started(rig, host)
+
+
+@fault(3, "nothing", alone="tasks")
+def leader_frozen(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.freeze(host)
+    yield rng.uniform(0.3, 5)
+    rig.thaw(host)
+
+
+@fault(1, "nothing", jobmanagers=3)
+def standby_frozen(rig, rng):
+    host = standby(rig, rng)
+    rig.freeze(host)
+    yield rng.uniform(0.3, 5)
+    rig.thaw(host)
+
+
+@fault(2, "nothing", jobmanagers=3)
+def leader_cut_from_jobmanagers(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.net.cut([host], others(rig.jm_hosts, host))
+    yield rng.uniform(0.5, 5)
+    rig.net.heal([host])
+
+
+@fault(2, "nothing", alone="tasks")
+def leader_cut_from_all(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.net.cut([host], others(rig.hosts, host))
+    yield rng.uniform(0.5, 5)
+    rig.net.heal([host])
+
+
+@fault(1, "nothing", jobmanagers=3)
+def leader_mute_among_jobmanagers(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.net.cut([host], others(rig.jm_hosts, host), both=False)
+    yield rng.uniform(0.5, 4)
+    rig.net.heal([host])
+
+
+@fault(1, "nothing", jobmanagers=3)
+def leader_deaf_among_jobmanagers(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.net.cut(others(rig.jm_hosts, host), [host], both=False)
+    yield rng.uniform(0.5, 4)
+    rig.net.heal([host])
+
+
+@fault(1, "nothing", jobmanagers=3)
+def slow_links_among_jobmanagers(rig, rng):
+    rig.net.slow(rig.jm_hosts, rig.jm_hosts, delay_ms=rng.uniform(5, 150), jitter_ms=rng.uniform(0, 50), loss=rng.choice([0, 0.02, 0.1]))
+    yield rng.uniform(1, 4)
+    rig.net.heal(rig.jm_hosts, rig.jm_hosts)
+
+
+# --- the wall clock: nobody may look at it ---
+
+@fault(1, "nothing")
+def clock_jumps(rig, rng):
+    host = rng.choice(rig.hosts)
+    rig.set_clock(host, rng.choice([-3600, -7, 7, 3600]))
+    yield rng.uniform(0.5, 2)
+    if rng.random() < 0.5:
+        rig.set_clock(host, 0)
+
+
+# --- TaskManagers ---
+
+@fault(4, "tasks")
+def taskmanager_killed(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    killed(rig, host)
+    yield rng.uniform(0.1, 3)
+    started(rig, host)
+
+
+@fault(1, "tasks")
+def two_taskmanagers_killed(rig, rng):
+    hosts = rng.sample(rig.tm_hosts, 2)
+    for host in hosts:
+        killed(rig, host)
+    yield rng.uniform(0.1, 2)
+    for host in hosts:
+        started(rig, host)
+
+
+@fault(2, "tasks")
+def taskmanager_frozen_long(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.freeze(host)
+    yield rng.uniform(2.5, 6)
+    rig.thaw(host)
+
+
+@fault(1, "tasks")
+def taskmanager_frozen_shortly(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.freeze(host)
+    yield rng.uniform(0.1, 1)
+    rig.thaw(host)
+
+
+@fault(2, "tasks")
+def taskmanager_cut_but_with_kafka(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.cut([host], others(rig.hosts, host))
+    yield rng.uniform(1, 5)
+    rig.net.heal([host])
+
+
+@fault(1, "tasks")
+def taskmanager_cut_from_jobmanagers(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.cut([host], rig.jm_hosts)
+    yield rng.uniform(1, 5)
+    rig.net.heal([host])
+
+
+@fault(1, "tasks")
+def taskmanager_mute(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.cut([host], rig.jm_hosts, both=False)
+    yield rng.uniform(1, 5)
+    rig.net.heal([host])
+
+
+@fault(1, "tasks")
+def taskmanager_deaf(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.cut(rig.jm_hosts, [host], both=False)
+    yield rng.uniform(1, 5)
+    rig.net.heal([host])
+
+
+@fault(1, "tasks")
+def taskmanagers_cut_from_each_other(rig, rng):
+    one, two = rng.sample(rig.tm_hosts, 2)
+    rig.net.cut([one], [two], both=rng.random() < 0.5)
+    yield rng.uniform(0.5, 4)
+    rig.net.heal([one], [two])
+
+
+@fault(1, "tasks")
+def slow_links_of_taskmanager(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.slow([host], others([*rig.hosts, "kafka"], host), delay_ms=rng.uniform(1, 100), jitter_ms=rng.uniform(0, 30), loss=rng.choice([0, 0.01, 0.05]))
+    yield rng.uniform(1, 4)
+    rig.net.heal([host])
+
+
+@fault(1, "tasks")
+def taskmanager_cut_from_kafka(rig, rng):
+    host = rng.choice(rig.tm_hosts)
+    rig.net.cut([host], ["kafka"], both=rng.random() < 0.5)
+    yield rng.uniform(0.5, 6)
+    rig.net.heal([host], ["kafka"])
+
+
+# --- what they stand on ---
+
+@fault(1, "tasks")
+def broker_killed(rig, rng):
+    rig.broker.kill()
+    yield rng.uniform(0.1, 5)
+    rig.broker.start_again()
+    rig.broker.started()
+
+
+@fault(1, "tasks")
+def broker_frozen(rig, rng):
+    os.kill(rig.broker.pid(), 19)
+    yield rng.uniform(0.5, 5)
+    os.kill(rig.broker.pid(), 18)
+
+
+@fault(2, "tasks")
+def checkpoint_disk_full(rig, rng):
+    fill(rig.checkpoints)
+    yield rng.uniform(0.5, 4)
+    empty(rig.checkpoints)
+
+
+@fault(1, "tasks")
+def power_cut(rig, rng):
+    for host in rig.hosts:
+        killed(rig, host)
+    yield rng.uniform(0, 1)
+    for host in rng.sample(rig.hosts, len(rig.hosts)):
+        started(rig, host)
+
+
+def fill(folder):
+    """Not a byte is left."""
+    with open(folder / "ballast", "wb") as ballast:
+        while True:
+            free = os.statvfs(folder)
+            if free.f_bavail == 0:
+                return
+            try:
+                os.posix_fallocate(ballast.fileno(), os.fstat(ballast.fileno()).st_size, max(free.f_bavail // 2, 1) * free.f_frsize)
+            except OSError:
+                pass  # others write there as well
+
+
+def empty(folder):
+    (folder / "ballast").unlink()
+
+
+def deck(jobmanagers, rng):
+    """Kinds without end: each as often as its weight says before any comes again."""
+    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers]
+    while True:
+        yield from rng.sample(cards, len(cards))

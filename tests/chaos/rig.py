@@ -1,0 +1,459 @@
+"""A whole cluster for faults: JobManagers, TaskManagers and a Kafka broker, each on a host of its own, with a job at full rate through them."""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import kafka
+from cluster import BUILD, DEADLINE_S, ROOT, Daemon, wait_for
+from load import PARTITIONS, Checker, Feed, check_complete
+from net import Net
+
+BUILD_FP = BUILD if "WEIR_BIN_DIR" in os.environ else ROOT / "build-fp"
+CLOCK = ROOT / "build" / "chaos-clock.so"
+SLOTS = 3
+PARALLELISM = 6  # runs on two of three TaskManagers
+GRACE_S = float(os.environ.get("CHAOS_GRACE_S", "60"))  # from the end of a fault to a running job with a new checkpoint
+RPC_PORT, REST_PORT, KAFKA_PORT = 6123, 8081, 9092
+ENDED = ("FAILED", "CANCELED", "FINISHED")
+
+JOB = """\
+job: chaos-{number}
+settings:
+  execution.checkpointing.interval: 300 ms
+  execution.checkpointing.timeout: 10 s
+  restart-strategy.type: fixed-delay
+  restart-strategy.fixed-delay.attempts: 1000000
+  restart-strategy.fixed-delay.delay: 50 ms
+tables:
+  events:
+    columns: {{p: INT, k: STRING, g: INT, n: BIGINT, c: BIGINT, ts: "TIMESTAMP_LTZ(3)"}}
+    watermark: {{column: ts, delay: 100 ms}}
+    with: {{connector: kafka, topic: {source}, properties.bootstrap.servers: "{servers}", scan.startup.mode: earliest-offset, format: json}}
+  copies:
+    columns: {{p: INT, k: STRING, n: BIGINT, c: BIGINT}}
+    with: {{connector: kafka, topic: {copies}, properties.bootstrap.servers: "{servers}", format: json, key.fields: k, key.format: json,
+           sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
+  sums:
+    columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), g: INT, rows: BIGINT, total: BIGINT}}
+    with: {{connector: kafka, topic: {sums}, properties.bootstrap.servers: "{servers}", format: json,
+           sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: sums-{number}}}
+pipeline:
+  - {{id: read, source: events}}
+  - {{id: valid, input: read, filter: "n >= 0"}}
+  - {{id: plain, input: valid, project: {{p: p, k: k, n: n, c: c}}}}
+  - {{id: copy, input: plain, sink: copies}}
+  - {{id: sum, input: valid, key_by: [g], window: {{tumble: 2 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
+  - {{id: write, input: sum, sink: sums}}
+"""
+
+
+class HostBroker(kafka.Broker):
+    """kafka.sh on the host "kafka"."""
+
+    def __init__(self, net, folder):
+        self.net = net
+        self.folder = folder / "kafka"
+        self.folder.mkdir()
+        self.host = net.address("kafka")
+        self.port = KAFKA_PORT
+        self.topics = 0
+        self.starting = None
+        self.run("start")
+
+    @property
+    def servers(self):
+        return f"{self.host}:{self.port}"
+
+    def command(self, *words):
+        return dict(args=[*self.net.enter("kafka"), kafka.SCRIPT, *words], stdin=subprocess.DEVNULL,
+                    env={**os.environ, "KAFKA_DATA": str(self.folder), "KAFKA_HOST": self.host, "KAFKA_PORT": str(self.port),
+                         "KAFKA_HEAP": os.environ.get("KAFKA_HEAP", "400m")})
+
+    def run(self, *words, timeout_s=120):
+        with open(self.folder / "script.out", "w+b") as out:
+            code = subprocess.run(**self.command(*words), stdout=out, stderr=out, timeout=timeout_s).returncode
+            out.seek(0)
+            text = out.read().decode(errors="replace")
+        if code != 0:
+            raise AssertionError(f"kafka.sh {' '.join(words)}: {code}\n{text}")
+        return text
+
+    def tool(self, verb, topic, *words, timeout_s=60):
+        command = [*self.net.enter("kafka"), kafka.TOOL, verb, self.servers, topic, *map(str, words)]
+        result = subprocess.run(command, timeout=timeout_s, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise AssertionError(f"kafka-tool {verb} {topic}: {result.stderr}")
+        return [line.split("\t") for line in result.stdout.splitlines()]
+
+    def pid(self):
+        return int((self.folder / "broker.pid").read_text())
+
+    def kill(self):
+        pid = self.pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the broker is gone")
+
+    def start_again(self):
+        """Does not wait for it; `started` does."""
+        with open(self.folder / "restart.out", "wb") as out:
+            self.starting = subprocess.Popen(**self.command("start"), stdout=out, stderr=out)
+
+    def started(self):
+        if self.starting is not None and self.starting.wait(120) != 0:
+            raise AssertionError(f"the broker does not start again: {(self.folder / 'restart.out').read_text()}")
+        self.starting = None
+
+
+class Watch(threading.Thread):
+    """Asks for the job's state four times a second. `restarts` and `checkpoint` never go back; `seen` says when they were what."""
+
+    def __init__(self, rig):
+        super().__init__(daemon=True)
+        self.rig = rig
+        self.state, self.running, self.restarts, self.checkpoint, self.counts = None, False, 0, 0, {}
+        self.seen = []
+        self.stopped = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopped.wait(0.25):
+            self.look()
+
+    def look(self):
+        _, detail = self.rig.ask(f"/jobs/{self.rig.job}")
+        _, checkpoints = self.rig.ask(f"/jobs/{self.rig.job}/checkpoints")
+        if detail is None or checkpoints is None:
+            self.state, self.running = None, False
+            return
+        counts = detail["status-counts"]
+        completed = checkpoints["latest"]["completed"]
+        self.state, self.counts = detail["state"], counts
+        self.running = detail["state"] == "RUNNING" and counts["RUNNING"] == sum(counts.values())
+        self.restarts = max(self.restarts, detail["restarts"])
+        self.checkpoint = max(self.checkpoint, completed["id"] if completed else 0)
+        self.seen.append((time.monotonic(), self.state, self.restarts, self.checkpoint))
+
+
+class Rig:
+    """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
+
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=()):
+        self.folder, self.build, self.rate = folder, build, rate
+        self.options = [word for option in options for word in ("-D", option)]
+        self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
+        self.founders = list(self.jm_hosts)
+        self.spare = f"jm{jobmanagers + 1}"  # a host without a daemon, for one that joins
+        self.joins = set()                   # hosts whose JobManager does not found the cluster
+        self.tm_hosts = [f"tm{i}" for i in range(1, taskmanagers + 1)]
+        self.jobmanagers, self.taskmanagers = {}, {}
+        self.exits = []       # daemons that left by themselves: (name, code, last lines)
+        self.may_leave = set()  # hosts whose daemon may end with an error: a fault asks it to
+        self.frozen = set()
+        self.environment = {}
+        self.feed = self.watch = self.copies = self.sums = self.broker = None
+        self.job = None
+        self.jobs = 0
+        self.mounts = []
+        self.net = Net(["kafka", *self.jm_hosts, self.spare, *self.tm_hosts], seed)
+        try:
+            self.checkpoints = self.tmpfs("checkpoints", "768m")
+            for host in (*self.jm_hosts, self.spare):
+                self.tmpfs(f"{host}.data", "160m")
+            for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
+                (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
+            self.broker = HostBroker(self.net, folder)
+            for host in self.jm_hosts:
+                self.start_jobmanager(host)
+            for host in self.tm_hosts:
+                self.start_taskmanager(host)
+            self.wait_registered()
+        except BaseException:
+            self.close(failed=True)
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.close(failed=kind is not None)
+
+    def tmpfs(self, name, size):
+        path = self.folder / name
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
+        self.mounts.append(path)
+        return path
+
+    # --- daemons ---
+
+    @property
+    def hosts(self):
+        return [*self.jm_hosts, *self.tm_hosts]
+
+    def daemon(self, host):
+        return self.jobmanagers.get(host) or self.taskmanagers.get(host)
+
+    def start(self, host, binary, options, environment, prefix):
+        own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **self.environment, **(environment or {})}
+        if "san" not in self.build.name:
+            own["LD_PRELOAD"] = str(CLOCK)
+        command = [*self.net.enter(host), *prefix, str(self.build / binary), "--insecure", "-D", f"state.checkpoints.dir={self.checkpoints}",
+                   "-D", "log.level=info", *options, *self.options]
+        self.frozen.discard(host)
+        return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
+
+    def members(self):
+        if len(self.founders) == 1:
+            return []
+        return ["-D", "cluster.jobmanagers=" + ",".join(map(self.rpc_address, self.founders))]
+
+    def rpc_address(self, host):
+        return f"{self.net.address(host)}:{RPC_PORT}"
+
+    def start_jobmanager(self, host, environment=None, options=(), prefix=()):
+        address = self.net.address(host)
+        self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
+            "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
+            "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
+            *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
+        return self.jobmanagers[host]
+
+    def start_taskmanager(self, host, environment=None, options=(), prefix=()):
+        tmp = self.folder / f"{host}.tmp"
+        shutil.rmtree(tmp, ignore_errors=True)
+        tmp.mkdir()
+        single = ["-D", f"jobmanager.rpc.address={self.net.address('jm1')}", "-D", f"jobmanager.rpc.port={RPC_PORT}"]
+        self.taskmanagers[host] = self.start(host, "weir-taskmanager", [
+            "-D", f"taskmanager.host={self.net.address(host)}", "-D", f"taskmanager.numberOfTaskSlots={SLOTS}", "-D", "taskmanager.memory.size=256 mb",
+            "-D", f"taskmanager.tmp.dir={tmp}", *(self.members() or single), *options], environment, prefix)
+        return self.taskmanagers[host]
+
+    def restart(self, host, **more):
+        return self.start_jobmanager(host, **more) if host in self.jm_hosts else self.start_taskmanager(host, **more)
+
+    def alive(self, host):
+        return self.daemon(host).process.poll() is None
+
+    def kill(self, host):
+        self.daemon(host).kill()
+
+    def freeze(self, host):
+        self.daemon(host).process.send_signal(signal.SIGSTOP)
+        self.frozen.add(host)
+
+    def thaw(self, host):
+        self.frozen.discard(host)
+        if self.alive(host):
+            self.daemon(host).process.send_signal(signal.SIGCONT)
+
+    def set_clock(self, host, seconds):
+        with open(self.folder / f"{host}.clock", "r+b") as clock:  # in place: it is mapped
+            clock.write(struct.pack("=q", seconds))
+
+    def tend(self):
+        """Starts again what has ended, as an init system would; tells what ended by itself."""
+        for host in self.hosts:
+            daemon = self.daemon(host)
+            code = daemon.process.poll()
+            if code is None:
+                continue
+            if not daemon.killed and code != 0:
+                self.exits.append((host, code, daemon.log_tail(4)))
+                if code < 0 or host not in self.may_leave:
+                    raise AssertionError(f"{host} ended by itself with {code}:\n{daemon.log_tail()}")
+            self.restart(host)
+
+    # --- asking the cluster ---
+
+    def http(self, host, method, path, body=None, timeout_s=2.0):
+        """(status, text), (None, reason) when there is no answer."""
+        connection = http.client.HTTPConnection(self.net.address(host), REST_PORT, timeout=timeout_s)
+        try:
+            connection.request(method, path, body=body)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            return None, str(error)
+        finally:
+            connection.close()
+
+    def ask(self, path):
+        """(host, document) of the JobManager that answers for the cluster; (None, None) when none does."""
+        for host in self.jm_hosts:
+            if host in self.frozen or host not in self.jobmanagers or not self.alive(host):
+                continue
+            status, text = self.http(host, "GET", path)
+            if status == 200:
+                return host, json.loads(text)
+        return None, None
+
+    def leader(self):
+        return self.ask("/overview")[0]
+
+    def wait_leader(self, besides=(), deadline_s=DEADLINE_S):
+        return wait_for(lambda: (lambda host: host if host not in besides else None)(self.leader()), "a JobManager leads", deadline_s)
+
+    def wait_registered(self):
+        def all_there():
+            _, overview = self.ask("/overview")
+            return overview and overview["taskmanagers"] == len(self.tm_hosts)
+        wait_for(all_there, f"{len(self.tm_hosts)} TaskManagers are registered")
+
+    def begin_weir(self, *arguments):
+        servers = ",".join(f"{self.net.address(host)}:{REST_PORT}" for host in self.jm_hosts)
+        return subprocess.Popen([self.build / "weir", *arguments], env={**os.environ, "WEIR_JOBMANAGERS": servers}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def weir(self, *arguments, timeout_s=60):
+        process = self.begin_weir(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"`weir {' '.join(arguments)}` still runs after {timeout_s:g} s") from None
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    # --- the job ---
+
+    def begin_job(self):
+        """Load, job and oracle; returns when it runs and has a checkpoint."""
+        self.jobs += 1
+        self.source = self.broker.topic("events", PARTITIONS)
+        self.sinks = [self.broker.topic("copies", PARTITIONS), self.broker.topic("sums", PARTITIONS)]
+        here = self.net.enter("kafka")
+        path = self.folder / f"job-{self.jobs}.yaml"
+        path.write_text(JOB.format(number=self.jobs, servers=self.broker.servers, source=self.source, copies=self.sinks[0], sums=self.sinks[1]))
+        result = self.weir("run", "-d", "-p", str(PARALLELISM), str(path))
+        if result.returncode != 0:
+            raise AssertionError(f"weir run: {result.stderr}")
+        self.job = re.search(r"[0-9a-f]{32}", result.stdout).group()
+        self.feed = Feed(here, self.broker.servers, self.source, self.rate, self.folder)
+        self.copies = Checker(here, "copies", self.broker.servers, self.sinks[0], self.folder)
+        self.sums = Checker(here, "sums", self.broker.servers, self.sinks[1], self.folder)
+        self.watch = Watch(self)
+        self.wait_stable("the job has begun")
+
+    def check_output(self):
+        """What is wrong already now."""
+        for checker in (self.copies, self.sums):
+            problem = checker.wrong()
+            if problem:
+                raise AssertionError(problem)
+        if self.feed.process.poll() is not None and self.feed.counts is None:
+            raise AssertionError(f"the feed ended: {self.feed.errors.read_text()}")
+
+    def wait_stable(self, what, deadline_s=GRACE_S):
+        """Every daemon is there, every task runs, a checkpoint has begun and completed since, its output came. Returns seconds."""
+        began = time.monotonic()
+        self.broker.started()
+        mark = self.watch.checkpoint
+        received = self.copies.latest.received
+
+        def stable():
+            self.tend()
+            self.check_output()
+            if self.watch.state in ENDED:
+                raise AssertionError(f"the job is {self.watch.state}")
+            return self.watch.running and self.watch.checkpoint >= mark + 2 and self.copies.latest.received > received
+
+        try:
+            wait_for(stable, f"the job runs and takes checkpoints ({what})", deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.state_text(mark)}") from None
+        return time.monotonic() - began
+
+    def state_text(self, mark):
+        lines = [f"state {self.watch.state}, tasks {self.watch.counts}, checkpoint {self.watch.checkpoint} (was {mark}), copies {self.copies.latest}"]
+        _, detail = self.ask(f"/jobs/{self.job}")
+        if detail:
+            lines.append(f"waiting for: {detail['waiting-for']}")
+            for vertex in detail["vertices"]:
+                _, one = self.ask(f"/jobs/{self.job}/vertices/{vertex['id']}")
+                for task in (one or {"subtasks": []})["subtasks"]:
+                    lines.append(f"  {vertex['name']} {task['subtask']} {task['status']} attempt {task['attempt']} on {task['taskmanager-id']}")
+        return "\n".join(lines)
+
+    def finish_job(self):
+        """The whole oracle. Returns records fed."""
+        self.wait_stable("before the end")
+        counts = self.feed.stop()
+        check_complete(counts, self.copies, self.sums, GRACE_S)
+        given = Checker(self.net.enter("kafka"), "copies", self.broker.servers, self.source, self.folder)  # the oracle's own ground
+        wait_for(lambda: given.wrong() or given.latest.received >= sum(counts), "the input is read", 60 + sum(counts) / 100000)
+        given.close()
+        if given.wrong() or given.latest.received != sum(counts):
+            raise AssertionError(f"the input itself is not dense: {given.wrong()}")
+        self.check_no_transaction_hangs()
+        result = self.weir("cancel", self.job)
+        if result.returncode != 0:
+            raise AssertionError(f"weir cancel: {result.returncode} {result.stderr}")
+        if self.copies.latest.received != sum(counts):
+            raise AssertionError(f"{self.copies.latest.received - sum(counts)} copies more after the end")
+        self.check_output()
+        self.end_job()
+        return counts
+
+    def check_no_transaction_hangs(self):
+        def settled():
+            return all(stable == high for topic in self.sinks for _, _, stable, high in self.broker.tool("offsets", topic))
+        wait_for(settled, "no transaction hangs", 15)
+
+    def end_job(self):
+        for end in ([self.watch.stopped.set] if self.watch else []) + [part.close for part in (self.feed, self.copies, self.sums) if part]:
+            end()
+        self.feed = self.copies = self.sums = None
+
+    # --- the end ---
+
+    def complaints(self):
+        for host in self.hosts:
+            daemon = self.daemon(host)
+            if daemon is None:
+                continue
+            text = daemon.log_path.read_text(errors="replace")
+            for sign in ("Sanitizer", "runtime error:", "assertion failed"):
+                if sign in text:
+                    at = text.index(sign)
+                    yield f"{host}: {text[max(0, at - 200):at + 3000]}"
+            code = daemon.process.poll()
+            if code != 0 and not daemon.killed:
+                yield f"{host} ended with {code}"
+
+    def close(self, failed=False):
+        problems = []
+        self.net.heal()
+        for host in list(self.frozen):
+            self.thaw(host)
+        self.end_job()
+        for host in (*self.tm_hosts, *self.jm_hosts):
+            daemon = self.daemon(host)
+            try:
+                if daemon is not None:
+                    daemon.stop()
+            except AssertionError as error:
+                problems.append(str(error))
+        problems += self.complaints()
+        if self.broker is not None:
+            if self.broker.starting is not None:
+                self.broker.starting.kill()
+                self.broker.starting.wait()
+            self.broker.run("kill")
+        if failed or problems:
+            for host in self.hosts:
+                if self.daemon(host) is not None:
+                    print(self.daemon(host).log_tail(15), file=sys.stderr)
+        for path in self.mounts:
+            subprocess.run(["umount", "-l", path], check=False)
+        self.net.close()
+        if problems and not failed:
+            raise AssertionError("; ".join(problems))

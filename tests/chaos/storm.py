@@ -1,0 +1,99 @@
+"""The random mode: faults of all kinds for some minutes, one after the other and two at once, then the whole oracle."""
+
+import collections
+import json
+import random
+import statistics
+import time
+
+import faults
+
+PAIRED = 0.2      # how often two come at once
+UNSETTLED = 0.2   # how often the next comes before the job runs again
+
+
+class Storm:
+    def __init__(self, rig, seed, seconds):
+        self.rig, self.seed, self.seconds = rig, seed, seconds
+        self.rng = random.Random(seed)
+        self.deck = faults.deck(len(rig.jm_hosts), self.rng)
+        self.began = time.monotonic()
+        self.timeline = []                      # what was done: (seconds since the beginning, text)
+        self.counts = collections.Counter()
+        self.recoveries = collections.defaultdict(list)  # touched tasks or not: seconds to a running job with new checkpoints
+        self.gaps = collections.defaultdict(list)
+        self.restarts = collections.Counter()   # by kinds between two moments of peace
+        self.since_peace = []
+        self.peace_at = time.monotonic()
+        self.restarts_at_peace = rig.watch.restarts
+
+    def say(self, text):
+        self.timeline.append((round(time.monotonic() - self.began, 2), text))
+
+    def touches(self, kind):
+        return kind.alone if len(self.rig.jm_hosts) == 1 else kind.touches
+
+    def play(self, kinds):
+        """All at once; each heals when its own time is over."""
+        running = []
+        for kind in kinds:
+            self.counts[kind.kind] += 1
+            self.since_peace.append(kind)
+            play = kind(self.rig, self.rng)
+            hold_s = next(play)
+            self.say(f"{kind.kind} for {hold_s:.1f} s")
+            running.append((time.monotonic() + hold_s, kind, play))
+        for until, kind, play in sorted(running, key=lambda one: one[0]):
+            time.sleep(max(0.0, until - time.monotonic()))
+            if next(play, None) is not None:
+                raise AssertionError(f"{kind.kind} yields twice")
+            self.say(f"{kind.kind} is over")
+
+    def settle(self):
+        """Waits for peace, and judges what the faults since the last one have done."""
+        names = "+".join(kind.kind for kind in self.since_peace)
+        seconds = self.rig.wait_stable(names)
+        now = time.monotonic()
+        touched = any(self.touches(kind) == "tasks" for kind in self.since_peace)
+        restarts = self.rig.watch.restarts - self.restarts_at_peace
+        label = "tasks" if touched else "nothing"
+        self.recoveries[label].append(seconds)
+        self.gaps[label].append(self.rig.copies.gap_s(self.peace_at, now))
+        self.say(f"peace after {seconds:.1f} s, {restarts} restarts, gap {self.gaps[label][-1]:.2f} s, leader {self.rig.leader()}")
+        if restarts:
+            self.restarts[names] += restarts
+        if restarts and not touched:
+            raise AssertionError(f"{restarts} restarts of tasks by {names}, which touches none")
+        self.since_peace, self.peace_at, self.restarts_at_peace = [], now, self.rig.watch.restarts
+
+    def run(self):
+        while time.monotonic() - self.began < self.seconds:
+            self.play([next(self.deck) for _ in range(2 if self.rng.random() < PAIRED else 1)])
+            if self.rng.random() < UNSETTLED:
+                time.sleep(self.rng.uniform(0, 1.5))
+                self.rig.tend()
+            else:
+                self.settle()
+                time.sleep(self.rng.uniform(0, 0.5))
+        self.rig.net.heal()
+        for host in self.rig.hosts:
+            self.rig.set_clock(host, 0)
+        self.settle()
+        feed = self.rig.feed
+        counts = self.rig.finish_job()
+        self.records, self.rate = sum(counts), sum(counts) / feed.seconds
+
+    def summary(self, verdict):
+        def figures(lists):
+            return {label: {"count": len(values), "p50": round(statistics.median(values), 2), "max": round(max(values), 2)}
+                    for label, values in lists.items() if values}
+        return {"seed": self.seed, "verdict": verdict, "jobmanagers": len(self.rig.jm_hosts), "taskmanagers": len(self.rig.tm_hosts),
+                "minutes": round((time.monotonic() - self.began) / 60, 1), "records": getattr(self, "records", None),
+                "rate": round(getattr(self, "rate", 0)), "checkpoints": self.rig.watch.checkpoint if self.rig.watch else None,
+                "faults": sum(self.counts.values()), "faults_by_kind": dict(sorted(self.counts.items())),
+                "restarts": sum(self.restarts.values()), "restarts_by": dict(self.restarts), "exits": self.rig.exits,
+                "recovery_s": figures(self.recoveries), "gap_s": figures(self.gaps), "timeline": self.timeline}
+
+
+def write(path, summary):
+    path.write_text(json.dumps(summary, indent=1, default=str) + "\n")

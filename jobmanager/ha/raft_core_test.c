@@ -1223,6 +1223,41 @@ START_TEST(workaround_7_who_is_about_to_be_a_voter_votes)
 }
 END_TEST
 
+/* What a learner-to-be has heard of its demotion when the leader loses it with the write that was under way: is anybody elected? */
+static bool is_led_after_lost_demotion(uint32_t off)
+{
+    struct group *g = make_group(2, "vv");
+    struct node *leader = elect(g);
+    struct node *other = &g->nodes[2 - leader->id];
+    (void)submit(leader, "x");
+    run(g, 100);
+    leader->core->off = leader->off = other->core->off = other->off = off;
+    uint64_t durable = leader->log_last;
+    char roles[] = "vv";
+    roles[other->id - 1] = 'l';
+    ck_assert_int_eq(change(leader, roles), WEIR_OK);
+    for (uint32_t i = 0; i < leader->nmails; i++) {
+        struct weir_error err;
+        ck_assert_int_eq(
+            weir_raft_core_receive(other->core, leader->id, weir_slice(leader->mails[i].bytes, leader->mails[i].len), other->now, &err), WEIR_OK);
+    }
+    persist(other);
+    close_core(leader);
+    cut_log(leader, durable + 1);
+    open_node(leader);
+    run(g, 10 * ELECTION_MS);
+    bool led = leader_of(g) != NULL;
+    drop_group(g);
+    return led;
+}
+
+START_TEST(workaround_8_a_change_waits_for_the_leaders_disk)
+{
+    ck_assert(is_led_after_lost_demotion(0));
+    ck_assert(!is_led_after_lost_demotion(WEIR__RAFT_NO_DURABLE_CHANGE));
+}
+END_TEST
+
 /* Two leaders with a change each, of which neither knows the other's: an entry of one's own term comes before. */
 START_TEST(a_change_waits_for_an_entry_of_its_term)
 {
@@ -1266,6 +1301,7 @@ Suite *raft_core_suite(void)
     tcase_add_test(tcase, workaround_5_a_change_among_other_entries_is_noted);
     tcase_add_test(tcase, workaround_6_the_only_voter_takes_a_term_of_its_own);
     tcase_add_test(tcase, workaround_7_who_is_about_to_be_a_voter_votes);
+    tcase_add_test(tcase, workaround_8_a_change_waits_for_the_leaders_disk);
     tcase_add_test(tcase, a_change_waits_for_an_entry_of_its_term);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -19,7 +19,8 @@ static const char *const phase_names[WEIR_RAFT_SIM_PHASES] = {"installing", "cha
 
 static const char *const sabotage_names[WEIR_RAFT_SIM_SABOTAGES] = {
     "honest", "acks early", "forgets vote", "forgets term", "keeps tail", "no workaround 1", "no workaround 2", "no workaround 3",
-    "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7", "early change"};
+    "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7",
+    "no workaround 8", "early change"};
 
 const char *weir_raft_sim_fault_name(enum weir_raft_sim_fault fault)
 {
@@ -581,6 +582,13 @@ static void handle(struct weir__sim *sim, struct weir__sim_event *event)
             (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_between(sim, 20, 1200), WEIR__SIM_ADMIN, NULL);
         }
         break;
+    case WEIR__SIM_AIMED:
+        if (!sim->calm && sim->changes && weir__sim_chance(sim, 400)) {
+            administer(sim);
+        } else if (!sim->calm) {
+            fault(sim);
+        }
+        break;
     case WEIR__SIM_RESTART:
         if (member->core == NULL && member->life == event->life && member->id != 0 && !member->lost) {
             weir__sim_start(member);
@@ -620,6 +628,17 @@ static struct weir__sim_member *next_timer(struct weir__sim *sim, int64_t *out_m
     return next;
 }
 
+/* Phases that are rare and short get more than their share of what happens. */
+static void enter_phase(struct weir__sim *sim)
+{
+    enum weir_raft_sim_phase before = sim->phase;
+    sim->phase = find_phase(sim);
+    bool rare = sim->phase == WEIR_RAFT_SIM_TWO_LEADERS || sim->phase == WEIR_RAFT_SIM_INSTALLING;
+    if (!sim->directed && !sim->calm && sim->phase != before && rare && weir__sim_chance(sim, sim->phase == WEIR_RAFT_SIM_INSTALLING ? 100 : 800)) {
+        (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_below(sim, 30), WEIR__SIM_AIMED, NULL);
+    }
+}
+
 /* The next thing; false when nothing comes before until_ms, or something was wrong. */
 static bool turn(struct weir__sim *sim, int64_t until_ms)
 {
@@ -633,7 +652,7 @@ static bool turn(struct weir__sim *sim, int64_t until_ms)
         return false;
     }
     sim->now_ms = at_ms > sim->now_ms ? at_ms : sim->now_ms;
-    sim->phase = find_phase(sim);
+    enter_phase(sim);
     if (timer_ms < event_ms) {
         weir__sim_digest(sim, timer->id, 1);
         weir_raft_core_tick(timer->core, sim->now_ms);

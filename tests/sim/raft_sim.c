@@ -9,7 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { CHAOS_MS = 20000, SETTLE_MS = 8000, PROGRESS_MS = 3000, LATE_MS = 1500, BEGIN_MS = 1000, BATCH_MAX = 6, COMMAND_BYTES_MAX = 60, LAG_MAX = 64 };
+enum { CHAOS_MS = 20000, SETTLE_MS = 8000, PROGRESS_MS = 3000, LATE_MS = 1500, BEGIN_MS = 1000, BATCH_MAX = 6, COMMAND_BYTES_MAX = 60, LAG_MAX = 64,
+       AIMED_MAX = 3, AIMED_MS = 300 };
 
 static const char *const fault_names[WEIR_RAFT_SIM_FAULTS] = {
     "drop", "duplicate", "reorder", "split", "cut of a link", "deaf leader", "crash", "crash of the leader", "crash of all", "torn write",
@@ -633,9 +634,12 @@ static void enter_phase(struct weir__sim *sim)
 {
     enum weir_raft_sim_phase before = sim->phase;
     sim->phase = find_phase(sim);
-    bool rare = sim->phase == WEIR_RAFT_SIM_TWO_LEADERS || sim->phase == WEIR_RAFT_SIM_INSTALLING;
-    if (!sim->directed && !sim->calm && sim->phase != before && rare && weir__sim_chance(sim, sim->phase == WEIR_RAFT_SIM_INSTALLING ? 100 : 800)) {
-        (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_below(sim, 30), WEIR__SIM_AIMED, NULL);
+    if (sim->directed || sim->calm || sim->phase == before) {
+        return;
+    }
+    uint32_t shots = sim->phase == WEIR_RAFT_SIM_TWO_LEADERS ? AIMED_MAX : sim->phase == WEIR_RAFT_SIM_INSTALLING ? weir__sim_chance(sim, 100) : 0;
+    for (uint32_t i = 0; i < shots; i++) {
+        (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_below(sim, AIMED_MS), WEIR__SIM_AIMED, NULL);
     }
 }
 

@@ -126,7 +126,7 @@ static bool run_many(const char *range)
     }
     for (uint64_t seed = first; seed <= last; seed++) {
         struct weir_raft_sim_result result =
-            run(weir_raft_sim_run, seed, sabotage == NULL ? WEIR_RAFT_SIM_HONEST : (enum weir_raft_sim_sabotage)atoi(sabotage), -1);
+            run(weir_raft_sim_run, seed, sabotage == NULL ? WEIR_RAFT_SIM_HONEST : (enum weir_raft_sim_sabotage)strtoul(sabotage, NULL, 10), -1);
         add(&sum, &result);
         if (!result.ok) {
             wrong++;

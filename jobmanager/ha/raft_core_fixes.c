@@ -1,5 +1,5 @@
 /*
- * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 to 7 are
+ * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 to 8 are
  * about changes of members, which were not looked at there. None needs a change to the library. Each has a directed test in raft_core_test.c.
  */
 #include "jobmanager/ha/raft_core_private.h"
@@ -28,8 +28,23 @@ static void fix_pre_vote_term(const struct weir_raft_core *core, struct raft_mes
     }
 }
 
+/* 8: a leader sends entries before they are on its own disk. A CHANGE that takes a voter's vote away and is left only with that one makes it the
+ * one with the longest log, which refuses its vote to the others and, by the library, cannot stand itself: with two voters nobody is elected
+ * any more. So a CHANGE waits for the leader's disk; what was held back is missed and sent again. */
+static void fix_early_change(const struct weir_raft_core *core, struct raft_message *message)
+{
+    if (message->type != RAFT_APPEND_ENTRIES || core->members_index <= core->raft.last_stored || (core->off & WEIR__RAFT_NO_DURABLE_CHANGE) != 0) {
+        return;
+    }
+    struct raft_append_entries *append = &message->append_entries;
+    uint64_t before = core->members_index - 1;
+    uint64_t room = before > append->prev_log_index ? before - append->prev_log_index : 0;
+    append->n_entries = append->n_entries < room ? append->n_entries : (unsigned)room;
+}
+
 void weir__raft_fix_outgoing(const struct weir_raft_core *core, struct raft_message *message)
 {
+    fix_early_change(core, message);
     fix_stale_answer(core, message);
     fix_pre_vote_term(core, message);
 }

@@ -73,7 +73,8 @@ enum {
     WEIR__RAFT_NO_CHANGE_FIRST = 1 << 5,
     WEIR__RAFT_NO_SOLE_TERM = 1 << 6,
     WEIR__RAFT_NO_LEARNERS_VOTE = 1 << 7,
-    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 8,
+    WEIR__RAFT_NO_DURABLE_CHANGE = 1 << 8,
+    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 9,
 };
 
 struct weir__raft_heard {
@@ -115,7 +116,7 @@ bool weir__raft_is_sole_voter(const struct weir_raft_core *core);
 
 /* --- workarounds (raft_core_fixes.c) ------------------------------------------------------------------------------------ */
 
-/* To a message that the library wants to send: 1 and 2. */
+/* To a message that the library wants to send: 1, 2 and 8. */
 void weir__raft_fix_outgoing(const struct weir_raft_core *core, struct raft_message *message);
 /* To one that came, before it is stepped: 3 and 4. */
 void weir__raft_fix_incoming(struct weir_raft_core *core, struct raft_message *message);

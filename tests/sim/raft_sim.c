@@ -9,7 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { CHAOS_MS = 20000, SETTLE_MS = 8000, PROGRESS_MS = 3000, LATE_MS = 1500, BEGIN_MS = 1000, BATCH_MAX = 6, COMMAND_BYTES_MAX = 60, LAG_MAX = 64 };
+enum { CHAOS_MS = 20000, SETTLE_MS = 8000, PROGRESS_MS = 3000, LATE_MS = 1500, BEGIN_MS = 1000, BATCH_MAX = 6, COMMAND_BYTES_MAX = 60, LAG_MAX = 64,
+       AIMED_MAX = 3, AIMED_MS = 300 };
 
 static const char *const fault_names[WEIR_RAFT_SIM_FAULTS] = {
     "drop", "duplicate", "reorder", "split", "cut of a link", "deaf leader", "crash", "crash of the leader", "crash of all", "torn write",
@@ -19,7 +20,8 @@ static const char *const phase_names[WEIR_RAFT_SIM_PHASES] = {"installing", "cha
 
 static const char *const sabotage_names[WEIR_RAFT_SIM_SABOTAGES] = {
     "honest", "acks early", "forgets vote", "forgets term", "keeps tail", "no workaround 1", "no workaround 2", "no workaround 3",
-    "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7", "early change"};
+    "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7",
+    "no workaround 8", "early change"};
 
 const char *weir_raft_sim_fault_name(enum weir_raft_sim_fault fault)
 {
@@ -581,6 +583,13 @@ static void handle(struct weir__sim *sim, struct weir__sim_event *event)
             (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_between(sim, 20, 1200), WEIR__SIM_ADMIN, NULL);
         }
         break;
+    case WEIR__SIM_AIMED:
+        if (!sim->calm && sim->changes && weir__sim_chance(sim, 400)) {
+            administer(sim);
+        } else if (!sim->calm) {
+            fault(sim);
+        }
+        break;
     case WEIR__SIM_RESTART:
         if (member->core == NULL && member->life == event->life && member->id != 0 && !member->lost) {
             weir__sim_start(member);
@@ -620,6 +629,20 @@ static struct weir__sim_member *next_timer(struct weir__sim *sim, int64_t *out_m
     return next;
 }
 
+/* Phases that are rare and short get more than their share of what happens. */
+static void enter_phase(struct weir__sim *sim)
+{
+    enum weir_raft_sim_phase before = sim->phase;
+    sim->phase = find_phase(sim);
+    if (sim->directed || sim->calm || sim->phase == before) {
+        return;
+    }
+    uint32_t shots = sim->phase == WEIR_RAFT_SIM_TWO_LEADERS ? AIMED_MAX : sim->phase == WEIR_RAFT_SIM_INSTALLING ? weir__sim_chance(sim, 100) : 0;
+    for (uint32_t i = 0; i < shots; i++) {
+        (void)weir__sim_schedule(sim, sim->now_ms + weir__sim_below(sim, AIMED_MS), WEIR__SIM_AIMED, NULL);
+    }
+}
+
 /* The next thing; false when nothing comes before until_ms, or something was wrong. */
 static bool turn(struct weir__sim *sim, int64_t until_ms)
 {
@@ -633,7 +656,7 @@ static bool turn(struct weir__sim *sim, int64_t until_ms)
         return false;
     }
     sim->now_ms = at_ms > sim->now_ms ? at_ms : sim->now_ms;
-    sim->phase = find_phase(sim);
+    enter_phase(sim);
     if (timer_ms < event_ms) {
         weir__sim_digest(sim, timer->id, 1);
         weir_raft_core_tick(timer->core, sim->now_ms);

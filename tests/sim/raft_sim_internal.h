@@ -61,7 +61,8 @@ struct weir__sim_member {
     int64_t tick_ms, stalled_ms, paused_ms;
 };
 
-enum weir__sim_event_kind { WEIR__SIM_MAIL, WEIR__SIM_WRITTEN, WEIR__SIM_EARLY, WEIR__SIM_CLIENT, WEIR__SIM_FAULT, WEIR__SIM_ADMIN, WEIR__SIM_RESTART };
+enum weir__sim_event_kind { WEIR__SIM_MAIL, WEIR__SIM_WRITTEN, WEIR__SIM_EARLY, WEIR__SIM_CLIENT, WEIR__SIM_FAULT, WEIR__SIM_ADMIN, WEIR__SIM_RESTART,
+                            WEIR__SIM_AIMED /* a fault or a change because of the phase */ };
 
 struct weir__sim_event {
     struct weir_heap_node node;

@@ -321,6 +321,8 @@ static uint32_t workarounds_off(enum weir_raft_sim_sabotage sabotage)
         return WEIR__RAFT_NO_SOLE_TERM;
     case WEIR_RAFT_SIM_NO_WORKAROUND_7:
         return WEIR__RAFT_NO_LEARNERS_VOTE;
+    case WEIR_RAFT_SIM_NO_WORKAROUND_8:
+        return WEIR__RAFT_NO_DURABLE_CHANGE;
     case WEIR_RAFT_SIM_EARLY_CHANGE:
         return WEIR__RAFT_NO_TERM_COMMITTED;
     case WEIR_RAFT_SIM_HONEST:
@@ -493,6 +495,6 @@ void weir__sim_look(struct weir__sim_member *member)
         }
     }
     int64_t due_ms = weir_raft_core_deadline_ms(member->core);
-    weir_assert(due_ms > sim->now_ms || member->core->failed);
+    due_ms = due_ms > sim->now_ms ? due_ms : sim->now_ms + 1; /* no event has told the core of now */
     member->tick_ms = due_ms + (sim->directed ? 0 : weir__sim_below(sim, sim->weather.jitter + 1));
 }

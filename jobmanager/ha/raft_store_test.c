@@ -525,6 +525,7 @@ START_TEST(entries_that_contradict_each_other)
         struct weir_buf encoded = {0};
         world_init(&w, 8);
         ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
+        ck_assert_int_eq(do_vote(&w, &err), WEIR_OK);
         weir_raft_store_put_entries(&encoded, 1, &two, 1);
         weir_raft_store_put_entries(&encoded, seconds[i].first, seconds[i].entry, 1);
         ck_assert_int_eq(weir_raft_store_append(w.store, weir_buf_slice(&encoded), &err), WEIR_OK);

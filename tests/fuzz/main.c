@@ -33,6 +33,7 @@ static const struct weir_fuzz_target *const targets[] = {&weir_fuzz_json,    &we
                                                          &weir_fuzz_log,     &weir_fuzz_checkpoint, &weir_fuzz_rest,
                                                          &weir_fuzz_tls};
                                                          &weir_fuzz_raft};
+                                                         &weir_fuzz_raft_store};
 
 enum { NTARGETS = sizeof(targets) / sizeof(targets[0]) };
 

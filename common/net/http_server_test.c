@@ -327,6 +327,28 @@ static void trickle(const struct rig *rig, const char *head)
     (void)close(fd);
 }
 
+static void send_elsewhere(void *ctx)
+{
+    weir_http_respond_elsewhere(rig_take(ctx), 307, "http://h:1", "there");
+}
+
+START_TEST(a_redirection_keeps_path_and_query)
+{
+    struct rig rig;
+    struct weir_error err;
+    struct weir_thread *thread = NULL;
+    char answer[4096];
+    rig_init(&rig);
+    ck_assert_int_eq(weir_thread_start("answer", send_elsewhere, &rig, &thread, &err), WEIR_OK);
+    raw_exchange(&rig, "GET /jobs/a%20b%0d%0aX:%c3%a4?now=true&x=%26%3d+&y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 0, answer, sizeof(answer));
+    weir_thread_join(thread);
+    ck_assert_msg(strstr(answer, "HTTP/1.1 307 ") == answer, "%s", answer);
+    ck_assert_msg(strstr(answer, "\nLocation: http://h:1/jobs/a%20b%0D%0AX%3A%C3%A4?now=true&x=%26%3D%20&y=\r\n") != NULL, "%s", answer);
+    ck_assert_ptr_nonnull(strstr(answer, "{\"errors\":[\"there\"]}"));
+    rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(slow_requests_are_cut_off)
 {
     struct rig rig;
@@ -391,6 +413,7 @@ Suite *http_server_suite(void)
     Suite *suite = suite_create("http_server");
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, a_redirection_keeps_path_and_query);
     tcase_add_test(tc, requests_arrive_whole_and_answers_come_back);
     tcase_add_test(tc, another_thread_answers_many_clients_at_once);
     tcase_add_test(tc, stop_answers_what_is_held);

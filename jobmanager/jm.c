@@ -141,6 +141,7 @@ void weir__jm_work(struct weir_jm *jm)
     }
     weir__jm_replace_tick(jm);
     weir__jm_meet_all(jm);
+    weir__jm_known_save(jm);
     if (weir_jm_peers_deadline_ms(jm->peers) <= now.mono_ms) {
         weir__jm_follow_members(jm);
         weir_jm_peers_tick(jm->peers);
@@ -393,6 +394,7 @@ void weir_jm_destroy(struct weir_jm *jm)
         weir_free(jm->joiners[i].rest_address);
     }
     weir_jm_founders_fini(&jm->founders);
+    weir_buf_fini(&jm->known);
     weir_free(jm->rest_address);
     weir_free(jm->own_address);
     weir_free(jm);

@@ -729,6 +729,32 @@ START_TEST(one_is_replaced)
 }
 END_TEST
 
+/* The others have restarted, and no log is committed yet: they know all the same whose directory was lost. */
+START_TEST(a_lost_directory_is_known_without_a_leader)
+{
+    struct cluster c;
+    uint64_t epoch = 0;
+    char command[128];
+    cluster_init(&c);
+    uint32_t leader = wait_for_leader(&c, &epoch);
+    wait_until_recorded(&c.nodes[leader], FOUNDERS);
+    uint32_t other = (leader + 1) % FOUNDERS;
+    uint32_t lost = (leader + 2) % FOUNDERS;
+    wait_until_recorded(&c.nodes[other], FOUNDERS);
+    node_stop(&c.nodes[lost], true);
+    node_stop(&c.nodes[leader], true);
+    node_stop(&c.nodes[other], true);
+    (void)snprintf(command, sizeof(command), "rm -rf %s/data-%u", c.dir, lost);
+    ck_assert_int_eq(system(command), 0);
+    node_start(&c.nodes[other]);
+    node_started(&c.nodes[other]);
+    node_start(&c.nodes[lost]);
+    ck_assert_int_eq(node_end(&c.nodes[lost]), WEIR_STATE);
+    ck_assert_ptr_nonnull(strstr(c.nodes[lost].err.text, "replace-jobmanager"));
+    cluster_fini(&c);
+}
+END_TEST
+
 Suite *jm_cluster_suite(void);
 
 Suite *jm_cluster_suite(void)
@@ -740,6 +766,7 @@ Suite *jm_cluster_suite(void)
     tcase_add_test(tcase, a_standby_sends_clients_to_the_leader);
     tcase_add_test(tcase, no_lease_without_a_majority);
     tcase_add_loop_test(tcase, one_is_replaced, 0, 3);
+    tcase_add_test(tcase, a_lost_directory_is_known_without_a_leader);
     suite_add_tcase(suite, tcase);
     return suite;
 }

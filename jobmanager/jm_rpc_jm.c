@@ -43,11 +43,11 @@ static enum weir_rc check_incarnation(const struct weir_jm *jm, uint64_t id, uin
                               "jobmanager.data.dir and jobmanager.join=true, then: weir cluster replace-jobmanager",
                               known->rpc_address);
     }
-    if (known != NULL && known->incarnation != incarnation) {
+    uint64_t before = weir__jm_known_incarnation(jm, id);
+    if (before != 0 && before != incarnation) {
         return weir_error_set(err, WEIR_REFUSED,
-                              "the JobManager at %s had another data directory before: it was lost, and this one may not vote in its place. Start it "
-                              "with an empty directory and jobmanager.join=true, then: weir cluster replace-jobmanager %s %s",
-                              known->rpc_address, known->rpc_address, known->rpc_address);
+                              "this JobManager had another data directory before: it was lost, and this one may not vote in its place. Start it with "
+                              "an empty directory and jobmanager.join=true, then: weir cluster replace-jobmanager");
     }
     return WEIR_OK;
 }
@@ -110,7 +110,7 @@ static void handle_hello(struct weir_jm *jm, struct weir_rpc_request *request)
         reply.incarnation = weir__jm_incarnation(jm);
         reply.empty = weir__jm_is_empty(jm);
         reply.term = view.term;
-        reply.known_incarnation = known == NULL ? 0 : known->incarnation;
+        reply.known_incarnation = weir__jm_known_incarnation(jm, message->id);
         reply.rest_address = jm->rest_address;
         weir__jm_reply_message(request, &reply.base);
     } else {

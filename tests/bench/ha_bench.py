@@ -111,12 +111,12 @@ class Job:
 
 
 def gaps_ms(records, kills_us):
-    """The longest silence between two arrivals near each kill."""
+    """For each kill the longest silence between two arrivals of which some part lies behind it, and before the next kill."""
     arrivals = sorted(at for _, at in records)
     gaps = []
     for kill, following in zip(kills_us, [*kills_us[1:], kills_us[-1] + WINDOW_US]):
-        near = [at for at in arrivals if kill - 200_000 < at < min(following, kill + WINDOW_US)]
-        gaps.append(max(later - earlier for earlier, later in zip(near, near[1:])) / 1000)
+        end = min(following, kill + WINDOW_US)
+        gaps.append(max(later - earlier for earlier, later in zip(arrivals, arrivals[1:]) if later > kill and earlier < end) / 1000)
     return gaps
 
 

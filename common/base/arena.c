@@ -25,6 +25,7 @@ struct block {
 struct weir_arena {
     struct block *head; /* the block allocations come from */
     size_t block_bytes;
+    size_t used_bytes;
 };
 
 static void push_block(struct weir_arena *arena, size_t bytes)
@@ -78,6 +79,7 @@ void *weir_arena_alloc_aligned(struct weir_arena *arena, size_t bytes, size_t al
         start = 0;
     }
     block->used = start + bytes;
+    arena->used_bytes += bytes;
     ASAN_UNPOISON_MEMORY_REGION(block->data + start, bytes);
     return block->data + start;
 }
@@ -129,6 +131,7 @@ struct weir_slice weir_arena_slice(struct weir_arena *arena, struct weir_slice s
 
 void weir_arena_reset(struct weir_arena *arena)
 {
+    arena->used_bytes = 0;
     while (arena->head != NULL && arena->head->next != NULL) {
         struct block *next = arena->head->next;
         free_block(arena->head);
@@ -138,4 +141,9 @@ void weir_arena_reset(struct weir_arena *arena)
         arena->head->used = 0;
         ASAN_POISON_MEMORY_REGION(arena->head->data, arena->head->bytes);
     }
+}
+
+size_t weir_arena_used_bytes(const struct weir_arena *arena)
+{
+    return arena->used_bytes;
 }

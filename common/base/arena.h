@@ -27,4 +27,7 @@ struct weir_slice weir_arena_slice(struct weir_arena *arena, struct weir_slice s
 /* Forgets every allocation and keeps one block for reuse. */
 void weir_arena_reset(struct weir_arena *arena);
 
+/* Bytes allocated since the beginning or the last reset. */
+size_t weir_arena_used_bytes(const struct weir_arena *arena);
+
 #endif

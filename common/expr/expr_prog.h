@@ -23,7 +23,7 @@ void weir_expr_prog_destroy(struct weir_expr_prog *prog); /* accepts NULL */
  * (rows outside the selection are undefined but defined memory), so they can stand beside the batch's own columns under the same
  * selection. A bare column reference shares the input's buffers. Buffers are charged to mem. The caller owns out_cols (unref).
  * `now_ms` is what CURRENT_TIMESTAMP and friends return: given, not read. DATA: a row failed (cast, overflow, division by zero):
- * err names the function, the position in the expression's text and the value; nothing is returned.
+ * err names the function, the position in the expression's text and the value; nothing is returned. LIMIT: fewer rows at a time.
  */
 enum weir_rc weir_expr_prog_eval(struct weir_expr_prog *prog, const struct weir_batch *batch, int64_t now_ms, struct weir_mem *mem,
                                  struct weir_column *out_cols, struct weir_error *err) WEIR_CHECKED;

@@ -66,6 +66,9 @@ typedef enum weir_rc weir_kernel(struct weir_fn_call *call);
     for (uint32_t k_##i = 0, i = 0; k_##i < (call)->count && (i = (call)->rows != NULL ? (call)->rows[k_##i] : k_##i, true); \
          k_##i++)
 
+/* Of the strings that one evaluation makes; those of a single row may be longer together. */
+enum { WEIR_EXPR_BATCH_BYTES_MAX = WEIR_RECORD_BYTES_MAX };
+
 #define WEIR_VEC(vec, c_type, i) (((const c_type *)(vec)->values)[(i) & (vec)->mask])
 #define WEIR_OUT(call, c_type) ((c_type *)(call)->out.values)
 

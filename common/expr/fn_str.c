@@ -55,9 +55,19 @@ static struct weir_str text(const uint8_t *from, const uint8_t *to)
     return weir__str(from, (uint32_t)(to - from));
 }
 
-static enum weir_rc too_long(struct weir_fn_call *call)
+/* Room for a string that is longer than its parts. What all rows of a batch make together is bounded too, or a few thousand long strings
+ * would take all memory: LIMIT asks for fewer rows at a time. */
+static enum weir_rc make(struct weir_fn_call *call, uint64_t bytes, uint8_t **out_made)
 {
-    return weir__fn_fail(call, "the result has more than %d bytes", STRING_BYTES_MAX);
+    if (bytes > STRING_BYTES_MAX) {
+        return weir__fn_fail(call, "the result has more than %d bytes", STRING_BYTES_MAX);
+    }
+    if (call->count > 1 && weir_arena_used_bytes(call->arena) + bytes > WEIR_EXPR_BATCH_BYTES_MAX) {
+        return weir_error_set(call->err, WEIR_LIMIT, "%u:%u: %s: the results for one batch have more than %d bytes", call->pos.line, call->pos.column,
+                              call->name, WEIR_EXPR_BATCH_BYTES_MAX);
+    }
+    *out_made = weir_arena_alloc(call->arena, bytes + 1);
+    return WEIR_OK;
 }
 
 /* --- case, length, parts ---------------------------------------------------------------------------------------------- */
@@ -257,10 +267,12 @@ enum weir_rc weir__fn_concat(struct weir_fn_call *call)
         for (uint32_t a = 0; a < call->nargs; a++) {
             total += WEIR_VEC(&call->args[a], struct weir_str, i).len;
         }
-        if (total > STRING_BYTES_MAX) {
-            return too_long(call);
+        uint8_t *made = NULL;
+        enum weir_rc rc = make(call, total, &made);
+        if (rc != WEIR_OK) {
+            return rc;
         }
-        uint8_t *made = weir_arena_alloc(call->arena, total + 1), *to = made;
+        uint8_t *to = made;
         for (uint32_t a = 0; a < call->nargs; a++) {
             struct weir_str part = WEIR_VEC(&call->args[a], struct weir_str, i);
             memcpy(to, part.data, part.len);
@@ -289,10 +301,12 @@ enum weir_rc weir__fn_concat_ws(struct weir_fn_call *call)
         for (uint32_t a = 1; a < call->nargs; a++) {
             total += weir__vec_valid(&call->args[a], i) ? separator.len + WEIR_VEC(&call->args[a], struct weir_str, i).len : 0;
         }
-        if (total > STRING_BYTES_MAX) {
-            return too_long(call);
+        uint8_t *made = NULL;
+        enum weir_rc rc = make(call, total, &made);
+        if (rc != WEIR_OK) {
+            return rc;
         }
-        uint8_t *made = weir_arena_alloc(call->arena, total + 1), *to = made;
+        uint8_t *to = made;
         bool first = true;
         for (uint32_t a = 1; a < call->nargs; a++) {
             if (!weir__vec_valid(&call->args[a], i)) {
@@ -328,10 +342,12 @@ enum weir_rc weir__fn_replace(struct weir_fn_call *call)
         if (hits == 0) {
             continue;
         }
-        if (total > STRING_BYTES_MAX) {
-            return too_long(call);
+        uint8_t *made = NULL;
+        enum weir_rc rc = make(call, total, &made);
+        if (rc != WEIR_OK) {
+            return rc;
         }
-        uint8_t *made = weir_arena_alloc(call->arena, total + 1), *to = made;
+        uint8_t *to = made;
         for (const uint8_t *at = s.data;;) {
             const uint8_t *next = memmem(at, (size_t)(end - at), what.data, what.len);
             size_t keep = (size_t)((next == NULL ? end : next) - at);
@@ -371,10 +387,12 @@ enum weir_rc weir__fn_repeat(struct weir_fn_call *call)
     EACH_STRING(call, i, s) {
         int64_t times = is_valid(call, i) ? WEIR_VEC(&call->args[1], int32_t, i) : 0;
         times = times < 0 ? 0 : times;
-        if ((uint64_t)times * s.len > STRING_BYTES_MAX) {
-            return too_long(call);
+        uint8_t *made = NULL;
+        enum weir_rc rc = make(call, (uint64_t)times * s.len, &made);
+        if (rc != WEIR_OK) {
+            return rc;
         }
-        uint8_t *made = weir_arena_alloc(call->arena, (size_t)times * s.len + 1), *to = made;
+        uint8_t *to = made;
         for (int64_t n = 0; n < times && s.len > 0; n++) {
             memcpy(to, s.data, s.len);
             to += s.len;
@@ -403,10 +421,12 @@ static enum weir_rc pad(struct weir_fn_call *call, bool left)
             out[i] = text(s.data, skip_chars(s.data, s.data + s.len, want));
             continue;
         }
-        if ((uint64_t)(want - have) * fill.len + s.len > STRING_BYTES_MAX) {
-            return too_long(call);
+        uint8_t *made = NULL;
+        enum weir_rc rc = make(call, (uint64_t)(want - have) * fill.len + s.len, &made);
+        if (rc != WEIR_OK) {
+            return rc;
         }
-        uint8_t *made = weir_arena_alloc(call->arena, (size_t)(want - have) * fill.len + s.len), *to = made;
+        uint8_t *to = made;
         memcpy(to, s.data, left ? 0 : s.len);
         to += left ? 0 : s.len;
         for (int64_t missing = want - have; missing > 0;) {

@@ -2,6 +2,7 @@
 notice. Each is refused with a reason, nothing dies, and nothing good is lost."""
 
 import json
+import pathlib
 import random
 import socket
 import struct
@@ -219,6 +220,32 @@ class BadRecords(unittest.TestCase):
                 self.assertIn("rows.jsonl: line 3: bad record: ", result.stderr + result.stdout)
                 head = "".join(chr(c) if 0x20 <= c < 0x7F and c != 0x5C else f"\\x{c:02X}" for c in bad[:16])
                 self.assertIn(head, result.stderr + result.stdout)
+
+
+LONG = """\
+job: long
+tables:
+  in: {{columns: {{n: BIGINT}}, with: {{connector: datagen, number-of-rows: 6000, fields.n.kind: sequence, fields.n.start: 0, fields.n.end: 5999}}}}
+  out: {{columns: {{n: BIGINT, bytes: BIGINT}}, with: {{connector: filesystem, path: {out}, format: json}}}}
+pipeline:
+  - {{id: read, source: in}}
+  - {{id: repeat, input: read, project: {{n: n, bytes: "CHAR_LENGTH(REPEAT('0123456789', 100000 + CAST(n AS INT)))"}}}}
+  - {{id: write, input: repeat, sink: out}}
+"""
+
+
+class LongStrings(unittest.TestCase):
+    def test_a_batch_of_them_is_done_in_parts(self):
+        """6,000 strings of a megabyte, of which a batch would make 4 GB at once."""
+        with Cluster(taskmanagers=1, options=["taskmanager.memory.size=64 mb"]) as cluster:
+            out = cluster.folder / "out"
+            done = cluster.weir("run", str(cluster.write("long.yaml", LONG.format(out=out))), timeout_s=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            status = pathlib.Path(f"/proc/{cluster.taskmanagers[0].process.pid}/status").read_text()
+            peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) << 10
+            self.assertLess(peak, (2000 if SANITIZED else 500) << 20)
+            rows = sorted((row["n"], row["bytes"]) for row in read_rows(out))
+            self.assertEqual(rows, [(n, 10 * (100_000 + n)) for n in range(6000)])
 
 
 class Ports(test_checkpoints.Exactness, unittest.TestCase):

@@ -16,7 +16,7 @@ HARDEN := -fstack-protector-strong -fPIE
 CFLAGS_ALL := -std=gnu11 -g $(OPT) -march=$(MARCH) -fno-strict-aliasing -pthread -D_GNU_SOURCE -I. -isystem $(GEN) $(HARDEN) $(SANITIZE) $(DEFINES)
 LDFLAGS_ALL := -pthread -pie -Wl,-z,relro,-z,now $(SANITIZE)
 # Only what links: which file may include which of these is written in tests/tidy/layers.txt.
-LIBS_COMMON := -lyaml -ljansson -lmicrohttpd -lcurl -lnng -lprotobuf-c -lxxhash -lm
+LIBS_COMMON := -lyaml -ljansson -lmicrohttpd -lcurl -lnng -lmbedtls -lmbedx509 -lmbedcrypto -lprotobuf-c -lxxhash -lm
 LIBS_JM := $(LIBS_COMMON) -lraft
 LIBS_TM := $(LIBS_COMMON) -lrdkafka -lrocksdb
 

@@ -179,11 +179,11 @@ static enum weir_rc check_address(const struct weir_config *config, enum weir_co
 {
     const char *host = weir_config_string(config, key);
     bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-    if (!loopback && !weir_config_bool(config, WEIR_CFG_INSECURE)) {
-        return weir_error_set(err, WEIR_INVALID,
-                              "%s is %s: a daemon listens beyond loopback only with TLS; use a loopback address, or --insecure if the network is "
-                              "trusted",
-                              weir_config_name(key), host);
+    bool tls = weir_config_bool(config, WEIR_CFG_TLS_ENABLED) && key != WEIR_CFG_REST_ADDRESS;
+    if (!loopback && !tls && !weir_config_bool(config, WEIR_CFG_INSECURE)) {
+        return weir_error_set(err, WEIR_INVALID, "%s is %s: a daemon listens beyond loopback only with TLS; use a loopback address, %s, or --insecure if "
+                              "the network is trusted", weir_config_name(key), host, key == WEIR_CFG_REST_ADDRESS
+                              ? "since the HTTP API has no TLS yet" : "security.ssl.internal.enabled (`weir certs init` makes the certificates)");
     }
     return WEIR_OK;
 }
@@ -278,6 +278,7 @@ static enum weir_rc listen_for_tms(struct weir_jm *jm, struct weir_error *err)
                                                     .role = WEIR_ROLE_JOBMANAGER,
                                                     .name = "jobmanager",
                                                     .protocol_version = WEIR_PROTOCOL_VERSION,
+                                                    .tls = jm->tls,
                                                     .log = jm->options.log};
     const struct weir_rpc_server_callbacks callbacks = {.on_request = weir__jm_on_request, .on_peer_closed = weir__jm_on_peer_closed};
     enum weir_rc rc = weir_rpc_server_create(&options, &callbacks, jm, &jm->server, err);
@@ -304,6 +305,7 @@ enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_j
         const struct weir_pool_options pool = {.name = "weir-io", .threads = POOL_THREADS, .jobs_max = POOL_JOBS_MAX};
         rc = weir_pool_create(&pool, &jm->pool, err);
     }
+    rc = rc == WEIR_OK ? weir_tls_create_configured(options->config, WEIR_ROLE_JOBMANAGER, options->log, &jm->tls, err) : rc;
     rc = rc == WEIR_OK ? open_log(jm, err) : rc;
     rc = rc == WEIR_OK ? listen_for_tms(jm, err) : rc;
     if (rc != WEIR_OK) {
@@ -365,6 +367,7 @@ void weir_jm_destroy(struct weir_jm *jm)
     jm->stopping = true;
     weir_rpc_server_destroy(jm->server);
     weir__jm_links_destroy(jm);
+    weir_tls_destroy(jm->tls);
     if (jm->mailbox != NULL) {
         weir_mailbox_close(jm->mailbox);
     }

@@ -26,6 +26,7 @@ struct weir_jm {
     struct weir_cluster_log *log;
     struct weir_dispatcher *dispatcher;
     struct weir_rpc_server *server;
+    struct weir_tls *tls;    /* NULL: plaintext */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
     uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
     bool stopping;

@@ -410,6 +410,7 @@ void weir__jm_link_set(struct weir_jm *jm, const char *tm_id, const char *addres
                                                     .name = "jobmanager",
                                                     .server_role = WEIR_ROLE_TASKMANAGER,
                                                     .protocol_version = WEIR_PROTOCOL_VERSION,
+                                                    .tls = jm->tls,
                                                     .log = jm->options.log};
     const struct weir_rpc_client_callbacks callbacks = {0};
     struct weir_rpc_client *client = NULL;

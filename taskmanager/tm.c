@@ -42,6 +42,7 @@ struct weir_tm {
     struct weir_tm_leases *leases;
     struct weir_tm_attempts *attempts;
     struct weir_rpc_server *server;
+    struct weir_tls *tls; /* NULL: plaintext */
     struct weir_tm_link *jm;
     char id[128];
     char rpc_address[128];
@@ -395,10 +396,10 @@ static enum weir_rc check_address(const struct weir_config *config, struct weir_
 {
     const char *host = weir_config_string(config, WEIR_CFG_TM_HOST);
     bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
-    if (!loopback && !weir_config_bool(config, WEIR_CFG_INSECURE)) {
+    if (!loopback && !weir_config_bool(config, WEIR_CFG_TLS_ENABLED) && !weir_config_bool(config, WEIR_CFG_INSECURE)) {
         return weir_error_set(err, WEIR_INVALID,
-                              "taskmanager.host is %s: a daemon listens beyond loopback only with TLS; use a loopback address, or "
-                              "--insecure if the network is trusted",
+                              "taskmanager.host is %s: a daemon listens beyond loopback only with TLS; use a loopback address, "
+                              "security.ssl.internal.enabled (`weir certs init` makes the certificates), or --insecure if the network is trusted",
                               host);
     }
     const char *tmp = weir_config_string(config, WEIR_CFG_TM_TMP_DIR);
@@ -442,6 +443,8 @@ static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
         .name = tm->id,
         .protocol_version = WEIR_PROTOCOL_VERSION,
         .log = tm->log,
+        .tls = tm->tls,
+        .client_role = WEIR_ROLE_JOBMANAGER,
     };
     struct weir_rpc_server_callbacks callbacks = {.on_request = on_request};
     enum weir_rc rc = weir_rpc_server_create(&server, &callbacks, tm, &tm->server, err);
@@ -460,6 +463,7 @@ static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
         .mem = tm->mem,
         .clock = tm->clock,
         .log = tm->log,
+        .tls = tm->tls,
     };
     rc = weir_links_create(&links, &tm->links, err);
     if (rc == WEIR_OK) {
@@ -478,6 +482,9 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
     }
     if (rc == WEIR_OK) {
         rc = weir_rocks_backend_open(weir_config_string(tm->config, WEIR_CFG_TM_TMP_DIR), tm->mem, STATE_INLINE_BYTES_MAX, &tm->backend, err);
+    }
+    if (rc == WEIR_OK) {
+        rc = weir_tls_create_configured(tm->config, WEIR_ROLE_TASKMANAGER, tm->log, &tm->tls, err);
     }
     if (rc == WEIR_OK) {
         rc = open_network(tm, err);
@@ -511,6 +518,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
     return weir_tm_link_create(&(struct weir_tm_link_options){
                                    .config = tm->config,
                                    .log = tm->log,
+                                   .tls = tm->tls,
                                    .clock = tm->clock,
                                    .tm_id = tm->id,
                                    .rpc_address = tm->rpc_address,
@@ -626,6 +634,7 @@ void weir_tm_destroy(struct weir_tm *tm)
     weir_pool_destroy(tm->pool);
     weir_rocks_backend_close(tm->backend);
     weir_links_destroy(tm->links);
+    weir_tls_destroy(tm->tls);
     weir_timers_cancel(&tm->timers, &tm->stop_timer);
     weir_timers_fini(&tm->timers);
     weir_mailbox_destroy(tm->mailbox);

@@ -498,6 +498,7 @@ enum weir_rc weir_tm_link_create(const struct weir_tm_link_options *options, str
         .server_role = WEIR_ROLE_JOBMANAGER,
         .protocol_version = WEIR_PROTOCOL_VERSION,
         .log = options->log,
+        .tls = options->tls,
     };
     struct weir_rpc_client_callbacks callbacks = {.on_connected = on_connected, .on_disconnected = on_disconnected};
     enum weir_rc rc = weir_rpc_client_create(&client, &callbacks, link, &link->client, err);

@@ -21,6 +21,7 @@ struct weir_tm_link;
 struct weir_tm_link_options {
     const struct weir_config *config;
     const struct weir_log *log;
+    struct weir_tls *tls; /* NULL: plaintext */
     const struct weir_clock *clock;
     const char *tm_id;
     const char *rpc_address;

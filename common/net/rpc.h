@@ -7,6 +7,8 @@
  *     everything here may be called except destroy.
  * I2. The first request of every connection is HELLO (method 0: cluster id, protocol version, role, node name). The server
  *     answers nothing else before a matching one; the client says it by itself on each new connection.
+ *     With TLS (tls.h) the role that a HELLO claims, or its answer, must be that of the certificate shown on this connection: a claim
+ *     is refused, a recorded HELLO too, and no request is served, no call is sent before. Without TLS claims are believed.
  * I3. Each accepted call completes exactly once, and nothing is sent twice: a request that may have reached a server
  *     which then vanished completes with CLOSED, and only the caller knows whether to repeat it.
  *
@@ -21,6 +23,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/slice.h"
+#include "common/net/tls.h"
 
 enum {
     WEIR_RPC_METHOD_HELLO = 0,       /* the transport's own; callers' methods start at 1 */
@@ -48,6 +51,8 @@ struct weir_rpc_server_options {
     uint32_t requests_max;      /* requests held unanswered at once; a further one is answered with AGAIN; 0: default */
     uint32_t connections_max;   /* further connections are closed on arrival; 0: default */
     const struct weir_log *log; /* borrowed until destroy; may be NULL */
+    struct weir_tls *tls;       /* outlives the server; NULL: plaintext */
+    const char *client_role;    /* what clients must be; NULL: anything */
 };
 
 struct weir_rpc_server_callbacks {
@@ -106,6 +111,7 @@ struct weir_rpc_client_options {
     uint16_t protocol_version;
     uint32_t calls_max;         /* outstanding at once; 0: default */
     const struct weir_log *log; /* borrowed until destroy; may be NULL */
+    struct weir_tls *tls;       /* outlives the client; NULL: plaintext */
 };
 
 struct weir_rpc_client_callbacks {

@@ -58,6 +58,7 @@ struct weir_rpc_client {
     uint16_t protocol_version;
     uint32_t calls_max;
     const struct weir_log *log;
+    struct weir_tls *tls;
     struct weir_rpc_client_callbacks callbacks;
     void *ctx;
 
@@ -289,6 +290,10 @@ static void handle_hello_answer(struct weir_rpc_client *client, struct weir__rpc
             (void)snprintf(client->refused, sizeof(client->refused), "%s: expected a \"%s\" there, but \"%.*s\" is a \"%.*s\"",
                            client->address, client->server_role, WEIR_SLICE_ARG(hello.name), WEIR_SLICE_ARG(hello.role));
             refused_locked(client);
+        } else if (client->tls != NULL && !weir_slice_eq_str(hello.role, weir__rpc_conn_peer_role(conn))) {
+            (void)snprintf(client->refused, sizeof(client->refused), "%s: \"%.*s\" says it is a \"%.*s\", but its certificate is for \"%s\"",
+                           client->address, WEIR_SLICE_ARG(hello.name), WEIR_SLICE_ARG(hello.role), weir__rpc_conn_peer_role(conn));
+            refused_locked(client);
         } else {
             ready_locked(client);
         }
@@ -389,7 +394,8 @@ static void dial_locked(struct weir_rpc_client *client)
         weir__rpc_conn_destroy(closed);
     }
     weir_stream_dial_destroy(dial);
-    enum weir_rc rc = weir_stream_dial(client->host_port, DIAL_TIMEOUT_MS, on_dialed, client, &client->dial, &err);
+    const struct weir_stream_guard guard = {.tls = client->tls, .peer_role = client->server_role};
+    enum weir_rc rc = weir_stream_dial(client->host_port, &guard, DIAL_TIMEOUT_MS, on_dialed, client, &client->dial, &err);
     weir_mutex_lock(&client->mutex);
     if (rc != WEIR_OK) {
         weir_log(client->log, WEIR_LOG_WARN, "rpc_dial_failed", "reason", err.text, NULL);
@@ -458,6 +464,7 @@ enum weir_rc weir_rpc_client_create(const struct weir_rpc_client_options *option
     client->calls_max = options->calls_max == 0 ? WEIR_RPC_CALLS_DEFAULT : options->calls_max;
     client->calls = weir_calloc(client->calls_max, sizeof(struct call *));
     client->log = options->log;
+    client->tls = options->tls;
     client->callbacks = *callbacks;
     client->ctx = ctx;
     client->redial_ms = REDIAL_MS_MIN;

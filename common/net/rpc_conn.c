@@ -181,6 +181,11 @@ void weir__rpc_conn_set_body_max(struct weir__rpc_conn *conn, size_t body_bytes_
     conn->body_bytes_max = body_bytes_max;
 }
 
+const char *weir__rpc_conn_peer_role(struct weir__rpc_conn *conn)
+{
+    return weir_stream_peer_role(conn->stream);
+}
+
 void weir__rpc_conn_close(struct weir__rpc_conn *conn, const char *malformed)
 {
     weir_mutex_lock(&conn->mutex);

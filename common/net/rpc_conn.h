@@ -35,6 +35,9 @@ void weir__rpc_conn_send(struct weir__rpc_conn *conn, const struct weir__rpc_fra
 /* Closes soon; a `malformed` text (a literal, may be NULL) is handed to on_closed. Any thread until destroy. Idempotent. */
 void weir__rpc_conn_close(struct weir__rpc_conn *conn, const char *malformed);
 
+/* The peer's by its certificate: "" without TLS. From on_frame. */
+const char *weir__rpc_conn_peer_role(struct weir__rpc_conn *conn);
+
 /* After on_closed, or before start; never from a callback of this connection. Waits for its callbacks' return. */
 void weir__rpc_conn_destroy(struct weir__rpc_conn *conn);
 

@@ -38,6 +38,8 @@ struct weir_rpc_server {
     uint32_t connections_max;
     uint32_t requests_max;
     const struct weir_log *log;
+    struct weir_tls *tls;
+    char *client_role;
     struct weir_rpc_server_callbacks callbacks;
     void *ctx;
 
@@ -84,6 +86,7 @@ static void server_unref_unlock(struct weir_rpc_server *server)
         weir_free(server->cluster_id);
         weir_free(server->role);
         weir_free(server->name);
+        weir_free(server->client_role);
         weir_free(server);
     }
 }
@@ -105,9 +108,17 @@ static void refuse(struct peer *peer, const struct weir__rpc_frame *asked, uint8
 }
 
 /* Whether the hello is one of ours; err says why not, with both values. */
-static enum weir_rc hello_check(const struct weir_rpc_server *server, const struct weir__rpc_hello *hello,
+static enum weir_rc hello_check(const struct weir_rpc_server *server, const struct weir__rpc_hello *hello, const char *certified_role,
                                 struct weir_error *err)
 {
+    if (server->tls != NULL && !weir_slice_eq_str(hello->role, certified_role)) {
+        return weir_error_set(err, WEIR_REFUSED, "\"%.*s\" says it is a \"%.*s\", but its certificate is for \"%s\"", WEIR_SLICE_ARG(hello->name),
+                              WEIR_SLICE_ARG(hello->role), certified_role);
+    }
+    if (server->client_role != NULL && !weir_slice_eq_str(hello->role, server->client_role)) {
+        return weir_error_set(err, WEIR_REFUSED, "\"%.*s\" is a \"%.*s\", but %s \"%s\" serves only a \"%s\"", WEIR_SLICE_ARG(hello->name),
+                              WEIR_SLICE_ARG(hello->role), server->role, server->name, server->client_role);
+    }
     if (!weir_slice_eq_str(hello->cluster_id, server->cluster_id)) {
         return weir_error_set(err, WEIR_REFUSED, "%.*s \"%.*s\" is of cluster \"%.*s\", but %s \"%s\" is of cluster \"%s\": "
                               "check cluster.id and the address on both sides", WEIR_SLICE_ARG(hello->role),
@@ -131,7 +142,7 @@ static void handle_hello(struct peer *peer, const struct weir__rpc_frame *asked)
         weir__rpc_conn_close(peer->conn, "a hello that cannot be read");
         return;
     }
-    if (hello_check(server, &hello, &err) != WEIR_OK) {
+    if (hello_check(server, &hello, weir__rpc_conn_peer_role(peer->conn), &err) != WEIR_OK) {
         weir_log(server->log, WEIR_LOG_WARN, "rpc_hello_refused", "reason", err.text, NULL);
         refuse(peer, asked, 0, err.text);
         return;
@@ -314,6 +325,8 @@ enum weir_rc weir_rpc_server_create(const struct weir_rpc_server_options *option
     server->connections_max = options->connections_max == 0 ? WEIR_RPC_CONNECTIONS_DEFAULT : options->connections_max;
     server->requests_max = options->requests_max == 0 ? WEIR_RPC_REQUESTS_DEFAULT : options->requests_max;
     server->log = options->log;
+    server->tls = options->tls;
+    server->client_role = options->client_role == NULL ? NULL : weir_strdup(options->client_role);
     server->callbacks = *callbacks;
     server->ctx = ctx;
     server->refs = 1;
@@ -322,7 +335,8 @@ enum weir_rc weir_rpc_server_create(const struct weir_rpc_server_options *option
     weir_mutex_init(&server->mutex);
     weir_cond_init(&server->alone);
     weir__keeper_init(&server->keeper, &server->mutex, keep_locked, server);
-    rc = weir_stream_listen(host, port, on_accept, server, &server->listener, err);
+    const struct weir_stream_guard guard = {.tls = options->tls, .peer_role = server->client_role};
+    rc = weir_stream_listen(host, port, &guard, on_accept, server, &server->listener, err);
     weir_free(host);
     if (rc != WEIR_OK) {
         weir_rpc_server_destroy(server);

@@ -103,7 +103,7 @@ static void rig_dial(struct rig *rig)
     struct weir_error err;
     char address[64];
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", weir_stream_listener_port(rig->listener));
-    ck_assert_msg(weir_stream_dial(address, 30000, on_dialed, rig, &rig->dial, &err) == WEIR_OK, "%s", err.text);
+    ck_assert_msg(weir_stream_dial(address, NULL, 30000, on_dialed, rig, &rig->dial, &err) == WEIR_OK, "%s", err.text);
 }
 
 static void rig_init(struct rig *rig)
@@ -113,7 +113,7 @@ static void rig_init(struct rig *rig)
     memset(rig, 0, sizeof(*rig));
     weir_mutex_init(&rig->mutex);
     weir_cond_init(&rig->cond);
-    ck_assert_msg(weir_stream_listen("127.0.0.1", 0, on_accept, rig, &rig->listener, &err) == WEIR_OK, "%s", err.text);
+    ck_assert_msg(weir_stream_listen("127.0.0.1", 0, NULL, on_accept, rig, &rig->listener, &err) == WEIR_OK, "%s", err.text);
     rig_dial(rig);
     rig_wait(rig, &rig->dials, 1);
     rig_wait(rig, &rig->streams, 2);
@@ -234,14 +234,14 @@ START_TEST(nobody_there_and_port_taken)
     struct weir_error err;
     struct weir_stream_listener *second = NULL;
     uint16_t port = weir_stream_listener_port(rig.listener);
-    ck_assert_int_eq(weir_stream_listen("127.0.0.1", port, on_accept, &rig, &second, &err), WEIR_EXISTS);
+    ck_assert_int_eq(weir_stream_listen("127.0.0.1", port, NULL, on_accept, &rig, &second, &err), WEIR_EXISTS);
     weir_stream_listener_destroy(rig.listener);
     rig.listener = NULL;
     weir_stream_dial_destroy(rig.dial);
     rig.dial = NULL;
     char address[64];
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
-    ck_assert_int_eq(weir_stream_dial(address, 30000, on_dialed, &rig, &rig.dial, &err), WEIR_OK);
+    ck_assert_int_eq(weir_stream_dial(address, NULL, 30000, on_dialed, &rig, &rig.dial, &err), WEIR_OK);
     rig_wait(&rig, &rig.dials, 2);
     ck_assert_int_eq(rig.dialed_rc, WEIR_CLOSED);
     rig_fini(&rig);

@@ -4,6 +4,7 @@
 #include "common/base/vec.h"
 #include "common/runtime/sync.h"
 #include "common/runtime/thread.h"
+#include "proto/methods.h"
 #include "taskmanager/exchange/link_peer.h"
 
 enum { MAILS_MAX = 65536, MAILS_PER_ROUND = 256, SWEEP_MS = 200, DROPPED_MAX = 4096, IN_PEERS_MAX = 4096 };
@@ -327,9 +328,10 @@ enum weir_rc weir_links_create(const struct weir_links_options *options, struct 
     links->env = (struct weir_link_env){.options = &links->options, .mailbox = links->mailbox, .expected = weir_hmap_create(0)};
     weir_mutex_init(&links->stats_mutex);
     atomic_init(&links->wake_refs, 1);
+    const struct weir_stream_guard guard = {.tls = options->tls, .peer_role = WEIR_ROLE_TASKMANAGER};
     rc = weir_thread_start("weir-links", run_thread, links, &links->thread, err);
     if (rc == WEIR_OK) {
-        rc = weir_stream_listen(options->host, options->port, on_accept, links, &links->listener, err);
+        rc = weir_stream_listen(options->host, options->port, &guard, on_accept, links, &links->listener, err);
     }
     if (rc != WEIR_OK) {
         weir_links_destroy(links);

@@ -21,6 +21,7 @@
 #define WEIR_TASKMANAGER_EXCHANGE_LINK_H
 
 #include "common/base/log.h"
+#include "common/net/tls.h"
 #include "taskmanager/exchange/channel.h"
 
 enum {
@@ -47,6 +48,7 @@ struct weir_links_options {
     struct weir_mem *mem; /* decoded batches are charged here */
     const struct weir_clock *clock;
     const struct weir_log *log;
+    struct weir_tls *tls; /* outlives the links; NULL: plaintext. By TLS every peer is a TaskManager by its certificate, on both sides. */
 };
 
 /* Listens at once, on a thread of its own. EXISTS (port in use), IO. */

@@ -2,6 +2,7 @@
 #include "common/base/vec.h"
 #include "common/data/batch_wire.h"
 #include "common/net/stream.h"
+#include "proto/methods.h"
 #include "taskmanager/exchange/link_peer.h"
 
 enum { GATHER_BYTES = 256 * 1024, REDIAL_MS = 50 };
@@ -274,7 +275,8 @@ static void dial(struct weir_out_peer *peer)
     weir_assert(rc == WEIR_OK);
     peer->state = OUT_DIALING;
     peer->env->totals.live++;
-    rc = weir_stream_dial(peer->address, (uint32_t)peer->env->options->open_timeout_ms, on_dialed, peer, &peer->dial, &err);
+    const struct weir_stream_guard guard = {.tls = peer->env->options->tls, .peer_role = WEIR_ROLE_TASKMANAGER};
+    rc = weir_stream_dial(peer->address, &guard, (uint32_t)peer->env->options->open_timeout_ms, on_dialed, peer, &peer->dial, &err);
     if (rc != WEIR_OK) {
         weir_mailbox_unreserve(peer->env->mailbox);
         peer->env->totals.live--;

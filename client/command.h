@@ -35,6 +35,8 @@ enum weir_rc weir_cmd_cluster(const struct weir_options *options, struct weir_ga
                               struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_cmd_logs(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
                            struct weir_error *err) WEIR_CHECKED;
+enum weir_rc weir_cmd_certs(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
+                            struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_cmd_config(const struct weir_options *options, struct weir_gateway *gateway, enum weir_exit *out_exit,
                              struct weir_error *err) WEIR_CHECKED;
 

@@ -22,6 +22,9 @@ static const struct weir_command commands[] = {
      WEIR_OPTION_NOW | WEIR_OPTION_DETACHED, true, weir_cmd_cancel},
     {"cluster", "", "the TaskManagers and their slots", 0, 0, 0, true, weir_cmd_cluster},
     {"logs", "[JOB|TASKMANAGER]", "newest log lines: of the JobManager, of a job, of a TaskManager", 0, 1, 0, true, weir_cmd_logs},
+    {"certs", "init|add|show|renew DIR [--nodes jobmanager:3,taskmanager:4] [--node ROLE[:NAME]]... [--hosts HOST,...] [--days N]",
+     "a cluster's own authority and a certificate for each node (security.ssl.internal.*)", 2, 2,
+     WEIR_OPTION_NODES | WEIR_OPTION_NODE | WEIR_OPTION_HOSTS | WEIR_OPTION_DAYS, false, weir_cmd_certs},
     {"config", "check|show [--config FILE] [-D KEY=VALUE]", "what a daemon would run with, and from where each value comes", 1, 1,
      WEIR_OPTION_CONFIG | WEIR_OPTION_DEFINE, false, weir_cmd_config},
 };

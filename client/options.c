@@ -1,6 +1,7 @@
 #include "client/options.h"
 
 #include "common/base/limits.h"
+#include "common/net/x509.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +21,10 @@ static const struct row rows[] = {
     {"-m", "--jobmanager", WEIR_OPTION_JOBMANAGERS, true},
     {NULL, "--config", WEIR_OPTION_CONFIG, true},
     {"-D", NULL, WEIR_OPTION_DEFINE, true},
+    {NULL, "--nodes", WEIR_OPTION_NODES, true},
+    {NULL, "--node", WEIR_OPTION_NODE, true},
+    {NULL, "--hosts", WEIR_OPTION_HOSTS, true},
+    {NULL, "--days", WEIR_OPTION_DAYS, true},
     {"-h", "--help", WEIR_OPTION_HELP, false},
     {"-V", "--version", WEIR_OPTION_VERSION, false},
 };
@@ -53,15 +58,15 @@ static const struct row *find(const char *arg, const char **out_value)
     return NULL;
 }
 
-static enum weir_rc set_parallelism(struct weir_options *options, const char *value, struct weir_error *err)
+static enum weir_rc set_number(const char *option, const char *value, int max, uint32_t *out, struct weir_error *err)
 {
     char *end;
     errno = 0;
     long number = strtol(value, &end, 10);
-    if (end == value || *end != '\0' || errno != 0 || number < 1 || number > WEIR_PARALLELISM_MAX) {
-        return weir_error_set(err, WEIR_INVALID, "-p %s: expected a number from 1 to %d", value, WEIR_PARALLELISM_MAX);
+    if (end == value || *end != '\0' || errno != 0 || number < 1 || number > max) {
+        return weir_error_set(err, WEIR_INVALID, "%s %s: expected a number from 1 to %d", option, value, max);
     }
-    options->parallelism = (uint32_t)number;
+    *out = (uint32_t)number;
     return WEIR_OK;
 }
 
@@ -70,7 +75,7 @@ static enum weir_rc set(struct weir_options *options, enum weir_option_bit bit, 
     options->given |= bit;
     switch (bit) {
     case WEIR_OPTION_PARALLELISM:
-        return set_parallelism(options, value, err);
+        return set_number("-p", value, WEIR_PARALLELISM_MAX, &options->parallelism, err);
     case WEIR_OPTION_JOBMANAGERS:
         options->jobmanagers = value;
         break;
@@ -83,6 +88,20 @@ static enum weir_rc set(struct weir_options *options, enum weir_option_bit bit, 
         }
         options->defines[options->ndefines++] = value;
         break;
+    case WEIR_OPTION_NODES:
+        options->nodes = value;
+        break;
+    case WEIR_OPTION_HOSTS:
+        options->hosts = value;
+        break;
+    case WEIR_OPTION_NODE:
+        if (options->nnode == WEIR_OPTIONS_NODES_MAX) {
+            return weir_error_set(err, WEIR_INVALID, "more than %d times --node", WEIR_OPTIONS_NODES_MAX);
+        }
+        options->node[options->nnode++] = value;
+        break;
+    case WEIR_OPTION_DAYS:
+        return set_number("--days", value, WEIR_X509_DAYS_MAX, &options->days, err);
     case WEIR_OPTION_JSON:
     case WEIR_OPTION_DETACHED:
     case WEIR_OPTION_NOW:

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-enum { WEIR_OPTIONS_OPERANDS_MAX = 4, WEIR_OPTIONS_DEFINES_MAX = 64 };
+enum { WEIR_OPTIONS_OPERANDS_MAX = 4, WEIR_OPTIONS_DEFINES_MAX = 64, WEIR_OPTIONS_NODES_MAX = 64 };
 
 /* Bits of what was given, so that a command can refuse what it has no use for. */
 enum weir_option_bit {
@@ -21,6 +21,10 @@ enum weir_option_bit {
     WEIR_OPTION_HELP = 64,
     WEIR_OPTION_VERSION = 128,
     WEIR_OPTION_NOW = 256,
+    WEIR_OPTION_NODES = 1 << 16,
+    WEIR_OPTION_NODE = 1 << 17,
+    WEIR_OPTION_HOSTS = 1 << 18,
+    WEIR_OPTION_DAYS = 1 << 19,
 };
 
 struct weir_options {
@@ -30,6 +34,11 @@ struct weir_options {
     const char *config_file; /* NULL = not given */
     const char *defines[WEIR_OPTIONS_DEFINES_MAX]; /* "key=value" */
     uint32_t ndefines;
+    const char *nodes;       /* --nodes, --hosts; NULL = not given */
+    const char *hosts;
+    const char *node[WEIR_OPTIONS_NODES_MAX];
+    uint32_t nnode;
+    uint32_t days; /* 0 = not given */
     const char *operands[WEIR_OPTIONS_OPERANDS_MAX]; /* the command's name first */
     uint32_t noperands;
 };

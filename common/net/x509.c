@@ -16,7 +16,9 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { SERIAL_BYTES = 16, PEM_BYTES_MAX = 8192, BACKDATE_MS = 3600 * 1000, TAG_DNS = 0x82, TAG_IP = 0x87, SAN_BYTES_MAX = 8192 };
+#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+enum { SERIAL_BYTES = 16, PEM_BYTES_MAX = 8192, BACKDATE_MS = 3600 * 1000, TAG_DNS = 0x82, TAG_IP = 0x87 };
 
 const mbedtls_x509_crt_profile weir__x509_profile = {
     .allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA512),
@@ -44,7 +46,7 @@ bool weir_x509_name_ok(const char *name)
 {
     size_t len = strlen(name);
     return len > 0 && len <= WEIR_X509_NAME_MAX &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+           strspn(name, NAME_LETTERS) == len;
 }
 
 void weir_x509_wipe(struct weir_buf *buf)
@@ -381,13 +383,15 @@ static void put_length(struct weir_buf *out, size_t len)
 static enum weir_rc put_alt_names(const struct weir_x509_node *node, struct weir_buf *out, struct weir_error *err)
 {
     struct weir_buf names = {0};
+    size_t text_bytes = 0; /* as put_hosts writes them */
     for (uint32_t i = 0; i < node->nhosts; i++) {
         uint8_t address[16];
         const char *host = node->hosts[i];
         size_t bytes = address_bytes(host, address);
-        if (bytes == 0 && (strlen(host) > WEIR_X509_NAME_MAX * 3 || host[0] == '\0' || strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != strlen(host))) {
+        text_bytes += strlen(host) + 1 + (bytes > 0 ? INET6_ADDRSTRLEN : 0);
+        if ((bytes == 0 && (host[0] == '\0' || strspn(host, NAME_LETTERS) != strlen(host))) || text_bytes >= WEIR_X509_HOSTS_TEXT) {
             weir_buf_fini(&names);
-            return weir_error_set(err, WEIR_INVALID, "\"%s\" is neither the name of a host nor an address", host);
+            return weir_error_set(err, WEIR_INVALID, "\"%s\" is neither the name of a host nor an address, or the names of all hosts are too long", host);
         }
         struct weir_slice value = bytes > 0 ? weir_slice(address, bytes) : weir_slice_str(host);
         weir_buf_put_u8(&names, bytes > 0 ? TAG_IP : TAG_DNS);

@@ -10,14 +10,14 @@
 #include "common/base/buf.h"
 #include "common/base/error.h"
 
-enum { WEIR_X509_NAME_MAX = 64, WEIR_X509_HOSTS_MAX = 32, WEIR_X509_DAYS_MAX = 36500, WEIR_X509_PEM_BYTES_MAX = 1 << 20 };
+enum { WEIR_X509_NAME_MAX = 64, WEIR_X509_HOSTS_MAX = 32, WEIR_X509_HOSTS_TEXT = 2048, WEIR_X509_DAYS_MAX = 36500, WEIR_X509_PEM_BYTES_MAX = 1 << 20 };
 
 /* What a certificate says. */
 struct weir_x509_info {
     char role[WEIR_X509_NAME_MAX + 1]; /* "" for an authority */
     char name[WEIR_X509_NAME_MAX + 1];
     char issuer[WEIR_X509_NAME_MAX + 1]; /* the common name of whoever signed it */
-    char hosts[512];                     /* separated by commas, cut at the end; "" when it names none */
+    char hosts[WEIR_X509_HOSTS_TEXT];    /* separated by commas; "" when it names none */
     bool authority;
     int64_t not_before_ms, not_after_ms; /* since 1970 */
 };

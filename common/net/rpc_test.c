@@ -7,6 +7,7 @@
 #include "common/net/rpc_frame.h"
 #include "common/runtime/sync.h"
 #include "common/runtime/thread.h"
+#include "tests/lib/test_tls.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -43,6 +44,9 @@ struct rig {
     uint32_t wrong;
     char text[WEIR_ERROR_TEXT_MAX];
     uint64_t peer_last;
+    bool secure;
+    struct weir_test_tls certs;
+    struct weir_tls *server_tls, *client_tls; /* NULL: plain */
 };
 
 static void rig_changed(struct rig *rig)
@@ -126,6 +130,7 @@ static void rig_serve(struct rig *rig, const char *address)
                                               .role = "jobmanager",
                                               .name = "jm1",
                                               .protocol_version = 7,
+                                              .tls = rig->server_tls,
                                               .requests_max = REQUESTS_MAX,
                                               .connections_max = 4};
     ck_assert_msg(weir_rpc_server_create(&options, &callbacks, rig, &rig->server, &err) == WEIR_OK, "%s", err.text);
@@ -139,6 +144,7 @@ static struct weir_rpc_client_options client_options(const struct rig *rig)
                                             .role = "taskmanager",
                                             .name = "tm1",
                                             .server_role = "jobmanager",
+                                            .tls = rig->client_tls,
                                             .protocol_version = 7};
 }
 
@@ -149,9 +155,16 @@ static void rig_connect(struct rig *rig, const struct weir_rpc_client_options *o
     ck_assert_msg(weir_rpc_client_create(options, &callbacks, rig, &rig->client, &err) == WEIR_OK, "%s", err.text);
 }
 
-static void rig_init(struct rig *rig)
+/* secure: the same by TLS. */
+static void rig_init(struct rig *rig, bool secure)
 {
     memset(rig, 0, sizeof(*rig));
+    rig->secure = secure;
+    if (secure) {
+        weir_test_tls_init(&rig->certs);
+        rig->server_tls = weir_test_tls_node(&rig->certs, "jobmanager");
+        rig->client_tls = weir_test_tls_node(&rig->certs, "taskmanager");
+    }
     rig->mutex = mutex_create();
     weir_cond_init(&rig->cond);
     rig_serve(rig, "tcp://127.0.0.1:0");
@@ -163,6 +176,11 @@ static void rig_fini(struct rig *rig)
     weir_rpc_server_destroy(rig->server);
     for (uint32_t i = 0; i < rig->held_count; i++) {
         weir_rpc_reply(rig->held[i], WEIR_CANCELED, weir_slice(NULL, 0)); /* legal after destroy */
+    }
+    if (rig->secure) {
+        weir_tls_destroy(rig->server_tls);
+        weir_tls_destroy(rig->client_tls);
+        weir_test_tls_fini(&rig->certs);
     }
     weir_cond_fini(&rig->cond);
     weir_mutex_fini(rig->mutex);
@@ -268,7 +286,7 @@ START_TEST(thousands_of_calls_each_get_their_own_answer)
 {
     enum { CALLERS = 50, EACH = 100 };
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     options.calls_max = 2 * CALLERS;
     rig_connect(&rig, &options);
@@ -294,7 +312,7 @@ END_TEST
 START_TEST(the_servers_code_and_text_come_back)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     ck_assert_int_eq(rig_call(&rig, FAIL, "", 30000), WEIR_OK);
@@ -308,7 +326,7 @@ END_TEST
 START_TEST(deadlines_hold_with_and_without_a_connection)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     ck_assert_int_eq(rig_call(&rig, HOLD, "x", 30), WEIR_OK); /* starts by waiting for the hello */
@@ -330,7 +348,7 @@ END_TEST
 START_TEST(a_closed_connection_ends_calls_at_once_and_is_redialed)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     for (int i = 0; i < 5; i++) {
@@ -352,7 +370,7 @@ END_TEST
 START_TEST(the_server_notices_a_vanished_peer_and_an_answer_to_it_is_harmless)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     ck_assert_int_eq(rig_call(&rig, LATER, "x", 3600 * 1000), WEIR_OK);
@@ -386,8 +404,8 @@ START_TEST(wrong_cluster_version_and_role_are_refused_with_both_values)
                  {"alpha", 8, NULL, {"version 8", "speaks 7"}},
                  {"alpha", 7, "taskmanager", {"\"taskmanager\"", "\"jobmanager\""}}};
     struct rig rig;
-    rig_init(&rig);
-    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    rig_init(&rig, _i == 1);
+    for (uint32_t i = 0; i < (_i == 1 ? 2 : sizeof(cases) / sizeof(cases[0])); i++) { /* by TLS no other role comes as far as a hello */
         struct weir_rpc_client_options options = client_options(&rig);
         options.cluster_id = cases[i].cluster;
         options.protocol_version = cases[i].version;
@@ -408,10 +426,104 @@ START_TEST(wrong_cluster_version_and_role_are_refused_with_both_values)
 }
 END_TEST
 
+/* By TLS: what a hello says is held against the certificate, on both sides. */
+START_TEST(a_role_is_the_certificates_not_the_hellos)
+{
+    struct rig rig;
+    rig_init(&rig, true);
+    struct weir_tls *right = rig.client_tls;
+    rig.client_tls = weir_test_tls_node(&rig.certs, "jobmanager");
+    struct weir_rpc_client_options options = client_options(&rig); /* says it is a taskmanager */
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_REFUSED], 1);
+    ck_assert_msg(strstr(rig.text, "certificate is for \"jobmanager\"") != NULL, "%s", rig.text);
+    weir_rpc_client_destroy(rig.client);
+    weir_tls_destroy(rig.client_tls);
+    rig.client_tls = right;
+    weir_rpc_server_destroy(rig.server);
+    struct weir_tls *server_right = rig.server_tls;
+    rig.server_tls = right; /* a taskmanager's, behind a hello that says jobmanager */
+    rig_serve(&rig, "tcp://127.0.0.1:0");
+    options = client_options(&rig);
+    options.server_role = NULL;
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_REFUSED], 2);
+    ck_assert_msg(strstr(rig.text, "certificate is for \"taskmanager\"") != NULL, "%s", rig.text);
+    weir_rpc_client_destroy(rig.client);
+    options.server_role = "jobmanager"; /* and asked for: the handshake fails, no hello is said */
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 300), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 1);
+    struct weir_tls_stats stats;
+    weir_tls_stats(right, &stats);
+    ck_assert_uint_ge(stats.refused, 1);
+    ck_assert_uint_eq(rig.connects, 0);
+    rig.server_tls = server_right;
+    rig_fini(&rig);
+}
+END_TEST
+
+/* Claims, where there are no certificates: a server that is for one role only. */
+START_TEST(a_server_for_one_role_refuses_others)
+{
+    struct rig rig;
+    rig_init(&rig, _i == 1);
+    weir_rpc_server_destroy(rig.server);
+    struct weir_error err;
+    struct weir_rpc_server_callbacks callbacks = {rig_on_request, rig_on_peer_closed};
+    struct weir_rpc_server_options options = {.address = "tcp://127.0.0.1:0", .cluster_id = "alpha", .role = "jobmanager", .name = "jm1",
+                                              .protocol_version = 7, .client_role = "jobmanager", .tls = rig.server_tls};
+    ck_assert_int_eq(weir_rpc_server_create(&options, &callbacks, &rig, &rig.server, &err), WEIR_OK);
+    (void)snprintf(rig.address, sizeof(rig.address), "tcp://127.0.0.1:%u", weir_rpc_server_port(rig.server));
+    struct weir_rpc_client_options client = client_options(&rig);
+    rig_connect(&rig, &client);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", _i == 1 ? 300 : 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[_i == 1 ? WEIR_TIMEOUT : WEIR_REFUSED], 1);
+    ck_assert_uint_eq(rig.connects, 0);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* Both sides of a cluster speak TLS, or none: neither half connects, and the other clients are served. */
+START_TEST(plaintext_and_tls_do_not_meet)
+{
+    struct rig rig;
+    rig_init(&rig, true);
+    struct weir_rpc_client_options options = client_options(&rig);
+    options.tls = NULL;
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 300), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 1);
+    weir_rpc_client_destroy(rig.client);
+    struct weir_tls_stats stats;
+    weir_tls_stats(rig.server_tls, &stats);
+    ck_assert_uint_ge(stats.refused, 1);
+    ck_assert_uint_eq(stats.handshakes, 0);
+    options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 30000), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_OK], 1);
+    weir_rpc_client_destroy(rig.client);
+    weir_rpc_server_destroy(rig.server);
+    struct weir_tls *server_tls = rig.server_tls;
+    rig.server_tls = NULL;
+    rig_serve(&rig, "tcp://127.0.0.1:0");
+    options = client_options(&rig);
+    rig_connect(&rig, &options);
+    ck_assert_int_eq(rig_call(&rig, ECHO, "x", 300), WEIR_OK);
+    rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 2);
+    ck_assert_uint_eq(rig.connects, 1);
+    rig.server_tls = server_tls;
+    rig_fini(&rig);
+}
+END_TEST
+
 START_TEST(bounds_are_refused_before_anything_is_sent)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     options.calls_max = 2;
     rig_connect(&rig, &options);
@@ -467,7 +579,7 @@ static void raw_expect_close(int fd)
 START_TEST(garbage_costs_its_sender_the_connection_only)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, false);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     rig_wait(&rig, &rig.connects, 1);
@@ -513,7 +625,7 @@ END_TEST
 START_TEST(a_request_without_hello_is_refused_unexecuted)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, false);
     struct weir_buf wire = {0};
     struct weir__rpc_frame frame = {.id = 5, .method = HOLD, .body = weir_slice_str("x")};
     weir__rpc_frame_encode(&frame, &wire);
@@ -544,7 +656,7 @@ END_TEST
 START_TEST(connections_beyond_the_limit_are_closed)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, false);
     int fds[4];
     for (int i = 0; i < 4; i++) {
         fds[i] = raw_connect(&rig);
@@ -575,7 +687,7 @@ END_TEST
 START_TEST(a_full_server_says_so)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     rig_connect(&rig, &options);
     for (int i = 0; i < REQUESTS_MAX; i++) {
@@ -596,7 +708,7 @@ END_TEST
 START_TEST(calls_complete_once_through_restarts)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rpc_client_options options = client_options(&rig);
     options.calls_max = 64;
     rig_connect(&rig, &options);
@@ -627,7 +739,7 @@ START_TEST(bad_addresses_are_errors)
     struct weir_rpc_client_options options = {.address = "nonsense", .cluster_id = "a", .role = "r", .name = "n"};
     ck_assert_int_eq(weir_rpc_client_create(&options, &callbacks, NULL, &client, &err), WEIR_INVALID);
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, false);
     struct weir_rpc_server *server = NULL;
     struct weir_rpc_server_callbacks server_callbacks = {rig_on_request, NULL};
     struct weir_rpc_server_options server_options = {.address = rig.address, .cluster_id = "a", .role = "r", .name = "n"};
@@ -645,18 +757,21 @@ Suite *rpc_suite(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, frames_survive_the_wire_and_damage_is_noticed);
     tcase_add_test(tc, addresses_are_parsed);
-    tcase_add_test(tc, thousands_of_calls_each_get_their_own_answer);
-    tcase_add_test(tc, the_servers_code_and_text_come_back);
-    tcase_add_test(tc, deadlines_hold_with_and_without_a_connection);
-    tcase_add_test(tc, a_closed_connection_ends_calls_at_once_and_is_redialed);
-    tcase_add_test(tc, the_server_notices_a_vanished_peer_and_an_answer_to_it_is_harmless);
-    tcase_add_test(tc, wrong_cluster_version_and_role_are_refused_with_both_values);
-    tcase_add_test(tc, bounds_are_refused_before_anything_is_sent);
+    tcase_add_loop_test(tc, thousands_of_calls_each_get_their_own_answer, 0, 2);
+    tcase_add_loop_test(tc, the_servers_code_and_text_come_back, 0, 2);
+    tcase_add_loop_test(tc, deadlines_hold_with_and_without_a_connection, 0, 2);
+    tcase_add_loop_test(tc, a_closed_connection_ends_calls_at_once_and_is_redialed, 0, 2);
+    tcase_add_loop_test(tc, the_server_notices_a_vanished_peer_and_an_answer_to_it_is_harmless, 0, 2);
+    tcase_add_loop_test(tc, wrong_cluster_version_and_role_are_refused_with_both_values, 0, 2);
+    tcase_add_test(tc, a_role_is_the_certificates_not_the_hellos);
+    tcase_add_loop_test(tc, a_server_for_one_role_refuses_others, 0, 2);
+    tcase_add_test(tc, plaintext_and_tls_do_not_meet);
+    tcase_add_loop_test(tc, bounds_are_refused_before_anything_is_sent, 0, 2);
     tcase_add_test(tc, garbage_costs_its_sender_the_connection_only);
     tcase_add_test(tc, a_request_without_hello_is_refused_unexecuted);
     tcase_add_test(tc, connections_beyond_the_limit_are_closed);
-    tcase_add_test(tc, a_full_server_says_so);
-    tcase_add_test(tc, calls_complete_once_through_restarts);
+    tcase_add_loop_test(tc, a_full_server_says_so, 0, 2);
+    tcase_add_loop_test(tc, calls_complete_once_through_restarts, 0, 2);
     tcase_add_test(tc, bad_addresses_are_errors);
     suite_add_tcase(suite, tc);
     return suite;

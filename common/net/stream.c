@@ -327,7 +327,7 @@ static void on_tell_aio(void *ctx)
 static void pump_for_user_unlock(struct weir_stream *stream)
 {
     struct secure *secure = stream->secure;
-    secure->deadline_ms = secure->deadline_ms == 0 ? now_ms() + WEIR_TLS_HANDSHAKE_MS : secure->deadline_ms;
+    secure->deadline_ms = secure->deadline_ms == 0 ? now_ms() + weir__tls_handshake_ms(secure->tls) : secure->deadline_ms;
     pump_locked(stream);
     if ((secure->sent.is || secure->received.is) && !secure->telling && nng_aio_begin(secure->tell_aio)) {
         secure->telling = true;

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/runtime/sync.h"
+#include "tests/lib/test_tls.h"
 
 #include <check.h>
 #include <nng/nng.h>
@@ -29,6 +30,9 @@ struct rig {
     uint32_t receives;
     enum weir_rc received_rc;
     size_t received_bytes;
+    bool secure;
+    struct weir_test_tls certs;
+    struct weir_stream_guard guards[2]; /* of each end */
 };
 
 static void end_got(struct rig *rig, int end, struct weir_stream *stream_take)
@@ -103,17 +107,24 @@ static void rig_dial(struct rig *rig)
     struct weir_error err;
     char address[64];
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", weir_stream_listener_port(rig->listener));
-    ck_assert_msg(weir_stream_dial(address, NULL, 30000, on_dialed, rig, &rig->dial, &err) == WEIR_OK, "%s", err.text);
+    ck_assert_msg(weir_stream_dial(address, &rig->guards[END_DIALED], 30000, on_dialed, rig, &rig->dial, &err) == WEIR_OK, "%s", err.text);
 }
 
-static void rig_init(struct rig *rig)
+/* secure: the same by TLS. */
+static void rig_init(struct rig *rig, bool secure)
 {
     static const struct weir_stream_callbacks callbacks = {on_sent, on_received};
     struct weir_error err;
     memset(rig, 0, sizeof(*rig));
     weir_mutex_init(&rig->mutex);
     weir_cond_init(&rig->cond);
-    ck_assert_msg(weir_stream_listen("127.0.0.1", 0, NULL, on_accept, rig, &rig->listener, &err) == WEIR_OK, "%s", err.text);
+    rig->secure = secure;
+    if (secure) {
+        weir_test_tls_init(&rig->certs);
+        rig->guards[END_DIALED] = (struct weir_stream_guard){.tls = weir_test_tls_node(&rig->certs, "taskmanager"), .peer_role = "jobmanager"};
+        rig->guards[END_ACCEPTED] = (struct weir_stream_guard){.tls = weir_test_tls_node(&rig->certs, "jobmanager"), .peer_role = "taskmanager"};
+    }
+    ck_assert_msg(weir_stream_listen("127.0.0.1", 0, &rig->guards[END_ACCEPTED], on_accept, rig, &rig->listener, &err) == WEIR_OK, "%s", err.text);
     rig_dial(rig);
     rig_wait(rig, &rig->dials, 1);
     rig_wait(rig, &rig->streams, 2);
@@ -128,6 +139,11 @@ static void rig_fini(struct rig *rig)
     weir_stream_destroy(rig->ends[0]);
     weir_stream_destroy(rig->ends[1]);
     weir_stream_listener_destroy(rig->listener);
+    if (rig->secure) {
+        weir_tls_destroy(rig->guards[END_DIALED].tls);
+        weir_tls_destroy(rig->guards[END_ACCEPTED].tls);
+        weir_test_tls_fini(&rig->certs);
+    }
     weir_cond_fini(&rig->cond);
     weir_mutex_fini(&rig->mutex);
     nng_fini();
@@ -137,7 +153,7 @@ static void rig_fini(struct rig *rig)
 START_TEST(bytes_arrive_whole_and_in_order)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_rand rand;
     weir_rand_init(&rand, 11);
     uint8_t *from = weir_malloc(TOTAL_BYTES);
@@ -192,7 +208,7 @@ END_TEST
 START_TEST(the_peers_end_is_noticed_at_once)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     uint8_t byte;
     weir_stream_receive(rig.ends[END_ACCEPTED], &byte, 1);
     weir_stream_destroy(rig.ends[END_DIALED]);
@@ -206,7 +222,7 @@ END_TEST
 START_TEST(closing_ends_what_is_in_flight)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     uint8_t byte;
     uint8_t *much = weir_calloc(1, TOTAL_BYTES);
     struct weir_slice run = weir_slice(much, TOTAL_BYTES); /* more than the kernel buffers: the peer does not read */
@@ -230,7 +246,7 @@ END_TEST
 START_TEST(nobody_there_and_port_taken)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct weir_error err;
     struct weir_stream_listener *second = NULL;
     uint16_t port = weir_stream_listener_port(rig.listener);
@@ -251,7 +267,7 @@ END_TEST
 START_TEST(a_listener_out_of_descriptors_rests_and_recovers)
 {
     struct rig rig;
-    rig_init(&rig);
+    rig_init(&rig, _i == 1);
     struct rlimit limit;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     struct rlimit tight = {.rlim_cur = 256, .rlim_max = limit.rlim_max};
@@ -297,11 +313,11 @@ Suite *stream_suite(void)
     Suite *suite = suite_create("stream");
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, bytes_arrive_whole_and_in_order);
-    tcase_add_test(tc, the_peers_end_is_noticed_at_once);
-    tcase_add_test(tc, closing_ends_what_is_in_flight);
-    tcase_add_test(tc, nobody_there_and_port_taken);
-    tcase_add_test(tc, a_listener_out_of_descriptors_rests_and_recovers);
+    tcase_add_loop_test(tc, bytes_arrive_whole_and_in_order, 0, 2); /* plain, TLS */
+    tcase_add_loop_test(tc, the_peers_end_is_noticed_at_once, 0, 2);
+    tcase_add_loop_test(tc, closing_ends_what_is_in_flight, 0, 2);
+    tcase_add_loop_test(tc, nobody_there_and_port_taken, 0, 2);
+    tcase_add_loop_test(tc, a_listener_out_of_descriptors_rests_and_recovers, 0, 2);
     suite_add_tcase(suite, tc);
     return suite;
 }

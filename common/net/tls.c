@@ -31,6 +31,7 @@ struct weir_tls {
     char *node_path;
     char *role;
     uint32_t watch_ms;
+    uint32_t handshake_ms;
     const struct weir_log *log;
     struct weir_mutex mutex; /* guards what follows */
     struct weir__keeper keeper;
@@ -170,6 +171,7 @@ enum weir_rc weir_tls_create(const struct weir_tls_options *options, struct weir
     tls->node_path = weir_strfmt("%s/node.pem", options->dir);
     tls->role = weir_strdup(options->role);
     tls->watch_ms = options->watch_ms == 0 ? WEIR_TLS_WATCH_MS_DEFAULT : options->watch_ms;
+    tls->handshake_ms = options->handshake_ms == 0 ? WEIR_TLS_HANDSHAKE_MS_DEFAULT : options->handshake_ms;
     tls->log = options->log;
     tls->logged_ms = now_ms() - LOG_EVERY_MS;
     weir_mutex_init(&tls->mutex);
@@ -223,6 +225,11 @@ struct weir__tls_identity *weir__tls_identity(struct weir_tls *tls)
     struct weir__tls_identity *identity = weir__tls_identity_ref(tls->identity);
     weir_mutex_unlock(&tls->mutex);
     return identity;
+}
+
+uint32_t weir__tls_handshake_ms(const struct weir_tls *tls)
+{
+    return tls->handshake_ms;
 }
 
 void weir__tls_established(struct weir_tls *tls)

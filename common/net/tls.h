@@ -9,7 +9,7 @@
  * T2  A peer whose certificate is not for the role that is expected there fails the handshake: no byte of either side's reaches the other.
  *     Where any role may come (the JobManager's port), the role that a HELLO claims must be the certificate's (rpc.h).
  * T3  A certificate that names hosts is accepted, by whoever dials, only from one of these.
- * T4  The handshake has WEIR_TLS_HANDSHAKE_MS in all; a plaintext peer, another authority's, an expired certificate, a wrong role or a silent peer
+ * T4  The handshake has `handshake_ms` in all; a plaintext peer, another authority's, an expired certificate, a wrong role or a silent peer
  *     costs one connection, is counted, and logged at most once a second.
  * T5  The files are looked at every `watch_ms`. New ones that are in order hold for new connections, established ones stay; of others it is
  *     logged what is wrong, and the old ones stay in use.
@@ -24,7 +24,7 @@
 #include "common/base/config.h"
 #include "common/base/log.h"
 
-enum { WEIR_TLS_HANDSHAKE_MS = 10000, WEIR_TLS_WATCH_MS_DEFAULT = 2000 };
+enum { WEIR_TLS_HANDSHAKE_MS_DEFAULT = 10000, WEIR_TLS_WATCH_MS_DEFAULT = 2000 };
 
 struct weir_tls;
 
@@ -32,6 +32,7 @@ struct weir_tls_options {
     const char *dir;
     const char *role;           /* what this node's certificate must say */
     uint32_t watch_ms;          /* 0: default */
+    uint32_t handshake_ms;      /* 0: default */
     const struct weir_log *log; /* borrowed until destroy; may be NULL */
 };
 

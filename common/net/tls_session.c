@@ -23,6 +23,8 @@ struct weir__tls_session {
     struct weir_buf in; /* in.data[in_head .. in.len) is not read yet */
     size_t in_head;
     struct weir_buf out;
+    bool begun; /* the peer has said something; if TLS, it begins with a handshake or an alert */
+    bool plaintext;
     bool done;
     enum weir_rc broken; /* what every further read says */
     char peer_role[WEIR_X509_NAME_MAX + 1];
@@ -61,6 +63,11 @@ static int on_receive(void *ctx, unsigned char *into, size_t len)
     len = len < there ? len : there;
     if (len == 0) {
         return MBEDTLS_ERR_SSL_WANT_READ;
+    }
+    if (!session->begun) {
+        uint8_t first = session->in.data[session->in_head];
+        session->begun = true;
+        session->plaintext = first != MBEDTLS_SSL_MSG_HANDSHAKE && first != MBEDTLS_SSL_MSG_ALERT;
     }
     memcpy(into, session->in.data + session->in_head, len);
     session->in_head += len;
@@ -188,7 +195,7 @@ static void explain(struct weir__tls_session *session, int code)
     }
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         (void)snprintf(session->why, WHY_BYTES, "the peer refuses: TLS alert %d (see its log)", session->ssl.in_msg[1]);
-    } else if (code == MBEDTLS_ERR_SSL_INVALID_RECORD || code == MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE) {
+    } else if (session->plaintext) {
         (void)snprintf(session->why, WHY_BYTES, "the peer does not speak TLS: is security.ssl.internal.enabled set on both sides?");
     } else {
         char text[160];

@@ -22,6 +22,7 @@ void weir__tls_identity_unref(struct weir__tls_identity *identity); /* accepts N
 
 /* tls.c: the newest identity, referenced; and what becomes of handshakes. Any thread. */
 struct weir__tls_identity *weir__tls_identity(struct weir_tls *tls);
+uint32_t weir__tls_handshake_ms(const struct weir_tls *tls);
 void weir__tls_established(struct weir_tls *tls);
 void weir__tls_refused(struct weir_tls *tls, const char *side, const char *peer, const char *why);
 

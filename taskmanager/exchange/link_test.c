@@ -4,6 +4,7 @@
 #include "common/runtime/waker.h"
 #include "taskmanager/exchange/frame.h"
 #include "tests/lib/rows.h"
+#include "tests/lib/test_tls.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -25,6 +26,9 @@ struct world {
     struct weir_links *receiver;
     char address[64];
     struct weir_waker *waker;
+    bool secure;
+    struct weir_test_tls certs;
+    struct weir_tls *tls; /* NULL: plain */
 };
 
 static void wake(void *ctx)
@@ -42,6 +46,7 @@ static struct weir_links *links_create(struct world *world, const char *cluster,
         .open_timeout_ms = open_timeout_ms,
         .mem = world->mem,
         .clock = weir_clock_real(),
+        .tls = world->tls,
     };
     struct weir_links *links = NULL;
     struct weir_error err;
@@ -49,11 +54,17 @@ static struct weir_links *links_create(struct world *world, const char *cluster,
     return links;
 }
 
-static void world_init(struct world *world, const char *receiver_cluster, uint64_t credit_bytes, int64_t open_timeout_ms)
+/* secure: the same by TLS. */
+static void world_init(struct world *world, bool secure, const char *receiver_cluster, uint64_t credit_bytes, int64_t open_timeout_ms)
 {
     struct weir_error err;
     *world = (struct world){.mem = weir_mem_create("test", 0, NULL), .schema = weir_test_schema()};
     ck_assert_int_eq(weir_waker_create(&world->waker, &err), WEIR_OK);
+    world->secure = secure;
+    if (secure) {
+        weir_test_tls_init(&world->certs);
+        world->tls = weir_test_tls_node(&world->certs, "taskmanager");
+    }
     world->sender = links_create(world, "c", credit_bytes, open_timeout_ms);
     world->receiver = links_create(world, receiver_cluster, credit_bytes, open_timeout_ms);
     (void)snprintf(world->address, sizeof(world->address), "127.0.0.1:%u", weir_links_port(world->receiver));
@@ -63,6 +74,10 @@ static void world_fini(struct world *world)
 {
     weir_links_destroy(world->sender);
     weir_links_destroy(world->receiver);
+    weir_tls_destroy(world->tls);
+    if (world->secure) {
+        weir_test_tls_fini(&world->certs);
+    }
     weir_waker_destroy(world->waker);
     weir_schema_unref(world->schema);
     ck_assert_uint_eq(weir_mem_used(world->mem), 0);
@@ -179,7 +194,7 @@ START_TEST(rows_arrive_once_and_in_order)
     static const uint64_t credits[] = {1, 50000, 1 << 20};
     enum { STREAMS = 5, ROWS = 100000 };
     struct world world;
-    world_init(&world, "c", credits[_i], 5000);
+    world_init(&world, _i >= 3, "c", credits[_i % 3], 5000);
     struct stream_state states[STREAMS] = {{0}};
     for (uint32_t i = 0; i < STREAMS; i++) {
         if (i % 2 == 0) { /* whichever side comes first */
@@ -202,7 +217,7 @@ END_TEST
 START_TEST(an_end_sent_before_the_receiver_was_deployed_arrives)
 {
     struct world world;
-    world_init(&world, "c", 1 << 20, 5000);
+    world_init(&world, _i == 1, "c", 1 << 20, 5000);
     struct stream_state first = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     run_until(&world, &first, 1, 1000, ended); /* the connection stands: what is sent now goes out at once */
     struct weir_links_stats before;
@@ -224,7 +239,7 @@ END_TEST
 START_TEST(a_lost_sender_is_closed_and_never_ended)
 {
     struct world world;
-    world_init(&world, "c", 1 << 20, 5000);
+    world_init(&world, _i == 1, "c", 1 << 20, 5000);
     struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     while (state.received < 1000) {
         (void)turn(&world, &state, 1 << 30);
@@ -241,7 +256,7 @@ END_TEST
 START_TEST(a_producer_that_leaves_without_end_breaks_the_channel)
 {
     struct world world;
-    world_init(&world, "c", 1 << 20, 5000);
+    world_init(&world, _i == 1, "c", 1 << 20, 5000);
     struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     while (state.received < 1000) {
         (void)turn(&world, &state, 1 << 30);
@@ -258,7 +273,7 @@ END_TEST
 START_TEST(a_dropped_attempt_breaks_now_and_later)
 {
     struct world world;
-    world_init(&world, "c", 1 << 20, 5000);
+    world_init(&world, _i == 1, "c", 1 << 20, 5000);
     struct stream_state state = {.producer = open_producer(&world, 3, 0, 100000), .consumer = open_consumer(&world, 3, 0, 100000)};
     while (state.received < 1000) {
         (void)turn(&world, &state, 1 << 30);
@@ -276,7 +291,7 @@ END_TEST
 START_TEST(a_peer_of_another_cluster_and_one_that_never_comes)
 {
     struct world world;
-    world_init(&world, "other", 1 << 20, 300);
+    world_init(&world, _i == 1, "other", 1 << 20, 300);
     struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     run_until(&world, &state, 1, 1 << 20, is_broken); /* refused; and the expected channel runs out of time */
     ck_assert_int_eq(state.received, 0);
@@ -309,7 +324,7 @@ static void check_closed(int fd)
 START_TEST(strangers_are_closed)
 {
     struct world world;
-    world_init(&world, "c", 1 << 20, 300);
+    world_init(&world, false, "c", 1 << 20, 300);
     int silent = dial(world.receiver);
     int large = dial(world.receiver);
     struct weir_buf header = {0};
@@ -325,19 +340,61 @@ START_TEST(strangers_are_closed)
 }
 END_TEST
 
+/* Over TLS: plaintext, and a certificate of this very authority that is not a TaskManager's; the right peer is served all the same. */
+START_TEST(a_plaintext_peer_and_one_of_another_role_are_refused)
+{
+    struct world world;
+    world_init(&world, true, "c", 1 << 20, 2000);
+    struct weir_buf hello = {0};
+    weir_frame_put_header(&hello, WEIR_FRAME_HELLO, 0, 0);
+    weir_buf_put_bytes(&hello, weir_slice_str("c"));
+    weir_buf_put_bytes(&hello, weir_slice_str("tm"));
+    weir_frame_finish(&hello, 0);
+    int plain = dial(world.receiver);
+    ck_assert_int_eq(send(plain, hello.data, hello.len, MSG_NOSIGNAL), (ssize_t)hello.len);
+    char alert[64];
+    while (recv(plain, alert, sizeof(alert), 0) > 0) {
+    }
+    check_closed(plain);
+    struct weir_links *right = world.sender;
+    struct weir_tls *own = world.tls;
+    world.tls = weir_test_tls_node(&world.certs, "jobmanager");
+    world.sender = links_create(&world, "c", 1 << 20, 2000);
+    struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
+    run_until(&world, &state, 1, 1 << 20, is_broken);
+    ck_assert_int_eq(state.received, 0);
+    release(&state, 1);
+    struct weir_tls_stats stats;
+    weir_tls_stats(own, &stats);
+    ck_assert_uint_ge(stats.refused, 2);
+    ck_assert_uint_eq(stats.handshakes, 0);
+    weir_links_destroy(world.sender);
+    weir_tls_destroy(world.tls);
+    world.tls = own;
+    world.sender = right;
+    state = (struct stream_state){.producer = open_producer(&world, 1, 1, 100000), .consumer = open_consumer(&world, 1, 1, 100000)};
+    run_until(&world, &state, 1, 1000, ended);
+    ck_assert_int_eq(state.received, state.sent);
+    release(&state, 1);
+    weir_buf_fini(&hello);
+    world_fini(&world);
+}
+END_TEST
+
 Suite *link_suite(void);
 Suite *link_suite(void)
 {
     Suite *suite = suite_create("link");
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, rows_arrive_once_and_in_order, 0, 3);
-    tcase_add_test(tc, an_end_sent_before_the_receiver_was_deployed_arrives);
-    tcase_add_test(tc, a_lost_sender_is_closed_and_never_ended);
-    tcase_add_test(tc, a_producer_that_leaves_without_end_breaks_the_channel);
-    tcase_add_test(tc, a_dropped_attempt_breaks_now_and_later);
-    tcase_add_test(tc, a_peer_of_another_cluster_and_one_that_never_comes);
+    tcase_add_loop_test(tc, rows_arrive_once_and_in_order, 0, 6); /* plain, TLS */
+    tcase_add_loop_test(tc, an_end_sent_before_the_receiver_was_deployed_arrives, 0, 2);
+    tcase_add_loop_test(tc, a_lost_sender_is_closed_and_never_ended, 0, 2);
+    tcase_add_loop_test(tc, a_producer_that_leaves_without_end_breaks_the_channel, 0, 2);
+    tcase_add_loop_test(tc, a_dropped_attempt_breaks_now_and_later, 0, 2);
+    tcase_add_loop_test(tc, a_peer_of_another_cluster_and_one_that_never_comes, 0, 2);
     tcase_add_test(tc, strangers_are_closed);
+    tcase_add_test(tc, a_plaintext_peer_and_one_of_another_role_are_refused);
     suite_add_tcase(suite, tc);
     return suite;
 }

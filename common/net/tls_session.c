@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { WHY_BYTES = 256 };
+enum { WHY_BYTES = 512 };
 
 /* Everything mbed TLS touches is the session's own, parsed anew: its contexts of keys and curves keep caches that threads must not share. */
 struct weir__tls_session {

@@ -35,8 +35,8 @@ struct secure {
     size_t into_bytes_max;
     enum weir_rc failed; /* what every operation ends with; OK: alive */
     struct ended sent, received;
-    nng_aio *tell_aio; /* where no library thread is at hand to tell the user */
-    bool telling;
+    nng_aio *helper_aio; /* calls a library thread: to tell the user, to encrypt much */
+    bool helping;
 };
 
 struct weir_stream {
@@ -52,7 +52,7 @@ struct weir_stream {
     struct secure *secure; /* NULL: plain */
 };
 
-enum { ACCEPT_PAUSE_MS = 50, WIRE_READ_BYTES = 64 << 10, WIRE_GATHER_BYTES = 256 << 10, URL_BYTES = 300 };
+enum { ACCEPT_PAUSE_MS = 50, WIRE_READ_BYTES = 64 << 10, WIRE_GATHER_BYTES = 256 << 10, ENCRYPT_HERE_BYTES_MAX = 16 << 10, URL_BYTES = 300 };
 
 struct weir_stream_listener {
     nng_stream_listener *listener;
@@ -315,23 +315,34 @@ static void tell_unlock(struct weir_stream *stream)
     }
 }
 
-static void on_tell_aio(void *ctx)
+static void on_helper_aio(void *ctx)
 {
     struct weir_stream *stream = ctx;
     weir_mutex_lock(&stream->mutex);
-    stream->secure->telling = false;
+    stream->secure->helping = false;
+    pump_locked(stream);
     tell_unlock(stream);
 }
 
-/* A user's call: pumps, and lets a library thread tell what has ended by it. */
-static void pump_for_user_unlock(struct weir_stream *stream)
+static void call_helper_locked(struct secure *secure)
+{
+    if (!secure->helping && nng_aio_begin(secure->helper_aio)) {
+        secure->helping = true;
+        nng_aio_finish(secure->helper_aio, 0);
+    }
+}
+
+/* A user's call: pumps, and lets a library thread tell what has ended by it. A send of many bytes is all the library's: the user's thread may be the
+ * one that feeds every stream of a TaskManager. */
+static void pump_for_user_unlock(struct weir_stream *stream, size_t bytes)
 {
     struct secure *secure = stream->secure;
     secure->deadline_ms = secure->deadline_ms == 0 ? now_ms() + weir__tls_handshake_ms(secure->tls) : secure->deadline_ms;
-    pump_locked(stream);
-    if ((secure->sent.is || secure->received.is) && !secure->telling && nng_aio_begin(secure->tell_aio)) {
-        secure->telling = true;
-        nng_aio_finish(secure->tell_aio, 0);
+    if (bytes <= ENCRYPT_HERE_BYTES_MAX) {
+        pump_locked(stream);
+    }
+    if (bytes > ENCRYPT_HERE_BYTES_MAX || secure->sent.is || secure->received.is) {
+        call_helper_locked(secure);
     }
     weir_mutex_unlock(&stream->mutex);
 }
@@ -382,8 +393,8 @@ static void secure_destroy(struct secure *secure)
     if (secure == NULL) {
         return;
     }
-    nng_aio_stop(secure->tell_aio);
-    nng_aio_free(secure->tell_aio);
+    nng_aio_stop(secure->helper_aio);
+    nng_aio_free(secure->helper_aio);
     weir__tls_session_destroy(secure->session);
     weir_buf_fini(&secure->sending);
     weir_free(secure);
@@ -445,7 +456,7 @@ static struct weir_stream *stream_create_take(nng_stream *nng, const struct weir
         stream->secure->tls = guard->tls;
         stream->secure->side = host != NULL ? "dialed" : "accepted";
         stream->secure->session = weir__tls_session_create(identity, host, guard->peer_role);
-        stream->secure->tell_aio = aio_create(on_tell_aio, stream);
+        stream->secure->helper_aio = aio_create(on_helper_aio, stream);
         weir__tls_identity_unref(identity);
     }
     (void)nng_stream_set_bool(nng, NNG_OPT_TCP_NODELAY, true); /* hints: a stream without them still works */
@@ -459,16 +470,20 @@ void weir_stream_attach(struct weir_stream *stream, const struct weir_stream_cal
     stream->ctx = ctx;
 }
 
-static void set_runs(struct weir_stream *stream, const struct weir_slice *runs, uint32_t count)
+/* Returns the bytes of all. */
+static size_t set_runs(struct weir_stream *stream, const struct weir_slice *runs, uint32_t count)
 {
+    size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         union { /* nng's iov is not const, though it only reads */
             const uint8_t *from;
             void *to;
         } cast = {.from = runs[i].data};
         stream->runs[i] = (nng_iov){.iov_buf = cast.to, .iov_len = runs[i].len};
+        bytes += runs[i].len;
     }
     stream->nruns = count;
+    return bytes;
 }
 
 void weir_stream_send(struct weir_stream *stream, const struct weir_slice *runs, uint32_t count)
@@ -476,15 +491,15 @@ void weir_stream_send(struct weir_stream *stream, const struct weir_slice *runs,
     weir_assert(count > 0);
     weir_assert(count <= WEIR_STREAM_RUNS_MAX);
     if (stream->secure == NULL) {
-        set_runs(stream, runs, count);
+        (void)set_runs(stream, runs, count);
         submit_send(stream);
         return;
     }
     weir_mutex_lock(&stream->mutex);
     weir_assert(!stream->secure->send_wanted);
-    set_runs(stream, runs, count);
+    size_t bytes = set_runs(stream, runs, count);
     stream->secure->send_wanted = true;
-    pump_for_user_unlock(stream);
+    pump_for_user_unlock(stream, bytes);
 }
 
 void weir_stream_receive(struct weir_stream *stream, uint8_t *into, size_t bytes_max)
@@ -495,7 +510,7 @@ void weir_stream_receive(struct weir_stream *stream, uint8_t *into, size_t bytes
         stream->secure->into = into;
         stream->secure->into_bytes_max = bytes_max;
         stream->secure->receive_wanted = true;
-        pump_for_user_unlock(stream);
+        pump_for_user_unlock(stream, 0);
         return;
     }
     nng_iov run = {.iov_buf = into, .iov_len = bytes_max};

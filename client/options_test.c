@@ -34,6 +34,24 @@ START_TEST(options_stand_anywhere)
 }
 END_TEST
 
+START_TEST(options_of_certs)
+{
+    struct weir_options o;
+    struct weir_error err;
+    const char *const args[] = {"certs", "init", "dir", "--nodes", "jobmanager:3", "--node=taskmanager", "--node", "taskmanager:x", "--hosts=a,b", "--days", "30",
+                                NULL};
+    ck_assert_int_eq(parse(args, &o, &err), WEIR_OK);
+    ck_assert_uint_eq(o.noperands, 3);
+    ck_assert_str_eq(o.nodes, "jobmanager:3");
+    ck_assert_uint_eq(o.nnode, 2);
+    ck_assert_str_eq(o.node[0], "taskmanager");
+    ck_assert_str_eq(o.node[1], "taskmanager:x");
+    ck_assert_str_eq(o.hosts, "a,b");
+    ck_assert_uint_eq(o.days, 30);
+    ck_assert_uint_eq(o.given, WEIR_OPTION_NODES | WEIR_OPTION_NODE | WEIR_OPTION_HOSTS | WEIR_OPTION_DAYS);
+}
+END_TEST
+
 START_TEST(double_dash_ends_options)
 {
     struct weir_options o;
@@ -55,6 +73,7 @@ START_TEST(wrong_lines_are_refused)
         {{"run", "--jsonx", NULL}, "unknown option `--jsonx`"},
         {{"run", "-dx", NULL}, "unknown option `-dx`"},
         {{"run", "-p", NULL}, "-p needs a value"},
+        {{"certs", "--days", "0", NULL}, "--days 0: expected a number from 1 to 36500"},
         {{"run", "-p", "0", NULL}, "-p 0: expected a number from 1 to 32768"},
         {{"run", "-p", "4x", NULL}, "-p 4x: expected a number from 1 to 32768"},
         {{"run", "-p", "99999999999999999999", NULL}, "-p 99999999999999999999: expected a number from 1 to 32768"},
@@ -75,6 +94,7 @@ Suite *options_suite(void)
     Suite *suite = suite_create("options");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, options_stand_anywhere);
+    tcase_add_test(tc, options_of_certs);
     tcase_add_test(tc, double_dash_ends_options);
     tcase_add_test(tc, wrong_lines_are_refused);
     suite_add_tcase(suite, tc);

@@ -117,8 +117,10 @@ static size_t hand_on(struct weir__rpc_conn *conn, const char **out_why)
             at += need;
         }
     }
-    memmove(conn->in.data, conn->in.data + at, conn->in.len - at);
-    conn->in.len -= at;
+    if (at > 0) { /* a large frame comes in hundreds of pieces */
+        memmove(conn->in.data, conn->in.data + at, conn->in.len - at);
+        conn->in.len -= at;
+    }
     return rc == WEIR_AGAIN ? need : 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Raw ordered byte pipes over TCP (nng_stream), plain or by mutual TLS (tls.h): control and data. nng's socket protocols top out at 60,000 messages a second; a stream carries
- * what raw TCP does.
+ * Raw ordered byte pipes over TCP (nng_stream), plain or by mutual TLS (tls.h): control and data. nng's socket protocols top out at 60,000
+ * messages a second; a stream carries what raw TCP does.
  *
  * I1  Callbacks run on library threads and may only copy out, post and return; from inside one everything here may be called but destroy.
  * I2  One send and one receive may be in flight at a time. Each completes exactly once, with CLOSED when the stream is closed.

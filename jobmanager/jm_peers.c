@@ -193,7 +193,11 @@ static void add(struct weir_jm_peers *peers, const char *address)
     struct weir_rpc_client *client = NULL;
     struct weir_error err;
     struct peer *peer = &peers->items[peers->count];
-    *peer = (struct peer){.number = link->number, .address = weir_strdup(address), .link = link, .hello_due_ms = now_ms(peers), .rest_address = weir_strdup("")};
+    *peer = (struct peer){.number = link->number,
+                          .address = weir_strdup(address),
+                          .link = link,
+                          .hello_due_ms = now_ms(peers),
+                          .rest_address = weir_strdup("")};
     peer->known = (struct weir_jm_peer){.address = peer->address, .rest_address = peer->rest_address, .heard_ms = INT64_MIN};
     if (weir_rpc_client_create(&options, &callbacks, link, &client, &err) == WEIR_OK) {
         peer->client = client;

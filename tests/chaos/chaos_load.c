@@ -23,7 +23,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PARTITIONS_MAX = 64, KEYS = 20, GROUPS = 100, WINDOW_MS = 2000, TIMEOUT_MS = 5000, REPORT_US = 100000, BURST_US = 10000, STALL_US_MAX = 10000000 };
+enum { PARTITIONS_MAX = 64, KEYS = 20, GROUPS = 100, WINDOW_MS = 2000, TIMEOUT_MS = 5000, REPORT_US = 100000, BURST_US = 10000, STALL_US_MAX = 60000000 };
 static const int64_t EPOCH_MS = 1600000000000;
 
 static _Atomic int stopped; /* lock-free, so a signal handler may set it */

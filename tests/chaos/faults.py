@@ -243,7 +243,6 @@ def broker_killed(rig, rng):
     rig.broker.kill()
     yield rng.uniform(0.1, 5)
     rig.broker.start_again()
-    rig.broker.started()
 
 
 @fault(1, "tasks")

@@ -59,7 +59,7 @@ def check(folder, seed):
         judge(broker, net, folder, "copies", bad_copies(), doubled=1, missing=1, disordered=1, bad=1)
         judge(broker, net, folder, "sums", bad_sums(), doubled=1, missing=0, disordered=0, bad=1)
     finally:
-        broker.run("kill")
+        broker.kill()
         net.close()
 
 

@@ -1,5 +1,6 @@
 """A whole cluster for faults: JobManagers, TaskManagers and a Kafka broker, each on a host of its own, with a job at full rate through them."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -67,7 +69,8 @@ class HostBroker(kafka.Broker):
         self.host = net.address("kafka")
         self.port = KAFKA_PORT
         self.topics = 0
-        self.starting = None
+        self.process = None  # the broker, when it was not kafka.sh that started it
+        self.words = None    # its command line
         self.run("start")
 
     @property
@@ -96,22 +99,28 @@ class HostBroker(kafka.Broker):
         return [line.split("\t") for line in result.stdout.splitlines()]
 
     def pid(self):
-        return int((self.folder / "broker.pid").read_text())
+        return self.process.pid if self.process else int((self.folder / "broker.pid").read_text())
 
     def kill(self):
         pid = self.pid()
+        self.words = self.words or pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
         os.kill(pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait(30)
         wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the broker is gone")
 
     def start_again(self):
-        """Does not wait for it; `started` does."""
-        with open(self.folder / "restart.out", "wb") as out:
-            self.starting = subprocess.Popen(**self.command("start"), stdout=out, stderr=out)
+        """Starts the process anew, and no more: kafka.sh would ask with a second JVM whether it is ready."""
+        with open(self.folder / "broker.out", "ab") as out:
+            self.process = subprocess.Popen([*self.net.enter("kafka"), *self.words], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
-    def started(self):
-        if self.starting is not None and self.starting.wait(120) != 0:
-            raise AssertionError(f"the broker does not start again: {(self.folder / 'restart.out').read_text()}")
-        self.starting = None
+        def listens():
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
+                return True
+            if self.process.poll() is not None:
+                raise AssertionError(f"the broker does not start again: {self.process.returncode}")
+            return False
+        wait_for(listens, "the broker listens again", 120)
 
 
 class Watch(threading.Thread):
@@ -355,7 +364,6 @@ class Rig:
     def wait_stable(self, what, deadline_s=GRACE_S):
         """Every daemon is there, every task runs, a checkpoint has begun and completed since, its output came. Returns seconds."""
         began = time.monotonic()
-        self.broker.started()
         mark = self.watch.checkpoint
         received = self.copies.latest.received
 
@@ -400,6 +408,7 @@ class Rig:
         if self.copies.latest.received != sum(counts):
             raise AssertionError(f"{self.copies.latest.received - sum(counts)} copies more after the end")
         self.check_output()
+        wait_for(lambda: not (self.checkpoints / self.job).exists(), "no file of a checkpoint is left")
         self.end_job()
         return counts
 
@@ -444,10 +453,7 @@ class Rig:
                 problems.append(str(error))
         problems += self.complaints()
         if self.broker is not None:
-            if self.broker.starting is not None:
-                self.broker.starting.kill()
-                self.broker.starting.wait()
-            self.broker.run("kill")
+            self.broker.kill()
         if failed or problems:
             for host in self.hosts:
                 if self.daemon(host) is not None:

@@ -311,7 +311,6 @@ def late_answers(stage):
     time.sleep(6)
     cluster.broker.kill()
     cluster.broker.start_again()
-    cluster.broker.started()
     cluster.net.heal(cluster.tm_hosts, ["kafka"])
     stage.peace("links are quick again")
 

@@ -8,7 +8,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 10, REST_MS_MAX = 700, ARMED_MS_MAX = 1200, HOT_ONE_IN = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, HOT_ONE_IN = 3 };
 
 static struct nemesis {
     struct weir_sim_cast cast;

@@ -208,11 +208,11 @@ test:
 # The same tests with every daemon under a sanitizer: `make integration-asan T=Slots`.
 integration-asan:
 	$(MAKE) BUILD=build-asan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all
-	WEIR_BIN_DIR=$(CURDIR)/build-asan python3 tests/integration/run.py $(T)
+	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-asan python3 tests/integration/run.py $(T)
 
 integration-tsan:
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all
-	WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py $(T)
+	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py $(T)
 
 # Every line of the file has its reason beside it.
 export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt

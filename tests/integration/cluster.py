@@ -20,7 +20,8 @@ DEADLINE_S = float(os.environ.get("WEIR_TEST_DEADLINE_S", "30"))
 
 
 def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Polls until condition() is true and returns its value."""
+    """Polls until condition() is true and returns its value. A longer WEIR_TEST_DEADLINE_S holds for every wait."""
+    deadline_s = max(deadline_s, DEADLINE_S)
     end = time.monotonic() + deadline_s
     while True:
         value = condition()

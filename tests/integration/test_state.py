@@ -70,7 +70,7 @@ class LargeState(LargeStateJob, unittest.TestCase):
                 living = [tm for tm in cluster.taskmanagers if not tm.killed]
                 rand.choice(living).kill()
                 cluster.start_taskmanager()
-            cluster.wait_state(job, "FINISHED", deadline_s=120)
+            cluster.wait_state(job, "FINISHED", deadline_s=240)
             self.check_exact()
 
     def test_small_state_opens_no_database(self):

@@ -53,6 +53,16 @@ uint64_t weir__raft_term_at(const struct weir_raft_core *core, uint64_t index)
     return index > 0 && index == core->durable.index ? core->durable.term : 0;
 }
 
+bool weir__raft_heard_lately(const struct weir_raft_core *core, uint64_t id)
+{
+    for (uint32_t i = 0; i < core->nheard; i++) {
+        if (core->heard[i].id == id) {
+            return core->now_ms - core->heard[i].at_ms < core->options.election_timeout_ms;
+        }
+    }
+    return false;
+}
+
 bool weir__raft_is_sole_voter(const struct weir_raft_core *core)
 {
     bool sole = false;
@@ -555,6 +565,22 @@ static void step_parts(struct weir_raft_core *core, struct raft_message *message
     }
 }
 
+/* See workaround 7. */
+static void vote_as_learner(struct weir_raft_core *core, const struct raft_message *message)
+{
+    const struct raft_request_vote *request = &message->request_vote;
+    bool durable = false;
+    bool granted = weir__raft_vote_as_learner(core, request, &durable);
+    if (durable && !make_vote_durable(core, raft_current_term(&core->raft), raft_voted_for(&core->raft))) {
+        return;
+    }
+    struct raft_message answer = {.type = RAFT_REQUEST_VOTE_RESULT,
+                                  .server_id = message->server_id,
+                                  .request_vote_result = {.term = request->term, .vote_granted = granted, .pre_vote = request->pre_vote}};
+    send_message(core, &answer);
+    tell_role(core);
+}
+
 enum weir_rc weir_raft_core_receive(struct weir_raft_core *core, uint64_t from, struct weir_slice message, int64_t now_ms,
                                     struct weir_error *err)
 {
@@ -573,6 +599,10 @@ enum weir_rc weir_raft_core_receive(struct weir_raft_core *core, uint64_t from, 
     if (rc != WEIR_OK || unwanted) {
         weir_raft_message_drop(&decoded);
         return rc;
+    }
+    if (weir__raft_votes_as_learner(core, &decoded)) {
+        vote_as_learner(core, &decoded);
+        return WEIR_OK;
     }
     note_heard(core, from);
     weir__raft_fix_incoming(core, &decoded);
@@ -660,6 +690,17 @@ static enum weir_rc encode_change(const struct weir_raft_core *core, const struc
     return weir__raft_members_check_step(&core->members, members, count, err);
 }
 
+/* Until such a change is committed only this one could lead, and the library lets nobody be elected who is no voter by his own log. */
+static bool keeps_vote(const struct weir_raft_core *core, const struct weir_raft_member *members, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (members[i].id == core->options.id) {
+            return members[i].role == WEIR_RAFT_VOTER;
+        }
+    }
+    return false;
+}
+
 enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct weir_raft_member *members, uint32_t count, int64_t now_ms,
                                    uint64_t *out_index, struct weir_error *err)
 {
@@ -671,6 +712,9 @@ enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct wei
         return refuse_not_leading(core, err);
     }
     enum weir_rc rc = encode_change(core, members, count, &encoded, err);
+    if (rc == WEIR_OK && !keeps_vote(core, members, count)) {
+        rc = weir_error_set(err, WEIR_REFUSED, "a leader cannot remove or demote itself: it must hand its leadership over before");
+    }
     if (rc == WEIR_OK && core->raft.configuration_uncommitted_index != 0) {
         rc = weir_error_set(err, WEIR_AGAIN, "a change of members is under way");
     }
@@ -687,16 +731,6 @@ enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct wei
 
 /* --- transfer ------------------------------------------------------------------------------------------------------------------------ */
 
-static bool heard_lately(const struct weir_raft_core *core, uint64_t id)
-{
-    for (uint32_t i = 0; i < core->nheard; i++) {
-        if (core->heard[i].id == id) {
-            return core->now_ms - core->heard[i].at_ms < core->options.election_timeout_ms;
-        }
-    }
-    return false;
-}
-
 /* The voter with the longest log of those that are there; 0: none. */
 static uint64_t choose_heir(const struct weir_raft_core *core)
 {
@@ -705,7 +739,7 @@ static uint64_t choose_heir(const struct weir_raft_core *core)
     for (uint32_t i = 0; i < core->members.count; i++) {
         const struct weir_raft_member *member = &core->members.items[i];
         raft_index match = 0;
-        if (member->id != core->options.id && member->role == WEIR_RAFT_VOTER && heard_lately(core, member->id) &&
+        if (member->id != core->options.id && member->role == WEIR_RAFT_VOTER && weir__raft_heard_lately(core, member->id) &&
             raft_match_index(&core->raft, member->id, &match) == 0 && (heir == 0 || match > best)) {
             heir = member->id;
             best = match;

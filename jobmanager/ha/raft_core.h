@@ -120,8 +120,8 @@ enum weir_rc weir_raft_core_receive(struct weir_raft_core *core, uint64_t from, 
 /* Commands as consecutive entries. REFUSED: not leading; nothing was taken. */
 enum weir_rc weir_raft_core_submit(struct weir_raft_core *core, const struct weir_slice *commands, uint32_t count, int64_t now_ms,
                                    uint64_t *out_first_index, struct weir_error *err) WEIR_CHECKED;
-/* (R4) The members from now on: one added (as LEARNER), removed, or given another role. REFUSED (not leading), AGAIN (one is under way),
- * INVALID. */
+/* (R4) The members from now on: one added (as LEARNER), removed, or given another role. REFUSED (not leading, or it would remove or demote
+ * itself: it hands its leadership over before), AGAIN (one is under way, or nothing of this term is committed yet), INVALID. */
 enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct weir_raft_member *members, uint32_t count, int64_t now_ms,
                                    uint64_t *out_index, struct weir_error *err) WEIR_CHECKED;
 /* Hands leadership to a voter that is up to date (0: any). REFUSED: not leading, or there is none. */

@@ -1,5 +1,5 @@
 /*
- * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 and 6 are
+ * Workarounds for defects of the library 0.22.1, each in a function of its own. 1 to 4 are those of RELIABILITY 3.7; 5 to 8 are
  * about changes of members, which were not looked at there. None needs a change to the library. Each has a directed test in raft_core_test.c.
  */
 #include "jobmanager/ha/raft_core_private.h"
@@ -28,8 +28,23 @@ static void fix_pre_vote_term(const struct weir_raft_core *core, struct raft_mes
     }
 }
 
+/* 8: a leader sends entries before they are on its own disk. A CHANGE that takes a voter's vote away and is left only with that one makes it the
+ * one with the longest log, which refuses its vote to the others and, by the library, cannot stand itself: with two voters nobody is elected
+ * any more. So a CHANGE waits for the leader's disk; what was held back is missed and sent again. */
+static void fix_early_change(const struct weir_raft_core *core, struct raft_message *message)
+{
+    if (message->type != RAFT_APPEND_ENTRIES || core->members_index <= core->raft.last_stored || (core->off & WEIR__RAFT_NO_DURABLE_CHANGE) != 0) {
+        return;
+    }
+    struct raft_append_entries *append = &message->append_entries;
+    uint64_t before = core->members_index - 1;
+    uint64_t room = before > append->prev_log_index ? before - append->prev_log_index : 0;
+    append->n_entries = append->n_entries < room ? append->n_entries : (unsigned)room;
+}
+
 void weir__raft_fix_outgoing(const struct weir_raft_core *core, struct raft_message *message)
 {
+    fix_early_change(core, message);
     fix_stale_answer(core, message);
     fix_pre_vote_term(core, message);
 }
@@ -151,4 +166,51 @@ uint64_t weir__raft_proved_change(const struct weir_raft_core *core, const struc
 bool weir__raft_wants_sole_term(const struct weir_raft_core *core)
 {
     return core->raft.state == RAFT_FOLLOWER && weir__raft_is_sole_voter(core) && (core->off & WEIR__RAFT_NO_SOLE_TERM) == 0;
+}
+
+static bool has_vote(const struct weir_raft_core *core)
+{
+    for (uint32_t i = 0; i < core->members.count; i++) {
+        if (core->members.items[i].id == core->options.id) {
+            return core->members.items[i].role == WEIR_RAFT_VOTER;
+        }
+    }
+    return false;
+}
+
+/* 7: a member that is no voter by its own log refuses to vote, and believes in its last leader for ever. But a candidate may have the CHANGE
+ * that makes it one, and need it: the only voter that promotes a learner, is restarted before that CHANGE has travelled, and then cannot be
+ * elected any more. (Dissertation 4.1: who votes is decided by the candidate's list; the voter's does not matter.) */
+bool weir__raft_votes_as_learner(const struct weir_raft_core *core, const struct raft_message *message)
+{
+    if (message->type != RAFT_REQUEST_VOTE || core->raft.state != RAFT_FOLLOWER || core->installing || has_vote(core) ||
+        (core->off & WEIR__RAFT_NO_LEARNERS_VOTE) != 0) {
+        return false;
+    }
+    uint64_t leader = core->raft.follower_state.current_leader.id;
+    bool follows = leader != 0 && weir__raft_heard_lately(core, leader);
+    return message->request_vote.term >= raft_current_term(&core->raft) && (!follows || message->request_vote.disrupt_leader);
+}
+
+bool weir__raft_vote_as_learner(struct weir_raft_core *core, const struct raft_request_vote *request, bool *out_durable)
+{
+    struct raft *raft = &core->raft;
+    uint64_t last = weir__raft_entries_last(&core->entries);
+    uint64_t last_term = weir__raft_term_at(core, last);
+    bool up_to_date = request->last_log_term > last_term || (request->last_log_term == last_term && request->last_log_index >= last);
+    *out_durable = false;
+    if (request->pre_vote) {
+        return up_to_date;
+    }
+    if (request->term > raft->current_term) {
+        raft->current_term = request->term;
+        raft->voted_for = 0;
+        raft->follower_state.match = 0;
+        *out_durable = true;
+    }
+    if (up_to_date && raft->voted_for == 0) {
+        raft->voted_for = request->candidate_id;
+        *out_durable = true;
+    }
+    return up_to_date && raft->voted_for == request->candidate_id;
 }

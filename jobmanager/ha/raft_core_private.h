@@ -72,7 +72,9 @@ enum {
     WEIR__RAFT_NO_BELOW_SNAPSHOT = 1 << 4,
     WEIR__RAFT_NO_CHANGE_FIRST = 1 << 5,
     WEIR__RAFT_NO_SOLE_TERM = 1 << 6,
-    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 7,
+    WEIR__RAFT_NO_LEARNERS_VOTE = 1 << 7,
+    WEIR__RAFT_NO_DURABLE_CHANGE = 1 << 8,
+    WEIR__RAFT_NO_TERM_COMMITTED = 1 << 9,
 };
 
 struct weir__raft_heard {
@@ -108,12 +110,13 @@ struct weir_raft_core {
 };
 
 uint64_t weir__raft_term_at(const struct weir_raft_core *core, uint64_t index); /* 0: not known here */
+bool weir__raft_heard_lately(const struct weir_raft_core *core, uint64_t id); /* within an election timeout */
 /* This one is the only voter. */
 bool weir__raft_is_sole_voter(const struct weir_raft_core *core);
 
 /* --- workarounds (raft_core_fixes.c) ------------------------------------------------------------------------------------ */
 
-/* To a message that the library wants to send: 1 and 2. */
+/* To a message that the library wants to send: 1, 2 and 8. */
 void weir__raft_fix_outgoing(const struct weir_raft_core *core, struct raft_message *message);
 /* To one that came, before it is stepped: 3 and 4. */
 void weir__raft_fix_incoming(struct weir_raft_core *core, struct raft_message *message);
@@ -123,5 +126,9 @@ bool weir__raft_next_part(const struct weir_raft_core *core, struct raft_message
 uint64_t weir__raft_proved_change(const struct weir_raft_core *core, const struct raft_message *part);
 /* 6: the library would lead alone without a term of its own. */
 bool weir__raft_wants_sole_term(const struct weir_raft_core *core);
+/* 7: the library would refuse this request for a vote because this member has none, by its own log. */
+bool weir__raft_votes_as_learner(const struct weir_raft_core *core, const struct raft_message *message);
+/* 7: whether the vote is granted; the library's term and vote are then set. out_durable: they must be made durable before it is sent. */
+bool weir__raft_vote_as_learner(struct weir_raft_core *core, const struct raft_request_vote *request, bool *out_durable);
 
 #endif

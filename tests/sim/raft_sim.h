@@ -33,7 +33,7 @@ enum weir_raft_sim_fault {
     WEIR_RAFT_SIM_ADD,
     WEIR_RAFT_SIM_PROMOTE,
     WEIR_RAFT_SIM_DEMOTE,
-    WEIR_RAFT_SIM_REMOVE, /* also the leader itself */
+    WEIR_RAFT_SIM_REMOVE,
     WEIR_RAFT_SIM_REPLACE, /* a member lost its disk: it is removed, and another joins in its place */
     WEIR_RAFT_SIM_FAULTS,
 };
@@ -56,10 +56,15 @@ enum weir_raft_sim_sabotage {
     WEIR_RAFT_SIM_FORGETS_VOTE,     /* the term is kept, the vote is not */
     WEIR_RAFT_SIM_FORGETS_TERM,     /* neither is */
     WEIR_RAFT_SIM_KEEPS_TAIL,       /* on the disk, entries of another term are not cut off */
-    WEIR_RAFT_SIM_NO_WORKAROUND_1,  /* (R3) of raft_core.h, one by one */
+    WEIR_RAFT_SIM_NO_WORKAROUND_1,  /* jobmanager/ha/raft_core_fixes.c has them, one by one */
     WEIR_RAFT_SIM_NO_WORKAROUND_2,
     WEIR_RAFT_SIM_NO_WORKAROUND_3,
     WEIR_RAFT_SIM_NO_WORKAROUND_4,
+    WEIR_RAFT_SIM_NO_WORKAROUND_5,
+    WEIR_RAFT_SIM_NO_WORKAROUND_6,
+    WEIR_RAFT_SIM_NO_WORKAROUND_7,
+    WEIR_RAFT_SIM_NO_WORKAROUND_8,
+    WEIR_RAFT_SIM_EARLY_CHANGE, /* members change before the leader has committed anything in its term */
     WEIR_RAFT_SIM_SABOTAGES,
 };
 

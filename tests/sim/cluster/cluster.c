@@ -28,6 +28,7 @@ static struct cluster {
     struct weir_sim_node *client;
     int64_t calm_ns; /* the faults end */
     uint32_t heartbeat_ms; /* the time-out */
+    struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct client_job {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
@@ -249,10 +250,15 @@ static void ask_until_done(struct client_job *of, bool cancels)
     }
 }
 
+static void submit_now(void)
+{
+    (void)weir_sim_wake_first(&cluster.idle);
+}
+
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
-    weir_sim_sleep(weir_sim_between(0, 2000) * MS);
+    (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(3) ? 6000 : 1500) * MS);
     ask_until_done(of, false);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
@@ -419,7 +425,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     int64_t calm_s = weir_sim_between(5, 14);
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
-    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, out_result);
+    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, submit_now, out_result);
     (void)weir_sim_spawn(NULL, "watch", watch, NULL);
     weir_sim_run(INT64_MAX - 1);
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {

@@ -1,14 +1,16 @@
 /*
  * weir-sim: the simulations, from seeds.
  *
- *   weir-sim [--seeds A..B] [--jobmanagers N] [--sabotage NAME] [--ledger] cluster
- *   weir-sim --seed N cluster     one, with its trace on standard error
+ *   weir-sim --seeds A..B [cluster] [raft] [engine]   a range of each, without names of all; each in a process of its own, several at a time
+ *   weir-sim --seed N cluster                         one, with its trace on standard error
  *
- * Each seed runs in a process of its own, several at a time; a failing one is run again with its trace.
+ * Ends with `N passed, N failed`, for tests/run_all.sh.
  */
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "tests/sim/cluster/cluster.h"
+#include "tests/sim/engine.h"
+#include "tests/sim/raft_sim.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -16,121 +18,196 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { CRASH_TEXT = 64, SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10 };
+enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 512, WORKERS = 2 };
 
 struct options {
     uint64_t first, last;
-    bool one;
-    uint32_t jobmanagers;
+    bool one, ledger;
+    uint32_t jobmanagers, workers;
     enum weir_sim_sabotage sabotage;
-    uint32_t workers;
-    bool ledger;
 };
 
-struct sum {
-    uint64_t seeds, failed, steps, rows, faults, checkpoints, restarts, leaders;
+/* What a seed of any simulation comes to; shared with the process that runs it. */
+struct outcome {
+    bool ok;
+    char why[1200];
+    uint64_t steps;
     int64_t virtual_ns;
-    uint64_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT];
+    char more[256]; /* of a single seed */
+    uint64_t counts[4];
+    uint32_t hits[HITS_MAX];
 };
 
-static void run_here(const struct options *options, uint64_t seed, int trace_fd, struct weir_sim_result *shared)
+struct simulation {
+    const char *name;
+    void (*run)(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out);
+    const char *counts[4]; /* names */
+    /* The ledger: so many lines, each with its name; NULL: it cannot be reached. */
+    uint32_t nhits;
+    const char *(*hit_name)(uint32_t i, char *buf, size_t buf_bytes);
+};
+
+/* --- the simulations ----------------------------------------------------------------------------------------------------- */
+
+static void run_cluster(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out)
 {
     struct weir_sim_case what = {.seed = seed, .jobmanagers = options->jobmanagers, .sabotage = options->sabotage, .trace_fd = trace_fd};
-    (void)alarm(SEED_TIMEOUT_S);
-    if (trace_fd < 0) {
-        (void)!freopen("/dev/null", "w", stdout);
-    }
-    weir_sim_cluster_run(&what, shared);
-    _exit(EXIT_SUCCESS);
+    struct weir_sim_result result;
+    weir_sim_cluster_run(&what, &result);
+    out->ok = result.ok;
+    (void)snprintf(out->why, sizeof(out->why), "%s", result.why);
+    out->steps = result.steps;
+    out->virtual_ns = result.virtual_ns;
+    out->counts[0] = result.faults;
+    out->counts[1] = result.leaders;
+    out->counts[2] = result.restarts;
+    out->counts[3] = result.checkpoints;
+    memcpy(out->hits, result.hits, sizeof(result.hits));
 }
 
-static struct weir_sim_result *share(void)
+static const char *cluster_hit(uint32_t i, char *buf, size_t buf_bytes)
 {
-    void *shared = mmap(NULL, sizeof(struct weir_sim_result), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    weir_assert(shared != MAP_FAILED);
-    return shared;
+    (void)snprintf(buf, buf_bytes, "%s, when %s", weir_sim_fault_text((enum weir_sim_fault)(i / WEIR_SIM_PHASE_COUNT)),
+                   weir_sim_phase_text((enum weir_sim_phase)(i % WEIR_SIM_PHASE_COUNT)));
+    return buf;
 }
+
+static void run_raft(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out)
+{
+    struct weir_raft_sim_case what = {.seed = seed, .trace_fd = trace_fd};
+    struct weir_raft_sim_result result;
+    (void)options;
+    weir_raft_sim_run(&what, &result);
+    out->ok = result.ok;
+    (void)snprintf(out->why, sizeof(out->why), "%s", result.ok ? "" : result.err.text);
+    out->steps = result.steps;
+    out->virtual_ns = (int64_t)result.virtual_ms * 1000000;
+    out->counts[0] = result.elections;
+    out->counts[1] = result.committed;
+    out->counts[2] = result.messages;
+    out->counts[3] = result.restarts;
+    memcpy(out->hits, result.hits, sizeof(result.hits));
+}
+
+static const char *raft_hit(uint32_t i, char *buf, size_t buf_bytes)
+{
+    enum weir_raft_sim_fault fault = (enum weir_raft_sim_fault)(i / WEIR_RAFT_SIM_PHASES);
+    enum weir_raft_sim_phase phase = (enum weir_raft_sim_phase)(i % WEIR_RAFT_SIM_PHASES);
+    if (!weir_raft_sim_reachable(fault, phase)) {
+        return NULL;
+    }
+    (void)snprintf(buf, buf_bytes, "%s, when %s", weir_raft_sim_fault_name(fault), weir_raft_sim_phase_name(phase));
+    return buf;
+}
+
+static void run_engine(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out)
+{
+    struct weir_engine_case what = {.seed = seed, .trace_fd = trace_fd};
+    struct weir_engine_result result;
+    (void)options;
+    weir_engine_run(&what, &result);
+    out->ok = result.ok;
+    (void)snprintf(out->why, sizeof(out->why), "%s", result.ok ? "" : result.err.text);
+    out->counts[0] = result.crashes;
+    out->counts[1] = result.checkpoints;
+    out->counts[2] = result.restored;
+    memcpy(out->hits, result.hits, sizeof(result.hits));
+}
+
+static const char *engine_hit(uint32_t i, char *buf, size_t buf_bytes)
+{
+    (void)snprintf(buf, buf_bytes, "a crash, %s", weir_engine_phase_name((enum weir_engine_phase)i));
+    return buf;
+}
+
+_Static_assert(WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT <= HITS_MAX && WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES <= HITS_MAX, "ledgers fit");
+
+static const struct simulation simulations[] = {
+    {"cluster", run_cluster, {"faults", "leaders", "attempts", "checkpoints"}, WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT, cluster_hit},
+    {"raft", run_raft, {"elections", "committed", "messages", "restarts"}, WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES, raft_hit},
+    {"engine", run_engine, {"crashes", "checkpoints", "attempts restored", NULL}, WEIR_ENGINE_PHASES, engine_hit},
+};
+
+enum { SIMULATIONS = sizeof(simulations) / sizeof(simulations[0]) };
+
+/* --- seeds in processes -------------------------------------------------------------------------------------------------- */
 
 struct worker {
     pid_t pid; /* 0: idle */
     uint64_t seed;
-    struct weir_sim_result *shared;
+    struct outcome *outcome;
 };
 
-static void judge(struct weir_sim_result *result, int status)
+struct sum {
+    uint64_t seeds, failed, steps;
+    int64_t virtual_ns;
+    uint64_t counts[4];
+    uint64_t hits[HITS_MAX];
+};
+
+static struct outcome *share(void)
 {
-    if (status != 0) {
-        result->ok = false;
-        (void)snprintf(result->why, sizeof(result->why), "the process ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
-                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    }
+    void *shared = mmap(NULL, sizeof(struct outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    weir_assert(shared != MAP_FAILED);
+    return shared;
 }
 
-static void add(struct sum *sum, const struct weir_sim_result *result)
-{
-    sum->seeds++;
-    sum->failed += !result->ok;
-    sum->steps += result->steps;
-    sum->rows += result->rows;
-    sum->faults += result->faults;
-    sum->checkpoints += result->checkpoints;
-    sum->restarts += result->restarts;
-    sum->leaders += result->leaders;
-    sum->virtual_ns += result->virtual_ns;
-    for (int f = 0; f < WEIR_SIM_FAULT_COUNT; f++) {
-        for (int p = 0; p < WEIR_SIM_PHASE_COUNT; p++) {
-            sum->hits[f][p] += result->hits[f][p];
-        }
-    }
-}
-
-static void begin(struct worker *worker, const struct options *options, uint64_t seed)
+static void begin(struct worker *worker, const struct simulation *simulation, const struct options *options, uint64_t seed, int trace_fd)
 {
     worker->seed = seed;
-    memset(worker->shared, 0, sizeof(*worker->shared));
+    memset(worker->outcome, 0, sizeof(*worker->outcome));
     (void)fflush(NULL);
     worker->pid = fork();
     weir_assert(worker->pid >= 0);
     if (worker->pid == 0) {
-        run_here(options, seed, -1, worker->shared);
+        (void)alarm(SEED_TIMEOUT_S);
+        simulation->run(options, seed, trace_fd, worker->outcome);
+        _exit(EXIT_SUCCESS);
     }
 }
 
-static void end(struct worker *workers, uint32_t count, struct sum *sum)
+static void judge(struct outcome *outcome, int status)
+{
+    if (status != 0) {
+        outcome->ok = false;
+        (void)snprintf(outcome->why, sizeof(outcome->why), "the process ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
+                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    }
+}
+
+static void add(struct sum *sum, const struct outcome *outcome)
+{
+    sum->seeds++;
+    sum->failed += !outcome->ok;
+    sum->steps += outcome->steps;
+    sum->virtual_ns += outcome->virtual_ns;
+    for (int i = 0; i < 4; i++) {
+        sum->counts[i] += outcome->counts[i];
+    }
+    for (int i = 0; i < HITS_MAX; i++) {
+        sum->hits[i] += outcome->hits[i];
+    }
+}
+
+static void end(const struct simulation *simulation, struct worker *workers, uint32_t count, struct sum *sum)
 {
     int status = 0;
     pid_t pid = wait(&status);
     for (uint32_t i = 0; i < count; i++) {
-        if (workers[i].pid == pid) {
-            workers[i].pid = 0;
-            judge(workers[i].shared, status);
-            add(sum, workers[i].shared);
-            if (!workers[i].shared->ok && sum->failed <= FAILURES_SHOWN) {
-                (void)printf("seed %" PRIu64 ": %s\n", workers[i].seed, workers[i].shared->why);
-            }
+        if (workers[i].pid != pid) {
+            continue;
+        }
+        workers[i].pid = 0;
+        judge(workers[i].outcome, status);
+        add(sum, workers[i].outcome);
+        if (!workers[i].outcome->ok && sum->failed <= FAILURES_SHOWN) {
+            (void)printf("%s, seed %" PRIu64 ": %s\n", simulation->name, workers[i].seed, workers[i].outcome->why);
         }
     }
-}
-
-static int print_ledger(const struct sum *sum, bool all)
-{
-    int missing = 0;
-    for (int f = 0; f < WEIR_SIM_FAULT_COUNT; f++) {
-        for (int p = 0; p < WEIR_SIM_PHASE_COUNT; p++) {
-            missing += sum->hits[f][p] == 0;
-            if (all || sum->hits[f][p] == 0) {
-                (void)printf("  %5" PRIu64 "  %s, when %s\n", sum->hits[f][p], weir_sim_fault_text((enum weir_sim_fault)f),
-                             weir_sim_phase_text((enum weir_sim_phase)p));
-            }
-        }
-    }
-    return missing;
 }
 
 static double now_s(void)
@@ -140,56 +217,68 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_usec / 1e6;
 }
 
-static int run_range(const struct options *options)
+/* How many lines that can be reached were not. */
+static uint32_t print_ledger(const struct simulation *simulation, const struct sum *sum)
+{
+    uint32_t missing = 0;
+    char name[256];
+    for (uint32_t i = 0; i < simulation->nhits; i++) {
+        if (sum->hits[i] == 0 && simulation->hit_name(i, name, sizeof(name)) != NULL) {
+            missing++;
+            (void)printf("%s: never reached: %s\n", simulation->name, name);
+        }
+    }
+    return missing;
+}
+
+static void run_range(const struct simulation *simulation, const struct options *options, uint64_t *passed, uint64_t *failed)
 {
     struct worker *workers = weir_calloc(options->workers, sizeof(*workers));
     struct sum sum = {0};
     double began_s = now_s();
-    uint64_t next = options->first;
     uint32_t running = 0;
     for (uint32_t i = 0; i < options->workers; i++) {
-        workers[i].shared = share();
+        workers[i].outcome = share();
     }
-    while (next <= options->last || running > 0) {
+    for (uint64_t next = options->first; next <= options->last || running > 0;) {
         for (uint32_t i = 0; i < options->workers && next <= options->last; i++) {
             if (workers[i].pid == 0) {
-                begin(&workers[i], options, next++);
+                begin(&workers[i], simulation, options, next++, -1);
                 running++;
             }
         }
-        end(workers, options->workers, &sum);
+        end(simulation, workers, options->workers, &sum);
         running--;
     }
-    double took_s = now_s() - began_s;
-    int missing = 0;
-    if (options->ledger) {
-        missing = print_ledger(&sum, false);
-        (void)printf("%d pairs of fault and phase were never reached\n", missing);
+    uint32_t missing = options->ledger ? print_ledger(simulation, &sum) : 0;
+    (void)printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " steps, %.2f virtual hours", simulation->name, sum.seeds, sum.failed, sum.steps,
+                 (double)sum.virtual_ns / 3.6e12);
+    for (int i = 0; i < 4 && simulation->counts[i] != NULL; i++) {
+        (void)printf(", %" PRIu64 " %s", sum.counts[i], simulation->counts[i]);
     }
-    (void)printf("cluster: %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " steps, %.2f virtual hours, %" PRIu64 " faults, %" PRIu64 " leaders, %" PRIu64
-                 " attempts, %" PRIu64 " checkpoints, %" PRIu64 " rows, %.1f seeds/s\n",
-                 sum.seeds, sum.failed, sum.steps, (double)sum.virtual_ns / 3.6e12, sum.faults, sum.leaders, sum.restarts, sum.checkpoints, sum.rows,
-                 (double)sum.seeds / took_s);
+    (void)printf(", %.1f seeds/s\n", (double)sum.seeds / (now_s() - began_s));
+    *passed += sum.seeds - sum.failed;
+    *failed += sum.failed + missing;
     weir_free(workers);
-    return sum.failed > 0 || missing > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run_one(const struct options *options)
+static int run_one(const struct simulation *simulation, const struct options *options)
 {
-    struct weir_sim_result *shared = share();
-    pid_t pid = fork();
-    weir_assert(pid >= 0);
-    if (pid == 0) {
-        run_here(options, options->first, STDERR_FILENO, shared);
-    }
+    struct worker worker = {.outcome = share()};
     int status = 0;
-    (void)waitpid(pid, &status, 0);
-    judge(shared, status);
-    (void)printf("seed %" PRIu64 ": %s, %" PRIu64 " steps, %.3f s virtual, %u faults, %u leaders, %u attempts, %u checkpoints, %u rows\n", options->first,
-                 shared->ok ? "right" : shared->why, shared->steps, (double)shared->virtual_ns / 1e9, shared->faults, shared->leaders, shared->restarts,
-                 shared->checkpoints, shared->rows);
-    return shared->ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    begin(&worker, simulation, options, options->first, STDERR_FILENO);
+    (void)waitpid(worker.pid, &status, 0);
+    judge(worker.outcome, status);
+    (void)printf("%s, seed %" PRIu64 ": %s, %" PRIu64 " steps, %.3f s virtual", simulation->name, options->first,
+                 worker.outcome->ok ? "right" : worker.outcome->why, worker.outcome->steps, (double)worker.outcome->virtual_ns / 1e9);
+    for (int i = 0; i < 4 && simulation->counts[i] != NULL; i++) {
+        (void)printf(", %" PRIu64 " %s", worker.outcome->counts[i], simulation->counts[i]);
+    }
+    (void)printf("\n");
+    return worker.outcome->ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
+
+/* --- the command line ------------------------------------------------------------------------------------------------------ */
 
 static bool parse_sabotage(const char *text, enum weir_sim_sabotage *out)
 {
@@ -202,44 +291,68 @@ static bool parse_sabotage(const char *text, enum weir_sim_sabotage *out)
     return false;
 }
 
-int main(int argc, char **argv)
+static const char usage[] =
+    "weir-sim [--seeds A..B | --seed N] [--jobmanagers N] [--sabotage NAME] [--ledger] [--workers N] [cluster] [raft] [engine]\n"
+    "  --seeds A..B     these seeds (1..20) of each simulation named, or of all\n"
+    "  --seed N         one, with its trace on standard error (cluster, unless another is named)\n"
+    "  --jobmanagers N  in the cluster; without it the seed says\n"
+    "  --sabotage NAME  breaks a protocol on purpose: the run must fail\n"
+    "  --ledger         fails when a fault never met a phase of the protocols; for thousands of seeds\n";
+
+static bool parse(int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {{"seed", required_argument, NULL, 's'},        {"seeds", required_argument, NULL, 'r'},
                                           {"jobmanagers", required_argument, NULL, 'j'}, {"sabotage", required_argument, NULL, 'b'},
                                           {"ledger", no_argument, NULL, 'l'},            {"workers", required_argument, NULL, 'w'},
                                           {0}};
-    struct options options = {.first = 1, .last = 20, .workers = 2};
     int c;
+    bool ok = true;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        switch (c) {
-        case 's':
-            options.one = true;
-            options.first = strtoull(optarg, NULL, 10);
-            break;
-        case 'r':
-            if (sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options.first, &options.last) != 2) {
-                (void)fprintf(stderr, "--seeds %s: expected a range such as 1..100\n", optarg);
-                return 2;
-            }
-            break;
-        case 'j':
-            options.jobmanagers = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        case 'b':
-            if (!parse_sabotage(optarg, &options.sabotage)) {
-                (void)fprintf(stderr, "--sabotage %s: there is no such one\n", optarg);
-                return 2;
-            }
-            break;
-        case 'l':
-            options.ledger = true;
-            break;
-        case 'w':
-            options.workers = (uint32_t)strtoul(optarg, NULL, 10);
-            break;
-        default:
-            return 2;
+        if (c == 's') {
+            options->one = true;
+            ok &= sscanf(optarg, "%" SCNu64, &options->first) == 1;
+        } else if (c == 'r') {
+            ok &= sscanf(optarg, "%" SCNu64 "..%" SCNu64, &options->first, &options->last) == 2;
+        } else if (c == 'j') {
+            ok &= sscanf(optarg, "%u", &options->jobmanagers) == 1 && options->jobmanagers <= 5;
+        } else if (c == 'w') {
+            ok &= sscanf(optarg, "%u", &options->workers) == 1 && options->workers > 0;
+        } else if (c == 'b') {
+            ok &= parse_sabotage(optarg, &options->sabotage);
+        } else if (c == 'l') {
+            options->ledger = true;
+        } else {
+            ok = false;
         }
     }
-    return options.one ? run_one(&options) : run_range(&options);
+    return ok;
+}
+
+static bool named(int argc, char **argv, const char *name)
+{
+    bool found = optind == argc;
+    for (int i = optind; i < argc; i++) {
+        found |= strcmp(argv[i], name) == 0;
+    }
+    return found;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.first = 1, .last = 20, .workers = WORKERS};
+    uint64_t passed = 0, failed = 0;
+    if (!parse(argc, argv, &options)) {
+        (void)fputs(usage, stderr);
+        return 2;
+    }
+    for (int i = 0; i < SIMULATIONS; i++) {
+        if (named(argc, argv, simulations[i].name) && options.one) {
+            return run_one(&simulations[i], &options);
+        }
+        if (named(argc, argv, simulations[i].name)) {
+            run_range(&simulations[i], &options, &passed, &failed);
+        }
+    }
+    (void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -28,9 +28,11 @@ static struct cluster {
     struct weir_sim_node *client;
     int64_t calm_ns; /* the faults end */
     uint32_t heartbeat_ms; /* the time-out */
+    struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct client_job {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
+        bool ended;               /* its terminal state is committed; it may expire */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
 
@@ -248,14 +250,19 @@ static void ask_until_done(struct client_job *of, bool cancels)
     }
 }
 
+static void submit_now(void)
+{
+    (void)weir_sim_wake_first(&cluster.idle);
+}
+
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
-    weir_sim_sleep(weir_sim_between(0, 2000) * MS);
+    (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(3) ? 6000 : 1500) * MS);
     ask_until_done(of, false);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
-    if (job == NULL) {
+    if (job == NULL && !of->ended) {
         weir_sim_fail("job%u was accepted, and is in no log", of->job->number);
     }
     if (of->job->rows == 0) {
@@ -281,7 +288,10 @@ static void check_states(void)
 {
     for (uint32_t i = 0; i < weir_meta_job_count(weir_sim_truth()); i++) {
         const struct weir_meta_job *job = weir_meta_job_at(weir_sim_truth(), i);
-        const struct client_job *of = job_of(job->id);
+        struct client_job *of = job_of(job->id);
+        if (of != NULL && weir_meta_terminal(job->state)) {
+            of->ended = true;
+        }
         if (job->state == WEIR_META_FAILED || job->state == WEIR_META_FAILING) {
             weir_sim_fail("%s is failing: %s", job->name, job->text);
         } else if (job->state == WEIR_META_FINISHED && of != NULL) {
@@ -320,8 +330,7 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
 
 static bool over(const struct client_job *of)
 {
-    const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
-    return of->submitted && (of->job->rows != 0 || of->canceled) && job != NULL && weir_meta_terminal(job->state);
+    return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
 }
 
 static void watch(void *ctx)
@@ -416,7 +425,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     int64_t calm_s = weir_sim_between(5, 14);
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
-    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, out_result);
+    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, submit_now, out_result);
     (void)weir_sim_spawn(NULL, "watch", watch, NULL);
     weir_sim_run(INT64_MAX - 1);
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {

@@ -241,6 +241,7 @@ enum weir_rc __wrap_weir_raft_log_open(const struct weir_raft_log_options *optio
 {
     struct weir_raft_log_options shimmed = *options;
     shimmed.listener = shim_listener(&options->listener);
+    shimmed.compact_bytes = 2000 + weir_sim_below(30000); /* logs are short here */
     enum weir_rc rc = __real_weir_raft_log_open(&shimmed, out_log, err);
     if (rc == WEIR_OK) {
         shim_log(*out_log);

@@ -8,12 +8,13 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 10, REST_MS_MAX = 700, ARMED_MS_MAX = 1200, HOT_ONE_IN = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, HOT_ONE_IN = 3 };
 
 static struct nemesis {
     struct weir_sim_cast cast;
     struct weir_sim_result *result;
     int64_t until_ns;
+    void (*submit_now)(void);
     bool active;
     /* Waits for a phase. */
     bool armed;
@@ -344,6 +345,21 @@ void weir_sim_nemesis_phase(enum weir_sim_phase phase)
     weir_sim_after(weir_sim_one_in(2) ? 0 : weir_sim_between(0, MS), NULL, strike_armed, NULL);
 }
 
+/* What comes rarely by itself is brought about; returns how long it may take. */
+static int provoke(enum weir_sim_phase phase)
+{
+    if (phase == WEIR_SIM_PHASE_SUBMIT) {
+        nemesis.submit_now();
+    } else if (phase == WEIR_SIM_PHASE_LEAD || phase == WEIR_SIM_PHASE_REGISTER) {
+        strike(WEIR_SIM_FAULT_KILL_JM);
+    } else if (phase == WEIR_SIM_PHASE_RESTORE || phase == WEIR_SIM_PHASE_CANCEL || phase == WEIR_SIM_PHASE_DEPLOY) {
+        strike(WEIR_SIM_FAULT_KILL_TM);
+    } else {
+        return ARMED_MS_MAX;
+    }
+    return PROVOKED_MS_MAX;
+}
+
 static void run(void *ctx)
 {
     /* What makes old attempts act late is worth more tries while sinks write outside. */
@@ -366,7 +382,8 @@ static void run(void *ctx)
             nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
         }
         nemesis.armed = true;
-        for (int ms = 0; nemesis.armed && ms < ARMED_MS_MAX && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
+        int patience_ms = provoke(nemesis.phase);
+        for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
             weir_sim_sleep(10 * MS);
         }
         nemesis.armed = false;
@@ -374,11 +391,12 @@ static void run(void *ctx)
     weir_sim_nemesis_stop();
 }
 
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, struct weir_sim_result *result)
+void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_result *result)
 {
     nemesis.cast = *cast;
     nemesis.result = result;
     nemesis.until_ns = until_ns;
+    nemesis.submit_now = submit_now;
     nemesis.active = true;
     (void)weir_sim_spawn(NULL, "nemesis", run, NULL);
 }

@@ -12,8 +12,8 @@ struct weir_sim_cast {
     uint32_t njms, ntms;
 };
 
-/* From now until until_ns, from a coroutine of the harness. */
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, struct weir_sim_result *result);
+/* From now until until_ns, from a coroutine of the harness. submit_now makes a client that waits submit its job. */
+void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_result *result);
 void weir_sim_nemesis_phase(enum weir_sim_phase phase);
 /* Ends all faults and mends everything. */
 void weir_sim_nemesis_stop(void);

@@ -33,8 +33,10 @@ struct conn {
         size_t read;
         bool eof, reset;            /* nothing more comes */
         uint64_t unread;            /* sent by the other end, and not read here */
+        uint64_t sent, arrived;     /* packets to here */
         int64_t last_ns;            /* when what was sent to here last arrives */
         struct weir_list held;      /* packets to here that a cut has stopped */
+        struct weir_list early;     /* and those that came before one of them */
         int64_t held_since_ns;
     } ends[2];
 };
@@ -45,6 +47,7 @@ struct packet {
     struct weir_list node;
     struct end *to;
     enum packet_kind kind;
+    uint64_t number;
     uint8_t *bytes;
     size_t len;
 };
@@ -210,7 +213,7 @@ static void complete(struct weir_stream *stream, bool send, enum weir_rc rc, siz
 static void transmit(struct end *to, enum packet_kind kind, const uint8_t *bytes, size_t len)
 {
     struct packet *packet = weir_calloc(1, sizeof(*packet));
-    *packet = (struct packet){.to = to, .kind = kind, .len = len};
+    *packet = (struct packet){.to = to, .kind = kind, .number = to->sent++, .len = len};
     if (len > 0) {
         packet->bytes = weir_malloc(len);
         memcpy(packet->bytes, bytes, len);
@@ -293,6 +296,11 @@ static void deliver(void *ctx)
         weir_list_push_back(&to->held, &packet->node);
         return;
     }
+    if (packet->number != to->arrived && !to->reset) { /* it was under way while an earlier one waited */
+        weir_list_push_back(&to->early, &packet->node);
+        return;
+    }
+    to->arrived++;
     bool here = to->node->incarnation == to->incarnation && to->stream != NULL;
     if (packet->kind == PACKET_RST) {
         reset(to);
@@ -306,6 +314,14 @@ static void deliver(void *ctx)
         give(to);
     }
     free_packet(packet);
+    for (struct weir_list *at = weir_list_first(&to->early); at != NULL; at = weir_list_next(&to->early, at)) {
+        struct packet *early = WEIR_CONTAINER_OF(at, struct packet, node);
+        if (early->number == to->arrived) {
+            weir_list_remove(at);
+            weir_sim_after(0, NULL, deliver, early);
+            return;
+        }
+    }
 }
 
 static struct weir_stream *stream_create(struct end *end)
@@ -526,6 +542,7 @@ static struct conn *conn_create(struct weir_sim_node *a, struct weir_sim_node *b
         struct weir_sim_node *node = i == 0 ? a : b;
         conn->ends[i] = (struct end){.conn = conn, .node = node, .incarnation = node->incarnation};
         weir_list_init(&conn->ends[i].held);
+        weir_list_init(&conn->ends[i].early);
     }
     weir_list_push_back(&net()->conns, &conn->node);
     return conn;

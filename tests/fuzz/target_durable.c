@@ -1,11 +1,10 @@
 /*
- * What lies on disk and what is shipped as a plan. plan: job graphs. log: frames and records of the cluster log. checkpoint: manifests, a
+ * What lies on disk and what is shipped as a plan. plan: job graphs. log: records of the cluster log (raft_store: its files). checkpoint: manifests, a
  * task's file, an operator's entries. With the first bit of the first byte checksums are put right, so that mutations reach what is behind.
  */
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
 #include "common/data/rowkey.h"
-#include "jobmanager/ha/log_frame.h"
 #include "jobmanager/jobfile/jobfile.h"
 #include "proto/ckpt_codec.h"
 #include "proto/ha_codec.h"
@@ -91,30 +90,7 @@ const struct weir_fuzz_target weir_fuzz_plan = {.name = "plan", .create = arena_
 
 /* --- log -------------------------------------------------------------------------------------------------------------- */
 
-enum { LOG_FRAMES, LOG_RECORD, LOG_SNAPSHOT, LOG_KINDS };
-
-static void check_frames(uint8_t *bytes, size_t len, bool fix, struct weir_arena *arena)
-{
-    struct weir_error err;
-    for (size_t at = 0; at < len;) {
-        struct weir_log_frame frame;
-        size_t taken = 0;
-        size_t left = len - at;
-        size_t payload = left >= WEIR_LOG_FRAME_HEADER_BYTES ? weir_le_get_u32(bytes + at + 4) : SIZE_MAX;
-        if (fix && left >= WEIR_LOG_FRAME_HEADER_BYTES && payload <= left - WEIR_LOG_FRAME_HEADER_BYTES) {
-            uint32_t crc = weir_crc32c(0, bytes + at, 32);
-            weir_le_put_u32(bytes + at + 32, weir_crc32c(crc, bytes + at + WEIR_LOG_FRAME_HEADER_BYTES, payload));
-        }
-        if (!weir_log_frame_get(weir_slice(bytes + at, left), &frame, &taken)) {
-            (void)weir_log_frame_find_later(weir_slice(bytes + at, left), 0);
-            return;
-        }
-        weir_assert(taken > 0 && taken <= left);
-        struct weir_ha_record record;
-        (void)!weir_ha_decode(frame.payload, arena, &record, &err);
-        at += taken;
-    }
-}
+enum { LOG_RECORD, LOG_SNAPSHOT, LOG_KINDS };
 
 static void check_record(struct weir_slice bytes, struct weir_arena *arena)
 {
@@ -148,15 +124,9 @@ static void log_run(void *state, struct weir_slice input)
     struct weir_slice body = weir_slice(bytes, input.len - 1);
     struct weir_ha_record *records = NULL;
     uint32_t count = 0;
-    switch ((input.data[0] >> 1) % LOG_KINDS) {
-    case LOG_FRAMES:
-        (void)!weir_log_frame_check_header(body, &err);
-        check_frames(bytes, body.len, (input.data[0] & FIX_CHECKSUMS) != 0, arena);
-        break;
-    case LOG_RECORD:
+    if (input.data[0] % LOG_KINDS == LOG_RECORD) {
         check_record(body, arena);
-        break;
-    default:
+    } else {
         (void)!weir_ha_decode_snapshot(body, arena, &records, &count, &err);
     }
     weir_free(bytes);
@@ -176,24 +146,20 @@ static void log_seed(void *state, weir_fuzz_seed_fn *add, void *ctx)
          .u.attempt = {.attempt = 1, .slot_tm_ids = tms, .nslots = 2, .has_sources = true, .sources = &source, .nsources = 1}},
         {.kind = WEIR_HA_JOB_STATE, .job_id = "j", .u.job_state = {.state = 1, .attempt = 1, .text = "why"}},
         {.kind = WEIR_HA_CKPT_COMPLETE, .job_id = "j", .u.ckpt_complete = {.attempt = 1, .id = 7, .path = "/p", .bytes = 9, .retained_max = 1}},
-        {.kind = WEIR_HA_CKPT_ABORT, .job_id = "j", .u.ckpt_abort = {.attempt = 1, .id = 8, .text = "late"}}};
-    struct weir_buf frames = {0};
+        {.kind = WEIR_HA_CKPT_ABORT, .job_id = "j", .u.ckpt_abort = {.attempt = 1, .id = 8, .text = "late"}},
+        {.kind = WEIR_HA_JOBMANAGER, .epoch = 1, .job_id = "", .u.jobmanager = {.id = 7, .incarnation = 9, .rpc_address = "h:1", .rest_address = "h:2"}},
+        {.kind = WEIR_HA_BARRIER, .epoch = 1, .job_id = ""}};
     struct weir_buf snapshot = {0};
-    weir_buf_put_u8(&frames, FIX_CHECKSUMS | LOG_FRAMES << 1);
     for (uint32_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
         struct weir_buf one = {0};
-        weir_buf_put_u8(&one, LOG_RECORD << 1);
+        weir_buf_put_u8(&one, LOG_RECORD);
         weir_ha_encode(&records[i], &one);
         add(ctx, weir_buf_slice(&one));
-        weir_log_frame_put(&frames, &(struct weir_log_frame){.kind = WEIR_LOG_FRAME_ENTRIES, .term = 1, .index = i, .entries = 1,
-                                                             .payload = weir_slice(one.data + 1, one.len - 1)});
         weir_buf_fini(&one);
     }
-    weir_buf_put_u8(&snapshot, LOG_SNAPSHOT << 1);
+    weir_buf_put_u8(&snapshot, LOG_SNAPSHOT);
     weir_ha_encode_snapshot(records, sizeof(records) / sizeof(records[0]), &snapshot);
-    add(ctx, weir_buf_slice(&frames));
     add(ctx, weir_buf_slice(&snapshot));
-    weir_buf_fini(&frames);
     weir_buf_fini(&snapshot);
 }
 

@@ -313,6 +313,51 @@ START_TEST(a_member_that_was_away_gets_a_snapshot)
 }
 END_TEST
 
+/* A snapshot of the leader comes while the disk hangs, in a write or in a compaction, and more waits for it. */
+START_TEST(an_install_overtakes_what_waits_for_the_disk)
+{
+    for (uint64_t ahead = 0; ahead < 24; ahead++) {
+        struct world w;
+        world_init(&w, 3, 100 + ahead);
+        w.compact_bytes = 500;
+        nodes_open(&w);
+        struct node *leader = wait_leader(&w);
+        struct node *slow = &w.nodes[(leader->number + 1) % 3];
+        propose_and_wait(&w, leader, 4, 40);
+        slow->disk_stalls = true;
+        for (uint64_t i = 0; i < ahead + 3; i++) {
+            (void)propose(leader, 40);
+            do_now(&w);
+            if (i < ahead) { /* one write at a time: the next may be a compaction */
+                run_work(slow);
+                end_work(slow);
+            }
+        }
+        ck_assert_ptr_nonnull(slow->work);
+        for (uint32_t i = 0; i < 3; i++) {
+            w.cut[slow->number][i] = w.cut[i][slow->number] = true;
+        }
+        for (int i = 0; i < 40; i++) {
+            (void)propose(leader, 40);
+            do_now(&w);
+        }
+        memset(w.cut, 0, sizeof(w.cut));
+        run_ms(&w, 3 * ELECTION_MS);
+        uint32_t restored = slow->restored;
+        slow->disk_stalls = false;
+        propose_and_wait(&w, wait_leader(&w), 3, 40);
+        ck_assert_uint_gt(slow->restored, restored);
+        ck_assert_uint_eq(slow->last_index, w.known);
+        node_crash(slow);
+        nodes_open(&w);
+        propose_and_wait(&w, wait_leader(&w), 3, 40);
+        ck_assert_uint_eq(slow->last_index, w.known);
+        check_fates(&w);
+        world_fini(&w);
+    }
+}
+END_TEST
+
 static void change(struct world *w, struct node *leader, const struct weir_raft_member *members, uint32_t count, enum fate expected)
 {
     uint64_t proposal = PROPOSALS_MAX - 64;
@@ -565,6 +610,7 @@ Suite *raft_log_suite(void)
     tcase_add_test(tcase, leadership_is_handed_over);
     tcase_add_test(tcase, unknown_is_unknown);
     tcase_add_test(tcase, a_member_that_was_away_gets_a_snapshot);
+    tcase_add_test(tcase, an_install_overtakes_what_waits_for_the_disk);
     tcase_add_test(tcase, a_member_is_replaced_by_an_empty_one);
     tcase_add_loop_test(tcase, a_bad_disk_among_three, 0, 4);
     tcase_add_test(tcase, a_disk_that_hangs);

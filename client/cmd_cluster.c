@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TM_LOG_DEADLINE_MS = 6000, LEADER_WAIT_MS = 2000, LEADER_LOOK_MS = 100 };
+enum { TM_LOG_DEADLINE_MS = 6000, LEADER_WAIT_MS = 2000, LEADER_LOOK_MS = 100, REPLACE_DEADLINE_MS = 150000 };
 
 static void put_jobmanagers(const json_t *cluster, struct weir_buf *out)
 {
@@ -165,6 +165,7 @@ static enum weir_rc replace_jobmanager(struct weir_gateway *gateway, const struc
     json_t *answer = NULL;
     struct weir_gateway_request request = {.method = "POST", .path = "/cluster/jobmanagers/replace", .content_type = "application/json",
                                            .body = weir_buf_slice(&body), .slow = true};
+    weir_gateway_set_deadline(gateway, REPLACE_DEADLINE_MS); /* the new one has to catch up */
     enum weir_rc rc = weir_gateway_call_json(gateway, &request, &answer, err);
     if (rc == WEIR_OK && (options->given & WEIR_OPTION_JSON)) {
         weir_print_json_take(json_incref(answer));

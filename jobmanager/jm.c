@@ -141,6 +141,7 @@ void weir__jm_work(struct weir_jm *jm)
     }
     weir__jm_replace_tick(jm);
     weir__jm_meet_all(jm);
+    weir__jm_known_save(jm);
     if (weir_jm_peers_deadline_ms(jm->peers) <= now.mono_ms) {
         weir__jm_follow_members(jm);
         weir_jm_peers_tick(jm->peers);
@@ -300,6 +301,7 @@ void weir_jm_set_rest_address(struct weir_jm *jm, const char *address)
     weir_owner_assert(&jm->owner);
     weir_free(jm->rest_address);
     jm->rest_address = weir_strdup(address);
+    weir_jm_peers_hello_soon(jm->peers);
 }
 
 uint16_t weir_jm_rpc_port(const struct weir_jm *jm)
@@ -389,6 +391,7 @@ void weir_jm_destroy(struct weir_jm *jm)
         weir_free(jm->joiners[i].rest_address);
     }
     weir_jm_founders_fini(&jm->founders);
+    weir_buf_fini(&jm->known);
     weir_free(jm->rest_address);
     weir_free(jm->own_address);
     weir_free(jm);

@@ -81,7 +81,8 @@ void weir__jm_follow_members(struct weir_jm *jm)
 
 void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const char *rpc_address, const char *rest_address)
 {
-    if (weir__jm_member(jm, id) == NULL || incarnation == 0 || rest_address[0] == '\0' || strlen(rpc_address) > ADDRESS_BYTES_MAX ||
+    bool known = weir_meta_member(weir_dispatcher_meta(jm->dispatcher), id) != NULL;
+    if (weir__jm_member(jm, id) == NULL || incarnation == 0 || (known && rest_address[0] == '\0') || strlen(rpc_address) > ADDRESS_BYTES_MAX ||
         strlen(rest_address) > ADDRESS_BYTES_MAX) {
         return;
     }

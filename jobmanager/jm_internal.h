@@ -1,7 +1,7 @@
 /*
  * What the files of the shell share: jm.c (life), jm_log.c (the cluster log: founding, leading, leaving), jm_rpc.c (requests of TaskManagers),
  * jm_rpc_jm.c (of JobManagers), jm_orders.c (orders to TaskManagers), jm_ckpt.c (the checkpoint store), jm_replace.c (one JobManager for
- * another), jm_views.c, jm_cluster.c (jm_api.h).
+ * another), jm_views.c, jm_cluster.c (jm_api.h), jm_known.c.
  */
 #ifndef WEIR_JOBMANAGER_JM_INTERNAL_H
 #define WEIR_JOBMANAGER_JM_INTERNAL_H
@@ -65,6 +65,8 @@ struct weir_jm {
     struct weir_jm_peers *peers;
     struct weir_jm_joiner joiners[WEIR_JM_JOINERS_MAX];
     struct weir_jm_replacement replacement;
+    struct weir_buf known;    /* what jm_known.c has on the disk */
+    int64_t known_retry_ms;
     uint64_t changes; /* of members, proposed by this process */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
     uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
@@ -118,6 +120,11 @@ void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const c
 void weir__jm_meet_all(struct weir_jm *jm); /* again, for a leader that has just begun: this one, and those heard before */
 void weir__jm_met_joiner(struct weir_jm *jm, uint64_t incarnation, const char *rpc_address, const char *rest_address);
 const struct weir_jm_joiner *weir__jm_joiner(const struct weir_jm *jm, const char *rpc_address); /* that was heard lately; NULL: none */
+
+/* jm_known.c. By the state machine, or by what it said before this process began; 0: not known. */
+uint64_t weir__jm_known_incarnation(const struct weir_jm *jm, uint64_t id);
+enum weir_rc weir__jm_known_load(struct weir_jm *jm, struct weir_error *err) WEIR_CHECKED;
+void weir__jm_known_save(struct weir_jm *jm);
 
 /* jm_replace.c */
 void weir__jm_replace_tick(struct weir_jm *jm);

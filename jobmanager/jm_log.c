@@ -184,6 +184,10 @@ static enum weir_rc find_id(struct weir_jm *jm, const char *path, uint64_t *out_
     if (rc == WEIR_OK && !jm->empty) {
         return weir_error_set(err, WEIR_CORRUPT, "%s is missing, but the cluster log is there: put it back", path);
     }
+    if (rc == WEIR_OK && weir__jm_known_incarnation(jm, by_config) != 0) {
+        return weir_error_set(err, WEIR_STATE, "%s: this JobManager's log and identity are gone, but it has been in a cluster: empty the directory, "
+                              "start it with jobmanager.join=true, then: weir cluster replace-jobmanager %s %s", path, jm->own_address, jm->own_address);
+    }
     bool joins = weir_config_bool(jm->options.config, WEIR_CFG_JM_JOIN);
     if (rc == WEIR_OK && !joins) {
         rc = ask_the_others(jm, err);
@@ -254,13 +258,15 @@ enum weir_rc weir__jm_log_open(struct weir_jm *jm, struct weir_error *err)
     jm->peers = weir_jm_peers_create(&peers);
     weir__jm_follow_members(jm);
     if (rc == WEIR_OK || rc == WEIR_NOT_FOUND) {
-        rc = find_id(jm, member, &id, err);
+        rc = weir__jm_known_load(jm, err);
     }
+    rc = rc == WEIR_OK ? find_id(jm, member, &id, err) : rc;
     rc = rc == WEIR_OK ? open_log(jm, id, err) : rc;
     if (rc == WEIR_OK) {
         weir_raft_log_start(jm->log);
         weir__jm_run_effects(jm);
         weir__jm_follow_members(jm);
+        weir_jm_peers_hello_soon(jm->peers);
         bool alone = id != 0 && jm->founders.count == 1;
         if (alone && weir__jm_members(jm, NULL) <= 1) {
             wait_to_lead(jm);

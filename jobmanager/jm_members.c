@@ -74,7 +74,8 @@ static enum weir_rc parse(const char *list, const char *own_address, bool joins,
         }
     }
     if (founders->count % 2 == 0) {
-        return weir_error_set(err, WEIR_INVALID, "there are %u; expected 1, 3 or 5, since a majority decides: a further one of an even number can fail no more than before",
+        return weir_error_set(err, WEIR_INVALID,
+                              "there are %u; expected 1, 3 or 5: a majority decides, so that an even number survives no more losses than one less",
                               founders->count);
     }
     if (founders->own == WEIR_JM_NOBODY && !joins) {

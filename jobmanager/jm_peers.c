@@ -28,6 +28,7 @@ struct peer {
     struct weir_rpc_client *client;
     struct link *link;
     int64_t hello_due_ms; /* INT64_MAX: one is under way */
+    bool hello_again;     /* ... that says what is no longer so */
     struct weir_jm_peer known;
     char *rest_address;
 };
@@ -105,7 +106,8 @@ static void run_answer(void *payload)
     Weir__Raft__HelloReply *reply = NULL;
     struct weir_error err;
     if (peer != NULL) {
-        peer->hello_due_ms = now_ms(peers) + WEIR_JM_HELLO_MS;
+        peer->hello_due_ms = now_ms(peers) + (peer->hello_again ? 0 : WEIR_JM_HELLO_MS);
+        peer->hello_again = false;
     }
     if (peer != NULL && answer->rc == WEIR_STALE) {
         peers->options.removed(peers->options.ctx, peer->address, answer->text);
@@ -193,7 +195,11 @@ static void add(struct weir_jm_peers *peers, const char *address)
     struct weir_rpc_client *client = NULL;
     struct weir_error err;
     struct peer *peer = &peers->items[peers->count];
-    *peer = (struct peer){.number = link->number, .address = weir_strdup(address), .link = link, .hello_due_ms = now_ms(peers), .rest_address = weir_strdup("")};
+    *peer = (struct peer){.number = link->number,
+                          .address = weir_strdup(address),
+                          .link = link,
+                          .hello_due_ms = now_ms(peers),
+                          .rest_address = weir_strdup("")};
     peer->known = (struct weir_jm_peer){.address = peer->address, .rest_address = peer->rest_address, .heard_ms = INT64_MIN};
     if (weir_rpc_client_create(&options, &callbacks, link, &client, &err) == WEIR_OK) {
         peer->client = client;
@@ -288,6 +294,14 @@ void weir_jm_peers_send(struct weir_jm_peers *peers, uint64_t id, const char *ad
 }
 
 /* --- time and views --------------------------------------------------------------------------------------------------- */
+void weir_jm_peers_hello_soon(struct weir_jm_peers *peers)
+{
+    for (uint32_t i = 0; i < peers->count; i++) {
+        peers->items[i].hello_again = peers->items[i].hello_due_ms == INT64_MAX;
+        peers->items[i].hello_due_ms = peers->items[i].hello_again ? INT64_MAX : now_ms(peers);
+    }
+}
+
 void weir_jm_peers_tick(struct weir_jm_peers *peers)
 {
     for (uint32_t i = 0; i < peers->count && !peers->stopped; i++) {

@@ -56,6 +56,8 @@ void weir_jm_peers_set(struct weir_jm_peers *peers, const char *const *addresses
 /* Sends RAFT, or drops it: when there is no connection, or too many are outstanding. address ""; or one that is not known: by `id`, as heard. */
 void weir_jm_peers_send(struct weir_jm_peers *peers, uint64_t id, const char *address, struct weir_slice body);
 
+/* There is something new to say: to everybody at the next tick. */
+void weir_jm_peers_hello_soon(struct weir_jm_peers *peers);
 void weir_jm_peers_tick(struct weir_jm_peers *peers);
 int64_t weir_jm_peers_deadline_ms(const struct weir_jm_peers *peers); /* monotonic */
 

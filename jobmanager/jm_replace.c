@@ -107,7 +107,9 @@ void weir__jm_replace_tick(struct weir_jm *jm)
     const struct weir_raft_member *present = weir__jm_member(jm, r->new_member.id);
     bool old_present = r->old_id != 0 && weir__jm_member(jm, r->old_id) != NULL;
     if (now_ms >= r->deadline_ms) {
-        (void)weir_error_set(&err, WEIR_TIMEOUT, "after %d s it still waits for %s: look at the log of the JobManager at %s, then repeat the command, which goes on where it was",
+        (void)weir_error_set(&err, WEIR_TIMEOUT,
+                             "after %d s it still waits for %s: look at the log of the JobManager at %s, then repeat the command, which goes on where "
+                             "it was",
                              REPLACE_DEADLINE_MS / 1000, r->waits_for, r->new_address);
         finish(jm, &err);
     } else if (old_present && present == NULL && strcmp(r->old_address, r->new_address) == 0) {

@@ -43,11 +43,11 @@ static enum weir_rc check_incarnation(const struct weir_jm *jm, uint64_t id, uin
                               "jobmanager.data.dir and jobmanager.join=true, then: weir cluster replace-jobmanager",
                               known->rpc_address);
     }
-    if (known != NULL && known->incarnation != incarnation) {
+    uint64_t before = weir__jm_known_incarnation(jm, id);
+    if (before != 0 && before != incarnation) {
         return weir_error_set(err, WEIR_REFUSED,
-                              "the JobManager at %s had another data directory before: it was lost, and this one may not vote in its place. Start it "
-                              "with an empty directory and jobmanager.join=true, then: weir cluster replace-jobmanager %s %s",
-                              known->rpc_address, known->rpc_address, known->rpc_address);
+                              "this JobManager had another data directory before: it was lost, and this one may not vote in its place. Start it with "
+                              "an empty directory and jobmanager.join=true, then: weir cluster replace-jobmanager");
     }
     return WEIR_OK;
 }
@@ -70,6 +70,10 @@ static void handle_raft(struct weir_jm *jm, struct weir_rpc_request *request)
         rc = weir_raft_log_receive(jm->log, message->from, weir_slice(message->chunk.data, message->chunk.len), &err);
     }
     if (rc == WEIR_OK) {
+        const struct weir_raft_member *member = weir__jm_member(jm, message->from);
+        if (member != NULL) { /* who votes and acknowledges is to be known at once by its directory, not only when it says hello */
+            weir__jm_met(jm, message->from, message->incarnation, member->address, "");
+        }
         weir_rpc_reply(request, WEIR_OK, weir_slice(NULL, 0)); /* an empty Ack */
     } else {
         weir_log(jm->options.log, WEIR_LOG_DEBUG, "raft_message_refused", "peer", weir_rpc_request_peer_name(request), "why", err.text, NULL);
@@ -106,7 +110,7 @@ static void handle_hello(struct weir_jm *jm, struct weir_rpc_request *request)
         reply.incarnation = weir__jm_incarnation(jm);
         reply.empty = weir__jm_is_empty(jm);
         reply.term = view.term;
-        reply.known_incarnation = known == NULL ? 0 : known->incarnation;
+        reply.known_incarnation = weir__jm_known_incarnation(jm, message->id);
         reply.rest_address = jm->rest_address;
         weir__jm_reply_message(request, &reply.base);
     } else {

@@ -45,6 +45,8 @@ static void on_request(void *ctx, struct weir_http_request *request_take)
                                  flag, weir_http_request_query(request_take, "none") == NULL, type == NULL ? "-" : type);
         weir_http_respond(request_take, 202, "text/plain", weir_slice_str(text));
         weir_free(text);
+    } else if (strncmp(path, "/else/", 6) == 0) {
+        weir_http_respond_elsewhere(request_take, 307, "http://h:1", "there");
     } else {
         weir_http_respond_error(request_take, 404, "no \"such\"\n\tpath \\");
     }
@@ -270,8 +272,8 @@ static void raw_exchange(const struct rig *rig, const char *text, size_t fill, c
     while (n > 0 && got < out_bytes - 1) {
         n = recv(fd, out + got, out_bytes - 1 - got, 0);
         got += n > 0 ? (size_t)n : 0;
-        if (got >= 12) {
-            break;
+        if (memmem(out, got, "\r\n\r\n", 4) != NULL) {
+            break; /* all headers */
         }
     }
     ck_assert_msg(n >= 0 || errno == ECONNRESET, "no answer and no close: %s", strerror(errno));
@@ -326,6 +328,18 @@ static void trickle(const struct rig *rig, const char *head)
     ck_assert_msg(!open, "a request of %s may take for ever", head);
     (void)close(fd);
 }
+
+START_TEST(a_redirection_keeps_path_and_query)
+{
+    struct rig rig;
+    char answer[4096];
+    rig_init(&rig);
+    raw_exchange(&rig, "GET /else/a%20b%0d%0aX:%c3%a4?now=true&x=%26%3d+&y HTTP/1.1\r\nHost: h", 0, answer, sizeof(answer));
+    ck_assert_msg(strstr(answer, "HTTP/1.1 307 ") == answer, "%s", answer);
+    ck_assert_msg(strstr(answer, "\nLocation: http://h:1/else/a%20b%0D%0AX%3A%C3%A4?now=true&x=%26%3D%20&y=\r\n") != NULL, "%s", answer);
+    rig_fini(&rig);
+}
+END_TEST
 
 START_TEST(slow_requests_are_cut_off)
 {
@@ -391,6 +405,7 @@ Suite *http_server_suite(void)
     Suite *suite = suite_create("http_server");
     TCase *tc = tcase_create("all");
     tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, a_redirection_keeps_path_and_query);
     tcase_add_test(tc, requests_arrive_whole_and_answers_come_back);
     tcase_add_test(tc, another_thread_answers_many_clients_at_once);
     tcase_add_test(tc, stop_answers_what_is_held);

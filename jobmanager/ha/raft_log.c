@@ -6,12 +6,10 @@
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "jobmanager/ha/raft_store.h"
-#include "proto/pb.h"
-#include "proto/raft.pb-c.h"
 
 #include <inttypes.h>
 
-enum { PEERS_MAX = WEIR_RAFT_MEMBERS_MAX + 1, SNAPSHOT_RETRY_MS = 5000, INFLIGHT_MAX = 256 };
+enum { SNAPSHOT_RETRY_MS = 5000, INFLIGHT_MAX = 256 };
 
 /* A proposal that was not given to Raft yet. */
 struct waiting {
@@ -40,15 +38,6 @@ struct shot {
     uint64_t drop_through;
     struct weir_raft_snapshot snapshot; /* its bytes are the two below */
     struct weir_buf members, data;
-};
-
-/* What has come of a member's message. */
-struct gathered {
-    uint64_t from;
-    uint64_t number;
-    uint64_t message_bytes;
-    uint64_t used; /* when, for the choice of a slot */
-    struct weir_buf bytes;
 };
 
 struct raft_log {
@@ -83,10 +72,7 @@ struct raft_log {
     struct shot shot;
     int64_t retry_ms; /* when a snapshot that found the disk full is tried again; 0: at once */
     uint64_t snapshot_bytes, compacted_bytes, compact_bytes;
-    uint64_t number; /* of messages */
-    struct gathered peers[PEERS_MAX];
-    uint64_t used;
-    struct weir_buf chunk;
+    struct weir_raft_chunks *chunks;
     struct { /* lent to the executor while work.in_flight */
         struct weir_buf entries, kept;
         uint64_t generation; /* 0: no entries */
@@ -290,17 +276,7 @@ static void on_send(void *ctx, uint64_t to, struct weir_slice message)
     for (uint32_t i = 0, count = weir_raft_core_members(log->core, &members); i < count; i++) {
         address = members[i].id == to ? members[i].address : address;
     }
-    Weir__Raft__Chunk chunk = WEIR__RAFT__CHUNK__INIT;
-    chunk.number = ++log->number;
-    chunk.message_bytes = message.len;
-    for (size_t at = 0; at < message.len; at += WEIR_RAFT_CHUNK_BYTES) {
-        size_t bytes = message.len - at < WEIR_RAFT_CHUNK_BYTES ? message.len - at : WEIR_RAFT_CHUNK_BYTES;
-        chunk.offset = at;
-        chunk.bytes = (ProtobufCBinaryData){.len = bytes, .data = (uint8_t *)(uintptr_t)message.data + at};
-        weir_buf_clear(&log->chunk);
-        weir_pb_encode(&chunk.base, &log->chunk);
-        log->options.send(log->options.send_ctx, to, address, weir_buf_slice(&log->chunk));
-    }
+    weir_raft_chunks_put(log->chunks, to, address, message, log->options.send, log->options.send_ctx);
 }
 
 static void on_apply(void *ctx, uint64_t index, uint64_t term, struct weir_slice command)
@@ -696,72 +672,18 @@ int64_t weir_raft_log_deadline_ms(const struct weir_cluster_log *base)
     return retry ? log->retry_ms : deadline_ms;
 }
 
-/* The member's slot, or the one that was unused for longest. */
-static struct gathered *peer_of(struct raft_log *log, uint64_t from)
-{
-    struct gathered *peer = &log->peers[0];
-    for (size_t i = 0; i < PEERS_MAX && peer->from != from; i++) {
-        peer = log->peers[i].from == from || log->peers[i].used < peer->used ? &log->peers[i] : peer;
-    }
-    if (peer->from != from) {
-        weir_buf_fini(&peer->bytes);
-        *peer = (struct gathered){.from = from};
-    }
-    peer->used = ++log->used;
-    return peer;
-}
-
-/* (L2) True when a message is whole; it is then in *out_message until peer->bytes is cleared. */
-static bool gather(struct gathered *peer, const Weir__Raft__Chunk *chunk, struct weir_slice *out_message)
-{
-    if (chunk->offset == 0) {
-        weir_buf_fini(&peer->bytes);
-        peer->number = chunk->number;
-        peer->message_bytes = chunk->message_bytes;
-        if (chunk->bytes.len == chunk->message_bytes) {
-            *out_message = weir_slice(chunk->bytes.data, chunk->bytes.len);
-            return true;
-        }
-    }
-    if (chunk->number != peer->number || chunk->message_bytes != peer->message_bytes || chunk->offset != peer->bytes.len) {
-        weir_buf_fini(&peer->bytes);
-        peer->message_bytes = 0; /* nothing fits until a message begins */
-        return false;
-    }
-    weir_buf_put(&peer->bytes, chunk->bytes.data, chunk->bytes.len);
-    *out_message = weir_buf_slice(&peer->bytes);
-    return peer->bytes.len == peer->message_bytes;
-}
-
-enum weir_rc weir_raft_log_receive(struct weir_cluster_log *base, uint64_t from, struct weir_slice bytes, struct weir_error *err)
+enum weir_rc weir_raft_log_receive(struct weir_cluster_log *base, uint64_t from, struct weir_slice chunk, struct weir_error *err)
 {
     struct raft_log *log = of(base);
-    Weir__Raft__Chunk *chunk = NULL;
-    struct weir_slice message;
+    struct weir_slice message = {0};
     weir_assert(!log->in_event);
-    enum weir_rc rc = weir_pb_decode(&weir__raft__chunk__descriptor, bytes, &chunk, err);
-    if (rc != WEIR_OK) {
-        return err->rc = WEIR_INVALID;
-    }
-    if (from == 0 || chunk->bytes.len == 0 || chunk->bytes.len > WEIR_RAFT_CHUNK_BYTES || chunk->message_bytes > WEIR_RAFT_MESSAGE_BYTES_MAX ||
-        chunk->offset > chunk->message_bytes || chunk->bytes.len > chunk->message_bytes - chunk->offset) {
-        rc = weir_error_set(err, WEIR_INVALID, "chunk of %zu bytes at %" PRIu64 " of %" PRIu64, chunk->bytes.len, chunk->offset, chunk->message_bytes);
-        goto out;
-    }
-    if (!log->started || log->failed) {
-        goto out;
-    }
-    struct gathered *peer = peer_of(log, from);
-    if (gather(peer, chunk, &message)) {
+    enum weir_rc rc = weir_raft_chunks_take(log->chunks, from, chunk, &message, err);
+    if (message.len > 0 && log->started && !log->failed) {
         log->in_event = true;
         rc = weir_raft_core_receive(log->core, from, message, now_ms(log), err);
         log->in_event = false;
-        weir_buf_fini(&peer->bytes);
-        peer->message_bytes = 0;
         settle(log);
     }
-out:
-    weir_pb_free(chunk);
     return rc;
 }
 
@@ -786,20 +708,17 @@ static void destroy(struct weir_cluster_log *base)
     weir_assert(!log->work.in_flight);
     weir_raft_core_destroy(log->core);
     weir_raft_store_close(log->store);
+    weir_raft_chunks_destroy(log->chunks);
     for (size_t i = 0; i < log->nqueue; i++) {
         weir_buf_fini(&log->queue[i].bytes);
     }
     for (size_t i = 0; i < log->nmirror; i++) {
         weir_buf_fini(&log->mirror[i].data);
     }
-    for (size_t i = 0; i < PEERS_MAX; i++) {
-        weir_buf_fini(&log->peers[i].bytes);
-    }
     weir_free(log->queue);
     weir_free(log->opened);
     weir_free(log->mirror);
     weir_buf_fini(&log->pending);
-    weir_buf_fini(&log->chunk);
     weir_buf_fini(&log->flight.entries);
     weir_buf_fini(&log->flight.kept);
     shot_fini(&log->shot);
@@ -863,6 +782,7 @@ enum weir_rc weir_raft_log_open(const struct weir_raft_log_options *options, str
     struct weir_raft_entry entry;
     struct weir_buf change = {0};
     log->base.ops = &raft_log_ops;
+    log->chunks = weir_raft_chunks_create();
     log->work = (struct weir_work){.run = work_run, .done = work_done};
     log->options = *options;
     log->compact_bytes = options->compact_bytes == 0 ? WEIR_RAFT_COMPACT_BYTES : options->compact_bytes;
@@ -891,13 +811,10 @@ void weir_raft_log_start(struct weir_cluster_log *base)
     weir_assert(!log->started);
     log->started = true;
     log->quiet = false;
+    log->in_event = true;
+    weir_raft_core_tick(log->core, now_ms(log));
+    log->in_event = false;
     settle(log);
-    if (!log->failed) {
-        log->in_event = true;
-        weir_raft_core_tick(log->core, now_ms(log));
-        log->in_event = false;
-        settle(log);
-    }
 }
 
 bool weir_raft_log_busy(const struct weir_cluster_log *base)

@@ -20,9 +20,10 @@
 #include "common/fs/fs.h"
 #include "common/runtime/executor.h"
 #include "jobmanager/ha/cluster_log.h"
+#include "jobmanager/ha/raft_chunks.h"
 #include "jobmanager/ha/raft_core.h"
 
-enum { WEIR_RAFT_CHUNK_BYTES = 1 << 20, WEIR_RAFT_MESSAGE_BYTES_MAX = 256 << 20, WEIR_RAFT_COMPACT_BYTES = 4 << 20, WEIR_RAFT_TRAILING = 1024 };
+enum { WEIR_RAFT_COMPACT_BYTES = 4 << 20, WEIR_RAFT_TRAILING = 1024 };
 
 struct weir_raft_log_options {
     struct weir_fs *fs;

@@ -341,13 +341,12 @@ static enum weir_rc read_all(struct weir_raft_store *store, struct weir_raft_boo
     if (rc != WEIR_OK) {
         return rc;
     }
-    rc = read_numbers(store, "vote", FILE_VOTE, vote, 2, err);
-    if (rc == WEIR_NOT_FOUND && store->snapshot.index == 0) { /* no election yet */
-        rc = WEIR_OK;
-    } else if (rc == WEIR_NOT_FOUND) {
-        rc = weir_error_set(err, WEIR_CORRUPT, "%s/vote is missing; %s", store->dir, what_to_do);
+    rc = open_log(store, err);
+    rc = rc == WEIR_OK ? read_numbers(store, "vote", FILE_VOTE, vote, 2, err) : rc;
+    if (rc == WEIR_NOT_FOUND) { /* no election yet: of a log there is at most what founds a cluster */
+        bool ever = store->snapshot.index > 0 || store->nentries > 1 || (store->nentries == 1 && store->entries[0].term > 1);
+        rc = ever ? weir_error_set(err, WEIR_CORRUPT, "%s/vote is missing; %s", store->dir, what_to_do) : WEIR_OK;
     }
-    rc = rc == WEIR_OK ? open_log(store, err) : rc;
     if (rc == WEIR_OK) {
         *out_boot = (struct weir_raft_boot){.term = vote[0],
                                             .voted_for = vote[1],

@@ -483,6 +483,14 @@ START_TEST(a_missing_file)
     ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_vote(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_append(&w, &err), WEIR_OK);
+    ck_assert_int_eq(do_append(&w, &err), WEIR_OK);
+    struct weir_buf vote = read_file(&w, "vote");
+    ck_assert_int_eq(weir_fs_unlink(w.fs, "/raft/vote", &err), WEIR_OK);
+    world_close(&w);
+    ck_assert_int_eq(world_open(&w, &err), WEIR_CORRUPT);
+    write_file(&w, "vote", weir_buf_slice(&vote));
+    weir_buf_fini(&vote);
+    ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
     ck_assert_int_eq(do_snapshot(&w, false, &err), WEIR_OK);
     world_close(&w);
     for (size_t name = 0; name < sizeof(names) / sizeof(names[0]); name++) {
@@ -517,6 +525,7 @@ START_TEST(entries_that_contradict_each_other)
         struct weir_buf encoded = {0};
         world_init(&w, 8);
         ck_assert_int_eq(world_open(&w, &err), WEIR_OK);
+        ck_assert_int_eq(do_vote(&w, &err), WEIR_OK);
         weir_raft_store_put_entries(&encoded, 1, &two, 1);
         weir_raft_store_put_entries(&encoded, seconds[i].first, seconds[i].entry, 1);
         ck_assert_int_eq(weir_raft_store_append(w.store, weir_buf_slice(&encoded), &err), WEIR_OK);

@@ -3,14 +3,16 @@
  */
 #include "client/command.h"
 #include "client/render.h"
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TM_LOG_DEADLINE_MS = 6000 };
+enum { TM_LOG_DEADLINE_MS = 6000, LEADER_WAIT_MS = 2000, LEADER_LOOK_MS = 100, REPLACE_DEADLINE_MS = 150000 };
 
 static void put_jobmanagers(const json_t *cluster, struct weir_buf *out)
 {
@@ -41,11 +43,12 @@ static void put_leader(const json_t *cluster, struct weir_buf *out)
 {
     const json_t *leader = json_object_get(cluster, "leader");
     const char *rest = json_is_object(leader) ? weir_json_text(leader, "rest") : "none";
-    size_t count = json_array_size(json_object_get(cluster, "jobmanagers"));
+    size_t count = 0;
     size_t standbys = 0;
     size_t i;
     json_t *jm;
     json_array_foreach (json_object_get(cluster, "jobmanagers"), i, jm) {
+        count += strcmp(weir_json_text(jm, "role"), "removed") != 0;
         standbys += strcmp(weir_json_text(jm, "role"), "standby") == 0;
     }
     weir_buf_put_fmt(out, "leader %s, term %lld; %zu JobManager%s, %zu of them standby\n", rest, (long long)weir_json_int(cluster, "term"), count,
@@ -100,13 +103,33 @@ static enum weir_rc print_leaderless(const json_t *cluster, struct weir_error *e
     return weir_error_set(err, WEIR_AGAIN, "no JobManager leads: jobs go on, but nothing can be changed until a majority of the JobManagers runs");
 }
 
+/* The cluster as its leader sees it. When nobody leads for a while (an election takes less), as one of the others does. */
+static enum weir_rc get_cluster(struct weir_gateway *gateway, json_t **out, bool *out_led, struct weir_error *err)
+{
+    const struct weir_clock *clock = weir_clock_real();
+    int64_t end_ms = weir_clock_mono_ms(clock) + LEADER_WAIT_MS;
+    for (;;) {
+        json_t *cluster = NULL;
+        enum weir_rc rc = weir_gateway_get(gateway, "/cluster", &cluster, err);
+        bool led = rc == WEIR_OK && json_is_object(json_object_get(cluster, "leader"));
+        if (rc != WEIR_OK || led || weir_clock_mono_ms(clock) >= end_ms) {
+            *out = cluster;
+            *out_led = led;
+            return rc;
+        }
+        json_decref(cluster);
+        weir_gateway_turn(gateway); /* this one may just have been started */
+        (void)poll(NULL, 0, LEADER_LOOK_MS);
+    }
+}
+
 static enum weir_rc show_cluster(struct weir_gateway *gateway, bool as_json, enum weir_exit *out_exit, struct weir_error *err)
 {
     json_t *cluster = NULL;
     json_t *overview = NULL;
     json_t *taskmanagers = NULL;
-    enum weir_rc rc = weir_gateway_get(gateway, "/cluster", &cluster, err);
-    bool led = rc == WEIR_OK && json_is_object(json_object_get(cluster, "leader"));
+    bool led = false;
+    enum weir_rc rc = get_cluster(gateway, &cluster, &led, err);
     *out_exit = led ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
     rc = led ? weir_gateway_get(gateway, "/overview", &overview, err) : rc;
     rc = led && rc == WEIR_OK ? weir_gateway_get(gateway, "/taskmanagers", &taskmanagers, err) : rc;
@@ -142,6 +165,7 @@ static enum weir_rc replace_jobmanager(struct weir_gateway *gateway, const struc
     json_t *answer = NULL;
     struct weir_gateway_request request = {.method = "POST", .path = "/cluster/jobmanagers/replace", .content_type = "application/json",
                                            .body = weir_buf_slice(&body), .slow = true};
+    weir_gateway_set_deadline(gateway, REPLACE_DEADLINE_MS); /* the new one has to catch up */
     enum weir_rc rc = weir_gateway_call_json(gateway, &request, &answer, err);
     if (rc == WEIR_OK && (options->given & WEIR_OPTION_JSON)) {
         weir_print_json_take(json_incref(answer));

@@ -90,6 +90,11 @@ void weir_gateway_set_deadline(struct weir_gateway *gateway, uint32_t deadline_m
     gateway->deadline_ms = deadline_ms;
 }
 
+void weir_gateway_turn(struct weir_gateway *gateway)
+{
+    gateway->current = (gateway->current + 1) % gateway->naddresses;
+}
+
 static enum weir_rc rc_of_status(unsigned status)
 {
     switch (status) {

@@ -30,6 +30,9 @@ void weir_gateway_destroy(struct weir_gateway *gateway); /* accepts NULL */
 /* For the calls that follow; 0: the defaults above. */
 void weir_gateway_set_deadline(struct weir_gateway *gateway, uint32_t deadline_ms);
 
+/* The next call begins with another JobManager than the one that answered last. */
+void weir_gateway_turn(struct weir_gateway *gateway);
+
 struct weir_gateway_request {
     const char *method; /* "GET" */
     const char *path;   /* with its query, percent-encoded */

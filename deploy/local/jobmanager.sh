@@ -43,12 +43,12 @@ greatest_running() {
     echo "$best"
 }
 
-# An empty directory, and an address that the others do not have unless N is given; what N's directory held is kept beside.
+# With an empty directory, and a new address unless it is to take N's; what N's directory held is kept beside.
 start_to_join() {
     local name old
     [ -e "$several" ] || die "$run does not belong to a cluster of several JobManagers"
     if [ -z "$1" ]; then
-        add_jobmanager
+        add_jobmanager joins
         name=jobmanager-$(wc -l <"$several")
     else
         name=$(name_of "$1")

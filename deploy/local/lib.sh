@@ -43,8 +43,8 @@ is_ready_or_dead() {
     grep -q ' ready ' "$run/$1.out" 2>/dev/null || ! readlink "/proc/$(cat "$run/$1.pid")/exe" >/dev/null 2>&1
 }
 
-# start NAME BINARY OPTION...: starts a daemon and waits for its ready line.
-start() {
+# launch NAME BINARY OPTION...: starts a daemon; await NAME waits for its ready line.
+launch() {
     local name=$1 binary=$2
     shift 2
     [ -x "$bin/$binary" ] || die "$bin/$binary does not exist: run \`make\` first"
@@ -54,6 +54,10 @@ start() {
     # shellcheck disable=SC2086 # WEIR_OPTS is a list of options
     setsid "$bin/$binary" ${WEIR_OPTS:-} "$@" >"$run/$name.out" 2>>"$run/$name.log" </dev/null &
     echo $! >"$run/$name.pid"
+}
+
+await() {
+    local name=$1
     until_true "$start_deadline_s" is_ready_or_dead "$name" || true
     if ! alive "$name" || ! grep -q ' ready ' "$run/$name.out"; then
         tail -n 5 "$run/$name.log" >&2
@@ -87,7 +91,8 @@ endpoint() {
 }
 
 # A cluster of several JobManagers has their RPC addresses in this file, "127.0.0.1:6123", one a line: the first is jobmanager-1's, and so on.
-# They are the JobManagers' names in the log, so they are kept for the life of the run directory. A single JobManager is called jobmanager.
+# They are the JobManagers' names in the log, so they are kept for the life of the run directory. One that was added later has "joins" behind it.
+# A single JobManager is called jobmanager.
 several=$run/jobmanagers
 
 jobmanager_names() {
@@ -98,8 +103,9 @@ jobmanager_names() {
     fi
 }
 
+# jobmanager_addresses: as the cluster was founded; the others are found through these.
 jobmanager_addresses() {
-    paste -sd, "$several"
+    awk '$2 == "" { print $1 }' "$several" | paste -sd,
 }
 
 # rest_addresses: of all JobManagers that have ever been ready.
@@ -136,7 +142,7 @@ free_port() {
     echo "$port"
 }
 
-# add_jobmanager: writes the next one's address to the file: ports from jobmanager.rpc.port on, or free ones when that is 0.
+# add_jobmanager [joins]: writes the next one's address to the file: ports from jobmanager.rpc.port on, or free ones when that is 0.
 add_jobmanager() {
     local base number
     mkdir -p "$run"
@@ -144,23 +150,23 @@ add_jobmanager() {
     number=$(wc -l <"$several")
     base=$(option jobmanager.rpc.port 6123)
     if [ "$base" = 0 ]; then
-        echo "127.0.0.1:$(free_port)" >>"$several"
+        echo "127.0.0.1:$(free_port) ${1:-}" >>"$several"
     else
-        echo "127.0.0.1:$((base + number))" >>"$several"
+        echo "127.0.0.1:$((base + number)) ${1:-}" >>"$several"
     fi
 }
 
-# jobmanager_start NAME OPTION...: its HTTP port is rest.port, counted on, or what it had before.
-jobmanager_start() {
-    local name=$1 rpc rest number=${1#jobmanager-}
+# jobmanager_launch NAME OPTION...: its HTTP port is rest.port, counted on, or what it had before.
+jobmanager_launch() {
+    local name=$1 rpc kind rest number=${1#jobmanager-}
     shift
     mkdir -p "$run/$name.data"
     if [ "$name" = jobmanager ]; then
-        start "$name" weir-jobmanager -D "jobmanager.data.dir=$run/$name.data" "$@"
+        launch "$name" weir-jobmanager -D "jobmanager.data.dir=$run/$name.data" "$@"
         return
     fi
-    rpc=$(sed -n "${number}p" "$several")
-    [ -n "$rpc" ] || die "there is no $name in $several"
+    read -r rpc kind < <(sed -n "${number}p" "$several") || die "there is no $name in $several"
+    [ -z "$kind" ] || set -- -D jobmanager.join=true "$@"
     rest=$(option rest.port 8081)
     if [ "$rest" = 0 ]; then
         rest=$(endpoint rest "$name")
@@ -168,8 +174,13 @@ jobmanager_start() {
     else
         rest=$((rest + number - 1))
     fi
-    start "$name" weir-jobmanager -D "cluster.jobmanagers=$(jobmanager_addresses)" -D "jobmanager.rpc.address=${rpc%:*}" \
+    launch "$name" weir-jobmanager -D "cluster.jobmanagers=$(jobmanager_addresses)" -D "jobmanager.rpc.address=${rpc%:*}" \
         -D "jobmanager.rpc.port=${rpc##*:}" -D "rest.port=${rest:-0}" -D "jobmanager.data.dir=$run/$name.data" "$@"
+}
+
+jobmanager_start() {
+    jobmanager_launch "$@"
+    await "$1"
 }
 
 taskmanager_start() {
@@ -182,8 +193,9 @@ taskmanager_start() {
         options=(-D "jobmanager.rpc.address=${rpc%:*}" -D "jobmanager.rpc.port=${rpc##*:}")
     fi
     mkdir -p "$run/taskmanager-$number.tmp"
-    start "taskmanager-$number" weir-taskmanager -D "taskmanager.tmp.dir=$run/taskmanager-$number.tmp" \
+    launch "taskmanager-$number" weir-taskmanager -D "taskmanager.tmp.dir=$run/taskmanager-$number.tmp" \
         -D "taskmanager.numberOfTaskSlots=$(cat "$run/slots" 2>/dev/null || echo 1)" "${options[@]}"
+    await "taskmanager-$number"
 }
 
 # registered: TaskManagers that the leader knows.

@@ -28,7 +28,7 @@ shift $((OPTIND - 1))
 
 another="stop-cluster.sh and remove it, or set WEIR_HOME_DIR"
 if [ -e "$several" ]; then
-    known=$(wc -l <"$several")
+    known=$(awk '$2 == ""' "$several" | wc -l)
     [ "$known" -eq "$jobmanagers" ] || die "$run belongs to a cluster of $known JobManagers: start that, or $another"
 elif [ "$jobmanagers" -gt 1 ]; then
     [ ! -e "$run/jobmanager.data" ] || die "$run belongs to a cluster of one JobManager: start that, or $another"
@@ -39,8 +39,11 @@ fi
 
 mkdir -p "$run"
 echo "$slots" >"$run/slots"
+for name in $(jobmanager_names); do # all at once: those of a new cluster ask each other whether it is one
+    jobmanager_launch "$name"
+done
 for name in $(jobmanager_names); do
-    jobmanager_start "$name"
+    await "$name"
 done
 for ((i = 1; i <= taskmanagers; i++)); do
     taskmanager_start "$i"
@@ -49,6 +52,6 @@ until_true "$start_deadline_s" has_registered "$taskmanagers" ||
     die "only $(registered) of $taskmanagers TaskManagers registered; logs are in $run"
 rest=$(rest_addresses)
 leaders=
-[ "$jobmanagers" -eq 1 ] || leaders="$jobmanagers JobManagers and "
+[ "$jobmanagers" -eq 1 ] || leaders="$(wc -l <"$several") JobManagers and "
 echo "cluster of $leaders$taskmanagers TaskManagers with $slots slots each: http://${rest//,/ http://}  (logs in $run)"
 [ "$rest" = 127.0.0.1:8081 ] || echo "export WEIR_JOBMANAGERS=$rest"

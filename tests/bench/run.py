@@ -19,6 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
+import ha_bench  # noqa: E402
 import kafka_bench  # noqa: E402
 from cluster import BUILD, Cluster, read_rows  # noqa: E402
 
@@ -86,9 +87,9 @@ class Report:
         print(f"  {name}: {shown(figure['value'])} {unit}", file=sys.stderr, flush=True)
 
     def print(self):
-        print(f"\n{'figure':34} {'median':>10} {'min':>10} {'max':>10} {'unit':17} {'Flink':>9} {'ratio':>6}  note")
+        print(f"\n{'figure':48} {'median':>10} {'min':>10} {'max':>10} {'unit':17} {'Flink':>9} {'ratio':>6}  note")
         for figure in self.figures:
-            line = f"{figure['name']:34} {shown(figure['value']):>10} {shown(figure['min']):>10} {shown(figure['max']):>10} {figure['unit']:17}"
+            line = f"{figure['name']:48} {shown(figure['value']):>10} {shown(figure['min']):>10} {shown(figure['max']):>10} {figure['unit']:17}"
             peer = FLINK.get(figure["name"])
             if peer is not None:
                 better = (figure["value"] / peer["value"] if figure["unit"].endswith("/s") else peer["value"] / max(figure["value"], 1e-9))
@@ -312,6 +313,7 @@ def main():
             pipelines.run("datagen-window", WINDOW, DATAGEN, BLACKHOLE, parallelism)
     measure_checkpoints(report, arguments.runs)
     kafka_bench.measure(report, cpu_s, arguments.messages, arguments.runs)
+    ha_bench.measure(report)
     if not report.figures:
         parser.error("no figure has such a name")
     report.print()

@@ -35,7 +35,7 @@ def wait_for(condition, what, deadline_s=DEADLINE_S):
 class Daemon:
     """One process; `ready` holds the fields of its ready line."""
 
-    def __init__(self, name, binary, options, folder, build=BUILD, environment=None):
+    def __init__(self, name, binary, options, folder, build=BUILD, environment=None, wait=True):
         self.name = name
         self.killed = False
         self.frozen = False
@@ -44,7 +44,12 @@ class Daemon:
         with open(self.out_path, "wb") as out, open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([build / binary, *options], env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=log)
-        self.ready = wait_for(self._read_ready, f"{name} is ready")
+        self.ready = None
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self):
+        self.ready = wait_for(self._read_ready, f"{self.name} is ready")
 
     def _read_ready(self):
         for line in self.out_path.read_text(errors="replace").splitlines(keepends=True):
@@ -89,11 +94,15 @@ class Daemon:
                 at = text.index(sign)
                 yield f"{self.name}: {text[max(0, at - 200):at + 3000]}"
 
-    def stop(self, deadline_s=DEADLINE_S):
-        """SIGTERM; returns the exit code."""
-        if self.process.poll() is None:
+    def terminate(self):
+        if self.alive():
             self.process.send_signal(signal.SIGTERM)
             self.thaw()
+
+    def stop(self, deadline_s=DEADLINE_S):
+        """SIGTERM; returns the exit code."""
+        if self.alive():
+            self.terminate()
             try:
                 self.process.wait(deadline_s)
             except subprocess.TimeoutExpired:
@@ -147,6 +156,8 @@ class Cluster:
         self.taskmanagers = []
         self.jobmanagers = []
         self.addresses = []  # of the RPC of each, and below of the HTTP API: only where there are several
+        self.founders = jobmanagers
+        self.joined = set()  # numbers
         self.rest_addresses = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-it-"))
         if checkpoints:
@@ -154,8 +165,10 @@ class Cluster:
         try:
             if jobmanagers > 1:
                 self.add_addresses(jobmanagers)
-            for _ in range(jobmanagers):
-                self.start_jobmanager(environment)
+            for _ in range(jobmanagers):  # at once: those of a new cluster ask each other whether it is one
+                self.start_jobmanager(environment, wait=False)
+            for daemon in self.jobmanagers:
+                daemon.wait_ready()
             for _ in range(taskmanagers):
                 self.start_taskmanager()
             self.wait_registered(taskmanagers)
@@ -180,6 +193,9 @@ class Cluster:
         self.addresses += [f"127.0.0.1:{port}" for port in ports[:count]]
         self.rest_addresses += [f"127.0.0.1:{port}" for port in ports[count:]]
 
+    def listed(self):
+        return f"cluster.jobmanagers={','.join(self.addresses[:self.founders])}"
+
     @property
     def jobmanager(self):
         """The only one, or the one that leads."""
@@ -187,7 +203,7 @@ class Cluster:
             return self.jobmanagers[0] if self.jobmanagers else None
         return self.jobmanagers[self.wait_leader()]
 
-    def start_jobmanager(self, environment=None, number=0, join=False):
+    def start_jobmanager(self, environment=None, number=0, join=False, wait=True):
         """The only one, again; of several the next, or that number again, an empty one if it is to join."""
         if not self.several:
             ports = self.jobmanager.ready if self.jobmanager else {}
@@ -197,16 +213,17 @@ class Cluster:
         else:
             new = len(self.jobmanagers) < len(self.addresses)
             number = len(self.jobmanagers) if new else number
+            self.joined |= {number} if join else set()
             name = f"jobmanager-{number}"
-            options = ["-D", f"cluster.jobmanagers={','.join(self.addresses)}", "-D", f"jobmanager.rpc.port={self.addresses[number].split(':')[1]}",
-                       "-D", f"rest.port={self.rest_addresses[number].split(':')[1]}", *(["-D", "jobmanager.join=true"] if join else [])]
+            options = ["-D", self.listed(), "-D", f"jobmanager.rpc.port={self.addresses[number].split(':')[1]}",
+                       "-D", f"rest.port={self.rest_addresses[number].split(':')[1]}", *(["-D", "jobmanager.join=true"] if number in self.joined else [])]
         data = self.folder / f"{name}.data"
         if join:
             shutil.rmtree(data, ignore_errors=True)
         data.mkdir(exist_ok=True)
         if number < len(self.jobmanagers):
             self.forget(self.jobmanagers[number])
-        daemon = Daemon(name, "weir-jobmanager", [*options, "-D", f"jobmanager.data.dir={data}", *self.options], self.folder, self.build, environment)
+        daemon = Daemon(name, "weir-jobmanager", [*options, "-D", f"jobmanager.data.dir={data}", *self.options], self.folder, self.build, environment, wait)
         self.jobmanagers[number:number + 1] = [daemon]
         return daemon
 
@@ -249,7 +266,7 @@ class Cluster:
         name = f"taskmanager-{len(self.taskmanagers) + 1}"
         tmp = self.folder / f"{name}.tmp"
         tmp.mkdir()
-        jobmanagers = f"cluster.jobmanagers={','.join(self.addresses)}" if self.several else f"jobmanager.rpc.port={self.jobmanager.ready['rpc'].rsplit(':', 1)[1]}"
+        jobmanagers = self.listed() if self.several else f"jobmanager.rpc.port={self.jobmanager.ready['rpc'].rsplit(':', 1)[1]}"
         tm = Daemon(name, "weir-taskmanager", [
             "-D", jobmanagers, "-D", f"taskmanager.numberOfTaskSlots={self.slots}",
             "-D", f"taskmanager.tmp.dir={tmp}", *self.options], self.folder, self.build, environment)
@@ -327,6 +344,9 @@ class Cluster:
         daemons = [*self.taskmanagers, *self.jobmanagers]
         problems = []
         for daemon in daemons:
+            if daemon is self.jobmanagers[0]:  # together: the last ones could hand over to nobody
+                for jobmanager in self.jobmanagers:
+                    jobmanager.terminate()
             try:
                 daemon.stop()
             except AssertionError as error:

@@ -27,8 +27,11 @@ class LocalScripts(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
 
+    def endpoint(self, name, key="rest"):
+        return (self.run_dir / f"{name}.out").read_text().split(f"{key}=")[1].split()[0].split("//")[-1]
+
     def weir(self, *arguments):
-        address = (self.run_dir / "jobmanager.out").read_text().split("rest=")[1].split()[0]
+        address = ",".join(self.endpoint(path.stem) for path in self.run_dir.glob("jobmanager*.out"))
         result = subprocess.run([BUILD / "weir", *arguments, "-m", address], capture_output=True, text=True, timeout=60)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
@@ -52,6 +55,51 @@ class LocalScripts(unittest.TestCase):
             self.assertFalse(pathlib.Path(f"/proc/{pid}/exe").exists(), pid)
         self.assertEqual(self.ok("stop-cluster.sh"), "")
 
+    def test_the_single_jobmanager_comes_back_where_it_was(self):
+        self.ok("start-cluster.sh")
+        endpoints = self.endpoint("jobmanager"), self.endpoint("jobmanager", "rpc")
+        self.assertIn("jobmanager killed", self.ok("jobmanager.sh", "kill"))
+        self.assertIn("no JobManager runs", self.script("taskmanager.sh", "start").stderr)
+        self.assertIn("jobmanager started", self.ok("jobmanager.sh", "start"))
+        self.assertEqual((self.endpoint("jobmanager"), self.endpoint("jobmanager", "rpc")), endpoints)
+        wait_for(lambda: self.taskmanagers() == 1, "the TaskManager is registered again")
+        self.assertIn("cluster of several", self.script("jobmanager.sh", "start", "--join").stderr)
+        self.assertIn("belongs to a cluster of one JobManager", self.script("start-cluster.sh", "-j", "3").stderr)
+
+    def test_several_jobmanagers(self):
+        out = self.ok("start-cluster.sh", "-j", "3", "-t", "3", "-s", "1")
+        self.assertIn("cluster of 3 JobManagers and 3 TaskManagers with 1 slots", out)
+        addresses = out.split("export WEIR_JOBMANAGERS=")[1].split()[0].split(",")
+        self.assertEqual(addresses, [self.endpoint(f"jobmanager-{n}") for n in (1, 2, 3)])
+        self.assertTrue(all((self.run_dir / f"jobmanager-{n}.data").is_dir() for n in (1, 2, 3)))
+        self.assertIn("3 JobManagers, 2 of them standby", self.weir("cluster"))
+
+        self.assertIn("jobmanager-1 killed", self.ok("jobmanager.sh", "kill", "1"))
+        self.assertIn("taskmanager-4 started", self.ok("taskmanager.sh", "start"))
+        wait_for(lambda: self.taskmanagers() == 4, "all TaskManagers are registered with whoever leads")
+        self.assertIn("jobmanager-1 started", self.ok("jobmanager.sh", "start"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it is back")
+        self.assertIn("jobmanager-3 stopped", self.ok("jobmanager.sh", "stop"))
+
+        # the lost one's place is taken by a further one, and that one's by an empty one at the same address
+        self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start", "--join"))
+        self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-3", "rpc"), self.endpoint("jobmanager-4", "rpc"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it stands by")
+        self.ok("jobmanager.sh", "kill", "4")
+        self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start", "4", "--join"))
+        self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-4", "rpc"), self.endpoint("jobmanager-4", "rpc"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it stands by again")
+        self.ok("jobmanager.sh", "stop", "4")
+        self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start", "4"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it is a member")
+
+        pids = [int(path.read_text()) for path in self.run_dir.glob("*.pid")]
+        self.assertEqual(len(pids), 7)
+        self.ok("stop-cluster.sh")
+        for pid in pids:
+            self.assertFalse(pathlib.Path(f"/proc/{pid}/exe").exists(), pid)
+        self.assertIn("cluster of 3 JobManagers", self.script("start-cluster.sh").stderr)
+
     def test_pids_of_others_are_left_alone(self):
         other = subprocess.Popen(["tail", "-f", "/dev/null"])
         try:
@@ -65,7 +113,9 @@ class LocalScripts(unittest.TestCase):
 
     def test_usage(self):
         for arguments in (["start-cluster.sh", "-t", "x"], ["start-cluster.sh", "-s", "0"], ["start-cluster.sh", "y"],
-                          ["stop-cluster.sh", "x"], ["taskmanager.sh"], ["taskmanager.sh", "start", "0"], ["taskmanager.sh", "explode"]):
+                          ["stop-cluster.sh", "x"], ["taskmanager.sh"], ["taskmanager.sh", "start", "0"], ["taskmanager.sh", "explode"],
+                          ["start-cluster.sh", "-j", "2"], ["jobmanager.sh"], ["jobmanager.sh", "start", "x"], ["jobmanager.sh", "kill", "--join"],
+                          ["jobmanager.sh", "start", "1", "2"]):
             self.assertEqual(self.script(*arguments).returncode, 2, arguments)
         self.assertIn("no JobManager runs", self.script("taskmanager.sh", "start").stderr)
 

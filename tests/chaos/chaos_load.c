@@ -398,15 +398,25 @@ static int check_topic(const char *brokers, const char *topic, int npartitions, 
     return 0;
 }
 
+static double number_of(const char *text)
+{
+    char *end = NULL;
+    double number = strtod(text, &end);
+    if (end == text || *end != '\0' || number < 0) {
+        die(text, "not a number");
+    }
+    return number;
+}
+
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGINT, SIG_IGN);
-    int npartitions = argc >= 5 ? atoi(argv[argc - 1]) : 0;
+    int npartitions = argc >= 5 ? (int)number_of(argv[argc - 1]) : 0;
     if (npartitions >= 1 && npartitions <= PARTITIONS_MAX) {
         if (argc == 6 && strcmp(argv[1], "feed") == 0) {
-            return feed_topic(argv[2], argv[3], atof(argv[4]), npartitions);
+            return feed_topic(argv[2], argv[3], number_of(argv[4]), npartitions);
         }
         if (argc == 5 && strcmp(argv[1], "copies") == 0) {
             return check_topic(argv[2], argv[3], npartitions, false);

@@ -250,7 +250,7 @@ static void run(struct wire *wire)
 int main(int argc, char **argv)
 {
     static struct wire wire;
-    wire.nhosts = argc == 3 ? atoi(argv[1]) : 0;
+    wire.nhosts = argc == 3 ? (int)strtol(argv[1], NULL, 10) : 0;
     if (wire.nhosts < 2 || wire.nhosts > HOSTS_MAX) {
         fprintf(stderr, "usage: chaos-wire HOSTS SEED: see the head of chaos_wire.c\n");
         return 2;

@@ -4,7 +4,6 @@ Daemons that died are started again by Rig.tend. `touches` says what a fault may
 """
 
 import os
-import random
 
 KINDS = {}
 
@@ -131,6 +130,15 @@ def slow_links_among_jobmanagers(rig, rng):
     rig.net.slow(rig.jm_hosts, rig.jm_hosts, delay_ms=rng.uniform(5, 150), jitter_ms=rng.uniform(0, 50), loss=rng.choice([0, 0.02, 0.1]))
     yield rng.uniform(1, 4)
     rig.net.heal(rig.jm_hosts, rig.jm_hosts)
+
+
+@fault(1, "nothing", jobmanagers=3)
+def leader_log_disk_full(rig, rng):
+    host = some_jobmanager(rig, rng)
+    rig.may_leave.add(host)
+    fill(rig.folder / f"{host}.data")
+    yield rng.uniform(0.5, 3)
+    empty(rig.folder / f"{host}.data")
 
 
 # --- the wall clock: nobody may look at it ---
@@ -285,8 +293,8 @@ def empty(folder):
     (folder / "ballast").unlink()
 
 
-def deck(jobmanagers, rng):
+def deck(jobmanagers, rng, without=()):
     """Kinds without end: each as often as its weight says before any comes again."""
-    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers]
+    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers and kind.kind not in without]
     while True:
         yield from rng.sample(cards, len(cards))

@@ -1,6 +1,6 @@
 """Chaos: real daemons, each in a network namespace of its own, a real broker, faults, and output that must be exact.
 
-run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N]
+run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N] [--without KINDS]
 
 Ends with `N passed, N failed, N skipped`. Figures go to build/chaos/*.json; logs of what failed stay in build/chaos/failed-*. Everything runs in
 namespaces of its own (network, mounts, processes), which end with this program however it ends.
@@ -8,6 +8,7 @@ namespaces of its own (network, mounts, processes), which end with this program 
 
 import argparse
 import fcntl
+import json
 import os
 import pathlib
 import random
@@ -54,6 +55,11 @@ def sweep():
             except OSError:
                 continue
         shutil.rmtree(folder, ignore_errors=True)
+    for group in pathlib.Path("/sys/fs/cgroup").glob("*/weir-chaos-*"):
+        try:
+            group.rmdir()
+        except OSError:
+            pass  # another run's, and in use
 
 
 class Run:
@@ -63,6 +69,7 @@ class Run:
         self.options = options
         self.passed = self.failed = self.skipped = 0
         self.locks = []
+        self.results = []
 
     def folder(self, name):
         path = OUT / f"run-{name}-{os.getpid()}-{time.time_ns()}"
@@ -86,6 +93,7 @@ class Run:
 
     def result(self, name, error, began):
         seconds = time.monotonic() - began
+        self.results.append({"name": name, "seconds": round(seconds, 1), "error": error})
         if error is None:
             self.passed += 1
             print(f"{name} ... ok {seconds:.1f} s", flush=True)
@@ -118,7 +126,7 @@ class Run:
         try:
             with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate) as cluster:
                 cluster.begin_job()
-                play = storm.Storm(cluster, options.seed, options.minutes * 60)
+                play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split())
                 try:
                     play.run()
                 except BaseException:
@@ -140,6 +148,7 @@ class Run:
     def rows(self, numbers):
         import rows
         rows.play(self, numbers)
+        (OUT / f"rows-{self.options.seed}.json").write_text(json.dumps(self.results, indent=1) + "\n")
 
 
 def main():
@@ -149,6 +158,7 @@ def main():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--jobmanagers", type=int, default=3)
     parser.add_argument("--rate", type=int, default=20000)
+    parser.add_argument("--without", default="", help="kinds of faults (faults.py) that are left out, to search for other troubles")
     options = parser.parse_args()
     if not options.minutes and not options.rows:
         options.minutes = 2

@@ -7,22 +7,41 @@ import statistics
 import time
 
 import faults
+from cluster import wait_for
 
+SUBMITTED = 0.3   # how often a small job is submitted while a fault begins
 PAIRED = 0.2      # how often two come at once
 UNSETTLED = 0.2   # how often the next comes before the job runs again
 
+SMALL = """\
+job: {name}
+settings: {{restart-strategy.type: fixed-delay, restart-strategy.fixed-delay.attempts: 1000, restart-strategy.fixed-delay.delay: 100 ms}}
+tables:
+  numbers:
+    columns: {{n: BIGINT}}
+    with: {{connector: datagen, number-of-rows: 1000, fields.n.kind: sequence, fields.n.start: 1, fields.n.end: 1000}}
+  nothing:
+    columns: {{n: BIGINT}}
+    with: {{connector: blackhole}}
+pipeline:
+  - {{id: read, source: numbers}}
+  - {{id: write, input: read, sink: nothing}}
+"""
+
 
 class Storm:
-    def __init__(self, rig, seed, seconds):
+    def __init__(self, rig, seed, seconds, without=()):
         self.rig, self.seed, self.seconds = rig, seed, seconds
         self.rng = random.Random(seed)
-        self.deck = faults.deck(len(rig.jm_hosts), self.rng)
+        self.deck = faults.deck(len(rig.jm_hosts), self.rng, without)
         self.began = time.monotonic()
         self.timeline = []                      # what was done: (seconds since the beginning, text)
         self.counts = collections.Counter()
         self.recoveries = collections.defaultdict(list)  # touched tasks or not: seconds to a running job with new checkpoints
         self.gaps = collections.defaultdict(list)
         self.restarts = collections.Counter()   # by kinds between two moments of peace
+        self.submissions = []                   # (name of the job, the client that submits it)
+        self.answered = self.records = self.rate = 0
         self.since_peace = []
         self.peace_at = time.monotonic()
         self.restarts_at_peace = rig.watch.restarts
@@ -36,6 +55,8 @@ class Storm:
     def play(self, kinds):
         """All at once; each heals when its own time is over."""
         running = []
+        if self.rng.random() < SUBMITTED:
+            self.submit()
         for kind in kinds:
             self.counts[kind.kind] += 1
             self.since_peace.append(kind)
@@ -49,10 +70,39 @@ class Storm:
                 raise AssertionError(f"{kind.kind} yields twice")
             self.say(f"{kind.kind} is over")
 
+    def submit(self):
+        name = f"small-{len(self.submissions) + 1}"
+        path = self.rig.folder / f"{name}.yaml"
+        path.write_text(SMALL.format(name=name))
+        self.submissions.append((name, self.rig.begin_weir("run", "-d", "-p", "1", str(path))))
+        self.say(f"{name} is submitted")
+
+    def check_submissions(self):
+        """A job whose submission was answered is there and finishes, and none is there twice."""
+        for name, client in self.submissions:
+            out, err = client.communicate(timeout=90)
+            if client.returncode != 0:
+                self.say(f"{name} was not submitted: {err.strip()}")
+
+        def jobs():
+            _, document = self.rig.ask("/jobs/overview")
+            found = {}
+            for job in document["jobs"] if document else ():
+                found.setdefault(job["name"], []).append(job["state"])
+            return found
+
+        answered = [name for name, client in self.submissions if client.returncode == 0]
+        wait_for(lambda: all(jobs().get(name) == ["FINISHED"] for name in answered), f"{answered} have finished; there are {jobs()}", 60)
+        twice = {name: states for name, states in jobs().items() if len(states) > 1}
+        if twice:
+            raise AssertionError(f"jobs that were submitted once and are there twice: {twice}")
+        self.answered = len(answered)
+
     def settle(self):
         """Waits for peace, and judges what the faults since the last one have done."""
         names = "+".join(kind.kind for kind in self.since_peace)
         seconds = self.rig.wait_stable(names)
+        self.rig.may_leave.clear()
         now = time.monotonic()
         touched = any(self.touches(kind) == "tasks" for kind in self.since_peace)
         restarts = self.rig.watch.restarts - self.restarts_at_peace
@@ -79,6 +129,7 @@ class Storm:
         for host in self.rig.hosts:
             self.rig.set_clock(host, 0)
         self.settle()
+        self.check_submissions()
         feed = self.rig.feed
         counts = self.rig.finish_job()
         self.records, self.rate = sum(counts), sum(counts) / feed.seconds
@@ -88,8 +139,9 @@ class Storm:
             return {label: {"count": len(values), "p50": round(statistics.median(values), 2), "max": round(max(values), 2)}
                     for label, values in lists.items() if values}
         return {"seed": self.seed, "verdict": verdict, "jobmanagers": len(self.rig.jm_hosts), "taskmanagers": len(self.rig.tm_hosts),
-                "minutes": round((time.monotonic() - self.began) / 60, 1), "records": getattr(self, "records", None),
-                "rate": round(getattr(self, "rate", 0)), "checkpoints": self.rig.watch.checkpoint if self.rig.watch else None,
+                "minutes": round((time.monotonic() - self.began) / 60, 1), "records": self.records,
+                "rate": round(self.rate), "checkpoints": self.rig.watch.checkpoint if self.rig.watch else None,
+                "small_jobs": {"submitted": len(self.submissions), "answered_and_finished": self.answered},
                 "faults": sum(self.counts.values()), "faults_by_kind": dict(sorted(self.counts.items())),
                 "restarts": sum(self.restarts.values()), "restarts_by": dict(self.restarts), "exits": self.rig.exits,
                 "recovery_s": figures(self.recoveries), "gap_s": figures(self.gaps), "timeline": self.timeline}

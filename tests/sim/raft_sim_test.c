@@ -15,7 +15,7 @@ enum { SEEDS = 60 }; /* sanitizers make it ten times slower */
 #else
 enum { SEEDS = 200 };
 #endif
-enum { CONTROL_SEEDS = 300, MANY_SEEDS = 5000, TIMEOUT_S = 300 };
+enum { CONTROL_SEEDS = 300, MANY_SEEDS = 5000, TIMEOUT_S = 300, TIMEOUT_MANY_S = 86400 };
 
 typedef void run_fn(const struct weir_raft_sim_case *what, struct weir_raft_sim_result *out_result);
 
@@ -136,6 +136,7 @@ static bool run_many(const char *range)
         if (!result.ok) {
             wrong++;
             (void)printf("seed %lu: %s\n", seed, result.err.text);
+            (void)fflush(stdout);
         }
     }
     (void)printf("%lu seeds, %u wrong: ", last - first + 1, wrong);
@@ -204,7 +205,7 @@ Suite *raft_sim_suite(void)
 {
     Suite *suite = suite_create("raft_sim");
     TCase *tcase = tcase_create("raft_sim");
-    tcase_set_timeout(tcase, TIMEOUT_S);
+    tcase_set_timeout(tcase, getenv("WEIR_RAFT_SEEDS") == NULL ? TIMEOUT_S : TIMEOUT_MANY_S);
     tcase_add_test(tcase, figure_8_is_safe);
     tcase_add_test(tcase, a_seed_says_all_that_happens);
     tcase_add_test(tcase, what_is_wrong_on_purpose_is_caught);

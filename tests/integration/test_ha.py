@@ -66,10 +66,11 @@ class Ha(test_checkpoints.Exactness):
     def deployments(self, cluster):
         return sum(tm.log_path.read_text().count("event=attempt_deployed") for tm in cluster.taskmanagers)
 
-    def settled(self, cluster, job):
+    def settled(self, cluster, job, checkpoints=True):
         """What must be the same at the end as it is now, while the job runs."""
-        cluster.wait_state(job, "RUNNING")
-        self.new_checkpoint(cluster, job)
+        wait_for(lambda: all(vertex["status"] == "RUNNING" for vertex in cluster.get(f"/jobs/{job}")["vertices"]), "every task runs")
+        if checkpoints:
+            self.new_checkpoint(cluster, job)
         return self.tasks(cluster, job), self.threads(cluster), self.deployments(cluster)
 
     def check_untouched(self, cluster, job, before):
@@ -176,8 +177,7 @@ class JobManagersDie(Ha, unittest.TestCase):
         result = cluster.weir("run", "-d", str(cluster.write("job.yaml", AT_LEAST_ONCE.format(copies=copies))))
         self.assertEqual(result.returncode, 0, result.stderr)
         job = result.stdout.strip()
-        cluster.wait_state(job, "RUNNING")
-        before = self.tasks(cluster, job), self.threads(cluster), self.deployments(cluster)
+        before = self.settled(cluster, job, checkpoints=False)
         for jobmanager in cluster.jobmanagers:
             jobmanager.kill()
         written = self.rows_written(copies)

@@ -61,11 +61,11 @@ static void run_cluster(const struct options *options, uint64_t seed, int trace_
     (void)snprintf(out->why, sizeof(out->why), "%s", result.why);
     out->steps = result.steps;
     out->virtual_ns = result.virtual_ns;
-    out->counts[0] = result.faults;
+    out->counts[0] = result.toll.faults;
     out->counts[1] = result.leaders;
     out->counts[2] = result.restarts;
     out->counts[3] = result.checkpoints;
-    memcpy(out->hits, result.hits, sizeof(result.hits));
+    memcpy(out->hits, result.toll.hits, sizeof(result.toll.hits));
 }
 
 static const char *cluster_hit(uint32_t i, char *buf, size_t buf_bytes)

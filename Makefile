@@ -55,7 +55,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: chaos chaos-tools failpoints fuzz all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: chaos chaos-tools failpoints fuzz sim all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -157,7 +157,7 @@ $(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sou
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
 # Check's own 4 s a test are too few under a sanitizer on a busy machine.
-unit: $(BUILD)/weir-unit
+unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
 	CK_DEFAULT_TIMEOUT=60 $(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
 
 # --- simulations ------------------------------------------------------------------------------------------------------
@@ -168,6 +168,11 @@ $(BUILD)/weir-sim: $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/mai
         $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(LIBS_TM) -lraft
+
+# `make sim SEEDS=1..2000` runs those seeds of each simulation (T=cluster: of that one), `make sim SEED=7` one with its trace.
+SEEDS ?= 1..500
+sim: $(BUILD)/weir-sim
+	$(BUILD)/weir-sim $(if $(filter command line environment,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS)) $(SIM_FLAGS) $(T)
 
 # --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
 $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a

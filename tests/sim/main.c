@@ -26,7 +26,7 @@ enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 512, WORKERS = 2 };
 
 struct options {
     uint64_t first, last;
-    bool one, ledger;
+    bool one, ledger, until_failure;
     uint32_t jobmanagers, workers;
     enum weir_sim_sabotage sabotage;
 };
@@ -37,7 +37,6 @@ struct outcome {
     char why[1200];
     uint64_t steps;
     int64_t virtual_ns;
-    char more[256]; /* of a single seed */
     uint64_t counts[4];
     uint32_t hits[HITS_MAX];
 };
@@ -62,11 +61,11 @@ static void run_cluster(const struct options *options, uint64_t seed, int trace_
     (void)snprintf(out->why, sizeof(out->why), "%s", result.why);
     out->steps = result.steps;
     out->virtual_ns = result.virtual_ns;
-    out->counts[0] = result.faults;
+    out->counts[0] = result.toll.faults;
     out->counts[1] = result.leaders;
     out->counts[2] = result.restarts;
     out->counts[3] = result.checkpoints;
-    memcpy(out->hits, result.hits, sizeof(result.hits));
+    memcpy(out->hits, result.toll.hits, sizeof(result.toll.hits));
 }
 
 static const char *cluster_hit(uint32_t i, char *buf, size_t buf_bytes)
@@ -249,6 +248,7 @@ static void run_range(const struct simulation *simulation, const struct options 
         }
         end(simulation, workers, options->workers, &sum);
         running--;
+        next = options->until_failure && sum.failed > 0 ? options->last + 1 : next;
     }
     uint32_t missing = options->ledger ? print_ledger(simulation, &sum) : 0;
     (void)printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " steps, %.2f virtual hours", simulation->name, sum.seeds, sum.failed, sum.steps,
@@ -297,6 +297,7 @@ static const char usage[] =
     "  --seed N         one, with its trace on standard error (cluster, unless another is named)\n"
     "  --jobmanagers N  in the cluster; without it the seed says\n"
     "  --sabotage NAME  breaks a protocol on purpose: the run must fail\n"
+    "  --until-failure  ends with the first seed that fails\n"
     "  --ledger         fails when a fault never met a phase of the protocols; for thousands of seeds\n";
 
 static bool parse(int argc, char **argv, struct options *options)
@@ -304,6 +305,7 @@ static bool parse(int argc, char **argv, struct options *options)
     static const struct option longs[] = {{"seed", required_argument, NULL, 's'},        {"seeds", required_argument, NULL, 'r'},
                                           {"jobmanagers", required_argument, NULL, 'j'}, {"sabotage", required_argument, NULL, 'b'},
                                           {"ledger", no_argument, NULL, 'l'},            {"workers", required_argument, NULL, 'w'},
+                                          {"until-failure", no_argument, NULL, 'u'},
                                           {0}};
     int c;
     bool ok = true;
@@ -319,6 +321,8 @@ static bool parse(int argc, char **argv, struct options *options)
             ok &= sscanf(optarg, "%u", &options->workers) == 1 && options->workers > 0;
         } else if (c == 'b') {
             ok &= parse_sabotage(optarg, &options->sabotage);
+        } else if (c == 'u') {
+            options->until_failure = true;
         } else if (c == 'l') {
             options->ledger = true;
         } else {

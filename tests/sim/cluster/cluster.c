@@ -36,32 +36,6 @@ static struct cluster {
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
 
-static const char *const phase_texts[] = {
-#define WEIR_SIM_TEXT(name, text) text,
-    WEIR_SIM_PHASES(WEIR_SIM_TEXT)
-};
-static const char *const fault_texts[] = {WEIR_SIM_FAULTS(WEIR_SIM_TEXT)};
-static const char *const sabotage_names[] = {
-#undef WEIR_SIM_TEXT
-#define WEIR_SIM_TEXT(name, text) #name,
-    WEIR_SIM_SABOTAGES(WEIR_SIM_TEXT)
-};
-
-const char *weir_sim_phase_text(enum weir_sim_phase phase)
-{
-    return phase_texts[phase];
-}
-
-const char *weir_sim_fault_text(enum weir_sim_fault fault)
-{
-    return fault_texts[fault];
-}
-
-const char *weir_sim_sabotage_name(enum weir_sim_sabotage sabotage)
-{
-    return sabotage_names[sabotage];
-}
-
 /* --- daemons ---------------------------------------------------------------------------------------------------------------- */
 
 static void set(struct weir_config *config, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -425,7 +399,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     int64_t calm_s = weir_sim_between(5, 14);
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
-    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, submit_now, out_result);
+    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, submit_now, &out_result->toll);
     (void)weir_sim_spawn(NULL, "watch", watch, NULL);
     weir_sim_run(INT64_MAX - 1);
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {

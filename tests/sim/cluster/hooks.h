@@ -6,7 +6,7 @@
 
 #include "common/fs/fs.h"
 #include "jobmanager/ha/meta.h"
-#include "tests/sim/cluster/cluster.h"
+#include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/world.h"
 
 /* on_phase: the protocols have got there, at the machine of the coroutine that runs. on_change: an entry was applied for the first time anywhere. */

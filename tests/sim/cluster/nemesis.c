@@ -12,7 +12,7 @@ enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX =
 
 static struct nemesis {
     struct weir_sim_cast cast;
-    struct weir_sim_result *result;
+    struct weir_sim_toll *toll;
     int64_t until_ns;
     void (*submit_now)(void);
     bool active;
@@ -314,7 +314,7 @@ static void strike(enum weir_sim_fault fault)
     int64_t ms = weir_sim_one_in(3) ? weir_sim_between(0, 100) : pause || weir_sim_one_in(3) ? weir_sim_between(500, 6000) : weir_sim_between(50, 2000);
     weir_sim_trace("FAULT %s: %s%s%s, for %lld ms", weir_sim_fault_text(fault), wound->a->name, wound->b == NULL ? "" : " to ",
                    wound->b == NULL ? "" : wound->b->name, (long long)ms);
-    nemesis.result->faults++;
+    nemesis.toll->faults++;
     if (faults[fault].mend != NULL) {
         weir_sim_after(ms * MS, NULL, mend, wound);
     } else {
@@ -329,7 +329,7 @@ static void strike_armed(void *ctx)
     (void)ctx;
     if (nemesis.active) {
         weir_sim_trace("when %s:", weir_sim_phase_text(nemesis.phase));
-        nemesis.result->hits[nemesis.fault][nemesis.phase]++;
+        nemesis.toll->hits[nemesis.fault][nemesis.phase]++;
         strike(nemesis.fault);
     }
     nemesis.met = NULL;
@@ -391,10 +391,10 @@ static void run(void *ctx)
     weir_sim_nemesis_stop();
 }
 
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_result *result)
+void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_toll *toll)
 {
     nemesis.cast = *cast;
-    nemesis.result = result;
+    nemesis.toll = toll;
     nemesis.until_ns = until_ns;
     nemesis.submit_now = submit_now;
     nemesis.active = true;

@@ -4,7 +4,7 @@
 #ifndef WEIR_TESTS_SIM_CLUSTER_NEMESIS_H
 #define WEIR_TESTS_SIM_CLUSTER_NEMESIS_H
 
-#include "tests/sim/cluster/cluster.h"
+#include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/world.h"
 
 struct weir_sim_cast {
@@ -12,8 +12,14 @@ struct weir_sim_cast {
     uint32_t njms, ntms;
 };
 
-/* From now until until_ns, from a coroutine of the harness. submit_now makes a client that waits submit its job. */
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_result *result);
+/* What has been done. */
+struct weir_sim_toll {
+    uint32_t faults;
+    uint32_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT]; /* a fault where the protocols stood so */
+};
+
+/* From now until until_ns. submit_now makes a client that waits submit its job. */
+void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_toll *toll);
 void weir_sim_nemesis_phase(enum weir_sim_phase phase);
 /* Ends all faults and mends everything. */
 void weir_sim_nemesis_stop(void);

@@ -1,0 +1,103 @@
+/*
+ * A few seeds of the whole cluster, and each protocol broken on purpose: by build/weir-sim, since a simulated cluster has threads, clocks and files of its own
+ * that no other test can do with. make sim SEED=n runs one with its trace.
+ */
+#include "tests/sim/cluster/cluster.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+Suite *cluster_suite(void);
+
+enum { TIMEOUT_S = 300, TEXT_BYTES = 16384 };
+
+#ifndef __SANITIZE_THREAD__ /* it does not know coroutines, and there is one thread */
+
+/* Runs the program that lies beside this one; its exit status, and what it says. */
+static int run_sim(const char *arguments, char out_text[TEXT_BYTES])
+{
+    char path[512];
+    char command[1024];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    ck_assert_int_gt(len, 0);
+    path[len] = '\0';
+    *strrchr(path, '/') = '\0';
+    (void)snprintf(command, sizeof(command), "'%s/weir-sim' %s 2>&1", path, arguments);
+    FILE *pipe = popen(command, "r");
+    ck_assert_ptr_nonnull(pipe);
+    size_t bytes = fread(out_text, 1, TEXT_BYTES - 1, pipe);
+    out_text[bytes] = '\0';
+    char rest[256];
+    while (fread(rest, 1, sizeof(rest), pipe) > 0) { /* it may not die of a closed pipe */
+    }
+    int status = pclose(pipe);
+    ck_assert_msg(WIFEXITED(status), "%s: %s", command, out_text);
+    return WEXITSTATUS(status);
+}
+
+START_TEST(jobs_come_right_through_everything)
+{
+    char text[TEXT_BYTES];
+    ck_assert_msg(run_sim("--seeds 1..25 cluster", text) == 0, "%s", text);
+}
+END_TEST
+
+/* The same seed gives the same run, to the last word. */
+START_TEST(a_seed_repeats)
+{
+    char once[TEXT_BYTES];
+    char again[TEXT_BYTES];
+    ck_assert_int_eq(run_sim("--seed 9 --jobmanagers 3 cluster", once), 0);
+    ck_assert_int_eq(run_sim("--seed 9 --jobmanagers 3 cluster", again), 0);
+    ck_assert_str_eq(once, again);
+}
+END_TEST
+
+/* Ranges in which each is caught; which seeds of them catch it changes with every change of the daemons. */
+static const struct {
+    enum weir_sim_sabotage sabotage;
+    int seeds;
+} broken[] = {
+    {WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED, 80}, {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 80},    {WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED, 30},
+    {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10},   {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80}, {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300},
+    {WEIR_SIM_SABOTAGE_NO_FENCE, 300},           {WEIR_SIM_SABOTAGE_NO_CURSOR, 20},         {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5},
+    {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150},
+};
+
+#define WEIR_SIM_NAME(name, text) #name,
+static const char *const sabotage_names[] = {WEIR_SIM_SABOTAGES(WEIR_SIM_NAME)};
+
+START_TEST(a_broken_protocol_is_caught)
+{
+    char arguments[128];
+    char text[TEXT_BYTES];
+    (void)snprintf(arguments, sizeof(arguments), "--until-failure --seeds 1..%d --sabotage %s cluster", broken[_i].seeds,
+                   sabotage_names[broken[_i].sabotage]);
+    ck_assert_msg(run_sim(arguments, text) == 1, "nothing was caught: %s", text);
+}
+END_TEST
+
+Suite *cluster_suite(void)
+{
+    Suite *suite = suite_create("cluster");
+    TCase *tcase = tcase_create("cluster");
+    tcase_set_timeout(tcase, TIMEOUT_S);
+    tcase_add_test(tcase, jobs_come_right_through_everything);
+    tcase_add_test(tcase, a_seed_repeats);
+    tcase_add_loop_test(tcase, a_broken_protocol_is_caught, 0, (int)(sizeof(broken) / sizeof(broken[0])));
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+#else
+
+Suite *cluster_suite(void)
+{
+    return suite_create("cluster");
+}
+
+#endif

@@ -28,6 +28,5 @@ struct weir_fuzz_target {
 
 extern const struct weir_fuzz_target weir_fuzz_json, weir_fuzz_jobfile, weir_fuzz_expr, weir_fuzz_frames, weir_fuzz_control, weir_fuzz_plan,
     weir_fuzz_log, weir_fuzz_raft, weir_fuzz_raft_store, weir_fuzz_checkpoint, weir_fuzz_rest, weir_fuzz_tls;
-    weir_fuzz_log, weir_fuzz_raft_store, weir_fuzz_checkpoint, weir_fuzz_rest, weir_fuzz_raft;
 
 #endif

@@ -31,10 +31,6 @@ enum { INPUT_MS_DEFAULT = 5000, GROWTH_RUNS = 4, TARGETS_MAX = 16, JOBS_MAX = 16
 static const struct weir_fuzz_target *const targets[] = {&weir_fuzz_json,       &weir_fuzz_jobfile,    &weir_fuzz_expr, &weir_fuzz_frames,
                                                          &weir_fuzz_control,    &weir_fuzz_plan,       &weir_fuzz_log,  &weir_fuzz_raft,
                                                          &weir_fuzz_raft_store, &weir_fuzz_checkpoint, &weir_fuzz_rest, &weir_fuzz_tls};
-static const struct weir_fuzz_target *const targets[] = {&weir_fuzz_json,    &weir_fuzz_jobfile, &weir_fuzz_expr,
-                                                         &weir_fuzz_frames,  &weir_fuzz_control, &weir_fuzz_plan,
-                                                         &weir_fuzz_log,     &weir_fuzz_checkpoint, &weir_fuzz_rest,
-                                                         &weir_fuzz_raft_store, &weir_fuzz_raft};
 
 enum { NTARGETS = sizeof(targets) / sizeof(targets[0]) };
 

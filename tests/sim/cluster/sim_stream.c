@@ -376,6 +376,18 @@ void weir_stream_receive(struct weir_stream *stream, uint8_t *into, size_t bytes
     }
 }
 
+const char *weir_stream_peer_role(struct weir_stream *stream)
+{
+    (void)stream;
+    return "";
+}
+
+const char *weir_stream_peer_name(struct weir_stream *stream)
+{
+    (void)stream;
+    return "";
+}
+
 void weir_stream_close(struct weir_stream *stream)
 {
     weir_sim_yield_maybe();
@@ -419,9 +431,11 @@ static struct weir_stream_listener *listener_at(const char *host, uint16_t port)
     return NULL;
 }
 
-enum weir_rc weir_stream_listen(const char *host, uint16_t port, void (*on_accept)(void *ctx, struct weir_stream *stream_take), void *ctx,
+enum weir_rc weir_stream_listen(const char *host, uint16_t port, const struct weir_stream_guard *guard,
+                                void (*on_accept)(void *ctx, struct weir_stream *stream_take), void *ctx,
                                 struct weir_stream_listener **out_listener, struct weir_error *err)
 {
+    weir_assert(guard == NULL || guard->tls == NULL); /* TLS is not what is simulated */
     struct weir_sim_node *node = weir_sim_node_here();
     weir_assert(strcmp(host, node->host) == 0);
     if (port != 0 && listener_at(host, port) != NULL) {
@@ -573,9 +587,11 @@ static void dial_arrives(void *ctx)
     weir_sim_after(weir_sim_latency_ns(to, dial->owner), dial->owner, dial_returns, handshake);
 }
 
-enum weir_rc weir_stream_dial(const char *address, uint32_t timeout_ms, void (*on_dialed)(void *ctx, enum weir_rc rc, struct weir_stream *stream_take),
-                              void *ctx, struct weir_stream_dial **out_dial, struct weir_error *err)
+enum weir_rc weir_stream_dial(const char *address, const struct weir_stream_guard *guard, uint32_t timeout_ms,
+                              void (*on_dialed)(void *ctx, enum weir_rc rc, struct weir_stream *stream_take), void *ctx,
+                              struct weir_stream_dial **out_dial, struct weir_error *err)
 {
+    weir_assert(guard == NULL || guard->tls == NULL);
     const char *colon = strrchr(address, ':');
     struct weir_sim_node *node = weir_sim_node_here();
     if (colon == NULL || (size_t)(colon - address) >= sizeof(((struct weir_stream_dial *)NULL)->host)) {

@@ -232,7 +232,7 @@ static void submit_now(void)
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
-    (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(3) ? 6000 : 1500) * MS);
+    (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(2) ? 6000 : 1500) * MS);
     ask_until_done(of, false);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));

@@ -17,7 +17,7 @@ static struct nemesis {
     void (*submit_now)(void);
     bool active;
     /* Waits for a phase. */
-    bool armed;
+    bool armed, rare;
     enum weir_sim_fault fault;
     enum weir_sim_phase phase;
     struct weir_sim_node *met; /* where the phase was met; or NULL */
@@ -337,7 +337,7 @@ static void strike_armed(void *ctx)
 
 void weir_sim_nemesis_phase(enum weir_sim_phase phase)
 {
-    if (!nemesis.active || !nemesis.armed || phase != nemesis.phase || !weir_sim_one_in(HOT_ONE_IN)) {
+    if (!nemesis.active || !nemesis.armed || phase != nemesis.phase || !(nemesis.rare || weir_sim_one_in(HOT_ONE_IN))) {
         return;
     }
     nemesis.armed = false;
@@ -352,7 +352,8 @@ static int provoke(enum weir_sim_phase phase)
         nemesis.submit_now();
     } else if (phase == WEIR_SIM_PHASE_LEAD || phase == WEIR_SIM_PHASE_REGISTER) {
         strike(WEIR_SIM_FAULT_KILL_JM);
-    } else if (phase == WEIR_SIM_PHASE_RESTORE || phase == WEIR_SIM_PHASE_CANCEL || phase == WEIR_SIM_PHASE_DEPLOY) {
+    } else if (phase == WEIR_SIM_PHASE_RESTORE || phase == WEIR_SIM_PHASE_CANCEL || phase == WEIR_SIM_PHASE_DEPLOY ||
+               phase == WEIR_SIM_PHASE_LEASE) {
         strike(WEIR_SIM_FAULT_KILL_TM);
     } else {
         return ARMED_MS_MAX;
@@ -381,8 +382,9 @@ static void run(void *ctx)
             nemesis.fault = (enum weir_sim_fault)(which / WEIR_SIM_PHASE_COUNT);
             nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
         }
-        nemesis.armed = true;
+        nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
         int patience_ms = provoke(nemesis.phase);
+        nemesis.rare = patience_ms == PROVOKED_MS_MAX;
         for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
             weir_sim_sleep(10 * MS);
         }

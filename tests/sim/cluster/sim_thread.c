@@ -83,6 +83,7 @@ struct sleeper {
     struct weir__keeper *keeper;
     struct weir_sim_node *node;
     uint64_t sleep; /* the number of the newest one */
+    bool rung;      /* on_wake is about to be called */
     bool inside;
     struct weir_sim_waiters freeing;
 };
@@ -103,6 +104,7 @@ static void on_wake(void *ctx)
 {
     struct sleeper *sleeper = ctx;
     struct weir__keeper *keeper = sleeper->keeper;
+    sleeper->rung = false;
     sleeper->inside = true;
     weir_mutex_lock(keeper->mutex);
     keeper->sleeping = false;
@@ -127,8 +129,8 @@ static void on_wake(void *ctx)
 static void alarm_rings(void *ctx)
 {
     struct alarm_clock *alarm = ctx;
-    if (alarm->sleep == alarm->sleeper->sleep) {
-        alarm->sleeper->sleep++;
+    if (alarm->sleep == alarm->sleeper->sleep && !alarm->sleeper->rung) {
+        alarm->sleeper->rung = true;
         weir_sim_library(alarm->sleeper->node, on_wake, alarm->sleeper);
     }
     weir_free(alarm);
@@ -154,7 +156,7 @@ void weir__keeper_init(struct weir__keeper *keeper, struct weir_mutex *mutex, in
 void weir__keeper_kick_locked(struct weir__keeper *keeper)
 {
     keeper->kicked = true;
-    if (keeper->sleeping) {
+    if (keeper->sleeping && !sleeper_of(keeper)->rung) {
         sleep_for(sleeper_of(keeper), 0);
     }
 }

@@ -61,6 +61,11 @@ int gettimeofday(struct timeval *restrict out, void *restrict zone)
     return 0;
 }
 
+int timespec_get(struct timespec *out, int base)
+{
+    return base == TIME_UTC && clock_gettime(CLOCK_REALTIME, out) == 0 ? base : 0;
+}
+
 time_t time(time_t *out)
 {
     struct timespec now;

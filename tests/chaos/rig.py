@@ -168,6 +168,7 @@ class Rig:
         self.exits = []       # daemons that left by themselves: (name, code, last lines)
         self.may_leave = set()  # hosts whose daemon may end with an error: a fault asks it to
         self.frozen = set()
+        self.clocks = {}      # host: seconds that its wall clock is ahead
         self.environment = {}
         self.feed = self.watch = self.copies = self.sums = self.broker = None
         self.job = None
@@ -266,6 +267,7 @@ class Rig:
             self.daemon(host).process.send_signal(signal.SIGCONT)
 
     def set_clock(self, host, seconds):
+        self.clocks[host] = seconds
         with open(self.folder / f"{host}.clock", "r+b") as clock:  # in place: it is mapped
             clock.write(struct.pack("=q", seconds))
 
@@ -362,17 +364,17 @@ class Rig:
             raise AssertionError(f"the feed ended: {self.feed.errors.read_text()}")
 
     def wait_stable(self, what, deadline_s=GRACE_S):
-        """Every daemon is there, every task runs, a checkpoint has begun and completed since, its output came. Returns seconds."""
+        """Every daemon is there, every task runs, a checkpoint has begun and completed since, output of every partition comes. Returns seconds."""
         began = time.monotonic()
         mark = self.watch.checkpoint
-        received = self.copies.latest.received
+        lowest = self.copies.latest.lowest  # of the hindmost key of the hindmost partition
 
         def stable():
             self.tend()
             self.check_output()
             if self.watch.state in ENDED:
                 raise AssertionError(f"the job is {self.watch.state}")
-            return self.watch.running and self.watch.checkpoint >= mark + 2 and self.copies.latest.received > received
+            return self.watch.running and self.watch.checkpoint >= mark + 2 and self.copies.latest.lowest > lowest
 
         try:
             wait_for(stable, f"the job runs and takes checkpoints ({what})", deadline_s)

@@ -294,13 +294,14 @@ def clocks_jump(stage):
         stage.new_checkpoints(4, f"clocks are off by {jump_s} s", 10)
     if cluster.leader() != stage.leader:
         raise AssertionError("another JobManager leads")
-    # Nor may a wait that was going on when the clock was set back last an hour longer: connections are made again at once.
+    stage.peace("clocks were set back and forth")
+    # Nor may a wait that was going on when the clock was set back last longer: connections are made again at once.
     for host in hosts:
         cluster.set_clock(host, -7200)
-    stage.new_checkpoints(1, "clocks are set back by two hours", 10)
+    stage.peace("clocks were set back by two hours")
     for host in cluster.jm_hosts:
         cluster.kill(host)
-    stage.peace("clocks are right again")
+    stage.peace("everybody is connected again")
     stage.nothing_restarted()
 
 

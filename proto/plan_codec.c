@@ -197,9 +197,16 @@ static Weir__Plan__Settings *encode_settings(struct encoder *encoder, const stru
     message->buffer_timeout_ms = settings->buffer_timeout_ms;
     message->checkpoint_interval_ms = settings->checkpoint_interval_ms;
     message->record_bytes_max = settings->record_bytes_max;
-    message->restart_enabled = settings->restart_enabled;
-    message->restart_attempts = settings->restart_attempts;
-    message->restart_delay_ms = settings->restart_delay_ms;
+    message->restart_enabled = settings->restart.type != WEIR_RESTART_NONE;
+    message->restart_type = settings->restart.type;
+    message->restart_attempts = settings->restart.attempts_max;
+    message->restart_delay_ms = settings->restart.delay_ms;
+    message->restart_failures_max = settings->restart.failures_max;
+    message->restart_interval_ms = settings->restart.interval_ms;
+    message->restart_delay_max_ms = settings->restart.delay_max_ms;
+    message->restart_reset_ms = settings->restart.reset_ms;
+    message->restart_multiplier = settings->restart.multiplier;
+    message->restart_jitter = settings->restart.jitter;
     message->checkpoint_timeout_ms = settings->checkpoint_timeout_ms;
     message->checkpoint_min_pause_ms = settings->checkpoint_min_pause_ms;
     message->checkpoint_failures_max = settings->checkpoint_failures_max;
@@ -515,6 +522,24 @@ static enum weir_rc decode_edges(const struct decoder *decoder, struct weir_edge
     return WEIR_OK;
 }
 
+static struct weir_restart_settings decode_restart(const Weir__Plan__Settings *settings)
+{
+    enum weir_restart_type type = settings->restart_type != 0     ? (enum weir_restart_type)settings->restart_type
+                                  : settings->restart_enabled != 0 ? WEIR_RESTART_FIXED_DELAY
+                                                                   : WEIR_RESTART_NONE;
+    return (struct weir_restart_settings){
+        .type = type,
+        .attempts_max = settings->restart_attempts,
+        .delay_ms = settings->restart_delay_ms,
+        .failures_max = settings->restart_failures_max,
+        .interval_ms = settings->restart_interval_ms,
+        .delay_max_ms = settings->restart_delay_max_ms,
+        .reset_ms = settings->restart_reset_ms,
+        .multiplier = settings->restart_multiplier,
+        .jitter = settings->restart_jitter,
+    };
+}
+
 static enum weir_rc decode_graph(struct decoder *decoder)
 {
     const Weir__Plan__JobGraph *message = decoder->message;
@@ -533,9 +558,7 @@ static enum weir_rc decode_graph(struct decoder *decoder)
         .buffer_timeout_ms = settings->buffer_timeout_ms,
         .checkpoint_interval_ms = settings->checkpoint_interval_ms,
         .record_bytes_max = settings->record_bytes_max,
-        .restart_enabled = settings->restart_enabled != 0,
-        .restart_attempts = settings->restart_attempts,
-        .restart_delay_ms = settings->restart_delay_ms,
+        .restart = decode_restart(settings),
         .checkpoint_timeout_ms = settings->checkpoint_timeout_ms,
         .checkpoint_min_pause_ms = settings->checkpoint_min_pause_ms,
         .checkpoint_failures_max = settings->checkpoint_failures_max,

@@ -32,7 +32,9 @@ static void finish(struct weir_jobgraph *graph)
     graph->name = "codec";
     graph->bounded = true;
     graph->settings = (struct weir_job_settings){.parallelism = 3, .max_parallelism = 128, .watermark_interval_ms = 200,
-                                                 .record_bytes_max = 1 << 20, .restart_enabled = true, .restart_attempts = 4};
+                                                 .record_bytes_max = 1 << 20, 
+                                                 .restart = {.type = WEIR_RESTART_EXPONENTIAL_DELAY, .attempts_max = 4, .delay_ms = 10,
+                                                             .delay_max_ms = 5000, .reset_ms = 60000, .multiplier = 1.25, .jitter = 0.5}};
     struct weir_error err = {0};
     ck_assert_msg(weir_jobgraph_check(graph, &err) == WEIR_OK, "%s", err.text);
 }

@@ -43,6 +43,7 @@ struct setting {
     char *text;     /* as it was given: a secret unresolved */
     char *resolved; /* SECRET: what it stands for; else NULL */
     int64_t number; /* BOOL, INT, DURATION, BYTES */
+    double real;    /* DOUBLE */
     char *origin;
     bool is_set;
 };
@@ -176,6 +177,35 @@ static enum weir_rc parse_int(struct weir_slice text, int64_t *out_value, struct
     return WEIR_OK;
 }
 
+/* Digits with at most one point among them: no sign, no exponent, the same in every locale. */
+static enum weir_rc parse_double(const struct row *row, struct weir_slice text, double *out_value, struct weir_error *err)
+{
+    enum { DIGITS_MAX = 15 };
+    struct weir_slice word = trim(text);
+    uint64_t digits = 0;
+    double scale = 1;
+    size_t points = 0;
+    bool ok = word.len > 0 && word.len <= DIGITS_MAX;
+    for (size_t i = 0; ok && i < word.len; i++) {
+        uint8_t c = word.data[i];
+        points += c == '.';
+        ok = points <= 1 && (c == '.' || (c >= '0' && c <= '9'));
+        if (ok && c != '.') {
+            digits = digits * 10 + (uint64_t)(c - '0');
+            scale = points == 0 ? scale : scale * 10;
+        }
+    }
+    if (!ok || word.len == points) {
+        return weir_error_set(err, WEIR_INVALID, "\"%.*s\" is not a number such as 1.5", shown_len(text), (const char *)text.data);
+    }
+    double value = (double)digits / scale;
+    if (value < (double)row->min || value > (double)row->max) {
+        return weir_error_set(err, WEIR_INVALID, "%g is out of range: %lld to %lld", value, (long long)row->min, (long long)row->max);
+    }
+    *out_value = value;
+    return WEIR_OK;
+}
+
 static enum weir_rc check_range(const struct row *row, int64_t value, struct weir_error *err)
 {
     const char *unit = row->type == WEIR_CONFIG_DURATION ? " ms" : row->type == WEIR_CONFIG_BYTES ? " bytes" : "";
@@ -294,6 +324,7 @@ static enum weir_rc parse_setting(const struct row *row, struct weir_slice value
                                   struct weir_error *err)
 {
     int64_t number = 0;
+    double real = 0;
     bool flag = false;
     char *resolved = NULL;
     enum weir_rc rc = WEIR_OK;
@@ -310,6 +341,9 @@ static enum weir_rc parse_setting(const struct row *row, struct weir_slice value
     case WEIR_CONFIG_INT:
         rc = parse_int(value, &number, err);
         break;
+    case WEIR_CONFIG_DOUBLE:
+        rc = parse_double(row, value, &real, err);
+        break;
     case WEIR_CONFIG_DURATION:
         rc = weir_config_parse_duration(value, &number, err);
         break;
@@ -320,11 +354,12 @@ static enum weir_rc parse_setting(const struct row *row, struct weir_slice value
         rc = weir_config_resolve_secret(value, &resolved, err);
         break;
     }
-    if (rc == WEIR_OK && row->type != WEIR_CONFIG_STRING && row->type != WEIR_CONFIG_SECRET) {
+    bool ranged = row->type == WEIR_CONFIG_INT || row->type == WEIR_CONFIG_DURATION || row->type == WEIR_CONFIG_BYTES;
+    if (rc == WEIR_OK && ranged) {
         rc = check_range(row, number, err);
     }
     if (rc == WEIR_OK) {
-        *out = (struct setting){.text = weir_strndup(value.data, value.len), .resolved = resolved, .number = number};
+        *out = (struct setting){.text = weir_strndup(value.data, value.len), .resolved = resolved, .number = number, .real = real};
     }
     return rc;
 }
@@ -350,6 +385,7 @@ struct weir_config *weir_config_copy(const struct weir_config *config)
             .text = weir_strdup(from->text),
             .resolved = from->resolved == NULL ? NULL : weir_strdup(from->resolved),
             .number = from->number,
+            .real = from->real,
             .origin = weir_strdup(from->origin),
             .is_set = from->is_set,
         };
@@ -581,6 +617,12 @@ int64_t weir_config_int(const struct weir_config *config, enum weir_config_key k
     weir_assert(rows[key].type == WEIR_CONFIG_INT || rows[key].type == WEIR_CONFIG_DURATION ||
                 rows[key].type == WEIR_CONFIG_BYTES);
     return config->settings[key].number;
+}
+
+double weir_config_double(const struct weir_config *config, enum weir_config_key key)
+{
+    weir_assert(rows[key].type == WEIR_CONFIG_DOUBLE);
+    return config->settings[key].real;
 }
 
 bool weir_config_is_set(const struct weir_config *config, enum weir_config_key key)

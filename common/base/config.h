@@ -15,6 +15,7 @@ enum weir_config_type {
     WEIR_CONFIG_STRING,
     WEIR_CONFIG_BOOL,
     WEIR_CONFIG_INT,
+    WEIR_CONFIG_DOUBLE,   /* "1.5"; min and max of its row are whole */
     WEIR_CONFIG_DURATION, /* "100 ms", "1 s", "2 min", "1 h", "1 d"; a bare number is milliseconds, as in Flink; held in ms */
     WEIR_CONFIG_BYTES,    /* "64 mb", "1 gb", "512 kb", a bare number is bytes, as in Flink; held in bytes */
     WEIR_CONFIG_SECRET,   /* a string that may be ${file:PATH} or ${env:NAME}; always shown as ****** */
@@ -58,6 +59,7 @@ enum weir_rc weir_config_set_pair(struct weir_config *config, const char *pair, 
 const char *weir_config_string(const struct weir_config *config, enum weir_config_key key); /* STRING, SECRET (resolved) */
 bool weir_config_bool(const struct weir_config *config, enum weir_config_key key);
 int64_t weir_config_int(const struct weir_config *config, enum weir_config_key key); /* INT, DURATION (ms), BYTES */
+double weir_config_double(const struct weir_config *config, enum weir_config_key key);
 bool weir_config_is_set(const struct weir_config *config, enum weir_config_key key); /* by other than the default */
 
 /* One row's facts, for `weir config show`, documentation and REST: name, value as text (secrets as ******), origin, help. */

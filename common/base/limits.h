@@ -16,6 +16,8 @@ enum {
     WEIR_JSON_DEPTH_MAX = 64,
     WEIR_PARALLELISM_MAX = 32768,
     WEIR_MAX_PARALLELISM_DEFAULT = 128,
+    WEIR_RESTART_DELAY_MAX_MS = 24 * 3600 * 1000,
+    WEIR_RESTART_FAILURES_MAX = 10000, /* of failure-rate: their times are kept */
     WEIR_RPC_FRAME_BYTES_MAX = 16 << 20,
     WEIR_RECORD_BYTES_MAX = 64 << 20, /* ceiling of the setting record.bytes.max */
 };

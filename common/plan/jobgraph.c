@@ -411,6 +411,24 @@ static enum weir_rc check_vertex_edges(const struct weir_jobgraph *graph, uint32
     return WEIR_OK;
 }
 
+static bool restart_ok(const struct weir_restart_settings *restart)
+{
+    bool delay_ok = restart->delay_ms >= 0 && restart->delay_ms <= WEIR_RESTART_DELAY_MAX_MS;
+    switch (restart->type) {
+    case WEIR_RESTART_NONE:
+        return true;
+    case WEIR_RESTART_FIXED_DELAY:
+        return restart->attempts_max >= 0 && delay_ok;
+    case WEIR_RESTART_FAILURE_RATE:
+        return restart->failures_max > 0 && restart->failures_max <= WEIR_RESTART_FAILURES_MAX && restart->interval_ms > 0 && delay_ok;
+    case WEIR_RESTART_EXPONENTIAL_DELAY:
+        return restart->attempts_max > 0 && restart->delay_ms > 0 && restart->delay_ms <= restart->delay_max_ms &&
+               restart->delay_max_ms <= WEIR_RESTART_DELAY_MAX_MS && restart->reset_ms > 0 && restart->multiplier > 1 && restart->multiplier <= 1000 &&
+               restart->jitter >= 0 && restart->jitter <= 1;
+    }
+    return false;
+}
+
 static enum weir_rc check_settings(const struct weir_jobgraph *graph, struct weir_error *err)
 {
     const struct weir_job_settings *settings = &graph->settings;
@@ -423,7 +441,7 @@ static enum weir_rc check_settings(const struct weir_jobgraph *graph, struct wei
               settings->checkpoint_timeout_ms >= 0 &&
               settings->checkpoint_min_pause_ms >= 0 && settings->checkpoint_failures_max >= 0 &&
               settings->record_bytes_max > 0 && settings->record_bytes_max <= WEIR_RECORD_BYTES_MAX &&
-              settings->restart_attempts >= 0 && settings->restart_delay_ms >= 0;
+              restart_ok(&settings->restart);
     return ok ? WEIR_OK : weir_error_set(err, WEIR_INVALID, "job graph: a setting is out of range");
 }
 

@@ -40,6 +40,21 @@ struct weir_vertex {
     uint32_t noutputs;
 };
 
+enum weir_restart_type { WEIR_RESTART_NONE, WEIR_RESTART_FIXED_DELAY, WEIR_RESTART_FAILURE_RATE, WEIR_RESTART_EXPONENTIAL_DELAY };
+
+/* What its type does not use is 0. */
+struct weir_restart_settings {
+    enum weir_restart_type type;
+    int64_t attempts_max;   /* FIXED_DELAY: restarts; EXPONENTIAL_DELAY: restarts until the delay is reset; INT32_MAX: no limit */
+    int64_t delay_ms;       /* FIXED_DELAY, FAILURE_RATE; EXPONENTIAL_DELAY: the first */
+    int64_t failures_max;   /* FAILURE_RATE: within interval_ms */
+    int64_t interval_ms;
+    int64_t delay_max_ms;   /* EXPONENTIAL_DELAY, and what follows */
+    int64_t reset_ms;
+    double multiplier;      /* > 1 */
+    double jitter;          /* 0 to 1 */
+};
+
 /* The job's own settings; 0 and NULL never mean "default": the JobManager fills every field from -p, settings, configuration. */
 struct weir_job_settings {
     uint32_t parallelism;
@@ -52,9 +67,7 @@ struct weir_job_settings {
     int64_t checkpoint_min_pause_ms;
     int64_t checkpoint_failures_max; /* in a row; one more restarts the job */
     int64_t record_bytes_max;
-    bool restart_enabled;
-    int64_t restart_attempts;
-    int64_t restart_delay_ms;
+    struct weir_restart_settings restart;
 };
 
 struct weir_jobgraph {

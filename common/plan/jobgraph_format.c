@@ -123,6 +123,27 @@ void weir_opspec_format(const struct weir_opspec *op, struct weir_buf *out)
     }
 }
 
+static void put_restart(const struct weir_restart_settings *restart, struct weir_buf *out)
+{
+    switch (restart->type) {
+    case WEIR_RESTART_NONE:
+        weir_buf_put_str(out, "no restart\n");
+        break;
+    case WEIR_RESTART_FIXED_DELAY:
+        weir_buf_put_fmt(out, "restart %lld times after %lld ms\n", (long long)restart->attempts_max, (long long)restart->delay_ms);
+        break;
+    case WEIR_RESTART_FAILURE_RATE:
+        weir_buf_put_fmt(out, "restart after %lld ms, %lld times in %lld ms\n", (long long)restart->delay_ms, (long long)restart->failures_max,
+                         (long long)restart->interval_ms);
+        break;
+    case WEIR_RESTART_EXPONENTIAL_DELAY:
+        weir_buf_put_fmt(out, "restart %lld times after %lld to %lld ms, x%g, jitter %g, reset after %lld ms\n", (long long)restart->attempts_max,
+                         (long long)restart->delay_ms, (long long)restart->delay_max_ms, restart->multiplier, restart->jitter,
+                         (long long)restart->reset_ms);
+        break;
+    }
+}
+
 static void put_settings(const struct weir_jobgraph *graph, struct weir_buf *out)
 {
     const struct weir_job_settings *settings = &graph->settings;
@@ -132,12 +153,7 @@ static void put_settings(const struct weir_jobgraph *graph, struct weir_buf *out
                      (long long)settings->watermark_interval_ms, (long long)settings->idle_timeout_ms,
                      (long long)settings->buffer_timeout_ms, (long long)settings->checkpoint_interval_ms);
     weir_buf_put_fmt(out, "  record %lld bytes, ", (long long)settings->record_bytes_max);
-    if (settings->restart_enabled) {
-        weir_buf_put_fmt(out, "restart %lld times after %lld ms\n", (long long)settings->restart_attempts,
-                         (long long)settings->restart_delay_ms);
-    } else {
-        weir_buf_put_str(out, "no restart\n");
-    }
+    put_restart(&settings->restart, out);
 }
 
 void weir_jobgraph_format(const struct weir_jobgraph *graph, struct weir_buf *out)

@@ -129,7 +129,7 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
     run_quietly(sim, 10); /* the other one has two slots */
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
     ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, 2);
-    sim->tms[0].alive = false; /* none left: it waits, says why, and gives up */
+    sim->tms[0].alive = false; /* none left: it waits, says why, and gives up when the strategy does */
     weir_dispatcher_tm_closed(sim->d, sim->tms[0].id, sim->now);
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
@@ -137,8 +137,20 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
     weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
     ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
     advance(sim, SLOT_TIMEOUT_MS);
-    run_quietly(sim, 2);
-    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+    run_quietly(sim, 5);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
+    ck_assert_ptr_nonnull(strstr(view.failures[view.nfailures - 1].text, "slot.request.timeout"));
+    if (_i == 1) { /* one arrives */
+        tm_start(&sim->tms[2], 2);
+        run_quietly(sim, 3);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    } else {
+        advance(sim, SLOT_TIMEOUT_MS);
+        run_quietly(sim, 2);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+    }
     sim_destroy(sim);
 }
 END_TEST
@@ -478,7 +490,7 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
-    tcase_add_test(tcase, a_killed_task_manager_is_noticed_at_once);
+    tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);
     tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
     tcase_add_test(tcase, splits_that_cannot_be_listed);

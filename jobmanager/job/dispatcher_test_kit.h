@@ -95,12 +95,13 @@ static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph 
     graph->vertices = wide ? wide_vertices : vertices;
     graph->nvertices = 2;
     bool checkpoints = wide || weir_slice_eq_str(bytes, "checkpoints");
-    graph->settings.restart_enabled = weir_slice_eq_str(bytes, "restart") || checkpoints;
-    graph->settings.restart_attempts = checkpoints ? INT32_MAX : 3;
+    bool restarts = weir_slice_eq_str(bytes, "restart") || checkpoints;
+    graph->settings.restart = (struct weir_restart_settings){.type = restarts ? WEIR_RESTART_FIXED_DELAY : WEIR_RESTART_NONE,
+                                                             .attempts_max = checkpoints ? INT32_MAX : 3,
+                                                             .delay_ms = 250};
     graph->settings.checkpoint_interval_ms = checkpoints ? 40 : 0;
     graph->settings.checkpoint_timeout_ms = 2000;
     graph->settings.checkpoint_failures_max = 5;
-    graph->settings.restart_delay_ms = 50;
     *out_graph = graph;
     return WEIR_OK;
 }

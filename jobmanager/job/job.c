@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "jobmanager/job/job_drain.h"
 
@@ -41,6 +42,7 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
         job->cause = weir_strdup(unreadable->text);
         return job;
     }
+    job->restart = weir_restart_strategy_create(&job->graph->settings.restart, weir_hash_bytes(meta->id, strlen(meta->id), 0));
     job->exec = weir_execgraph_create(job->graph);
     job->drains = weir_calloc(job->graph->nvertices, sizeof(*job->drains));
     if (!weir_job_drain_vertices(job->graph, job->drains)) {
@@ -76,6 +78,7 @@ void weir_job_destroy(struct weir_job *job)
     weir_arena_destroy(job->splits_arena);
     weir_arena_destroy(job->restore_arena);
     weir_job_ckpt_destroy(job->ckpt);
+    weir_restart_strategy_destroy(job->restart);
     weir_free(job->undrained);
     weir_free(job->drain_error);
     weir_free(job->drains);
@@ -189,7 +192,6 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
         }
         weir__job_move(job, WEIR_JOB_RECONCILING, now);
         weir_job_set_waiting(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
-        job->cause_retryable = true;
     } else {
         weir__job_move(job, WEIR_JOB_CREATED, now);
         wait_for_slots(job, now);
@@ -429,6 +431,7 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
     job->ending_tasks = false;
     job->cancel_repeat_ms = INT64_MAX;
     job->cancel_deadline_ms = INT64_MAX;
+    job->restart_at_ms = INT64_MAX;
     weir__job_clear_placed(job);
     weir__job_stop_waiting(job);
     if (job->ckpt != NULL) {
@@ -669,7 +672,7 @@ void weir_job_tick(struct weir_job *job, struct weir_now now)
         struct weir_error err;
         (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within slot.request.timeout: %s",
                              job->waiting == NULL ? "no TaskManager answered" : job->waiting);
-        weir__job_fail(job, err.text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, err.text, true, UINT32_MAX, NULL, now); /* of a first attempt it is final */
     }
     if (job->reconcile_deadline_ms <= now.mono_ms && job->exec != NULL) {
         reconcile_over(job, now);

@@ -6,6 +6,7 @@
 
 #include "jobmanager/job/job.h"
 #include "jobmanager/job/job_ckpt.h"
+#include "jobmanager/job/restart_strategy.h"
 
 struct failure {
     int64_t at_ms;
@@ -40,8 +41,9 @@ struct weir_job {
     struct failure failures[WEIR_JOB_FAILURES_MAX];
     uint32_t nfailures;
     struct weir_failure_view failure_views[WEIR_JOB_FAILURES_MAX];
-    char *cause; /* of the failure under way */
-    bool cause_retryable;
+    struct weir_restart_strategy *restart; /* NULL: the graph is unreadable */
+    char *cause;                           /* of the failure under way */
+    bool cause_restarts;                   /* it may pass, and the restart strategy allows it */
     struct source *sources; /* by vertex */
     struct weir_arena *splits_arena;
     bool splits_committed; /* (J3) */
@@ -67,7 +69,7 @@ struct weir_job {
     struct weir_ckpt_manifest restore; /* of the present attempt; checkpoint_id 0: from the beginning */
     uint32_t deploy_tries;
     int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
-    int64_t restart_at_ms;
+    int64_t restart_at_ms; /* of the failure under way; INT64_MAX: none */
     int64_t reconcile_deadline_ms; /* until when TaskManagers of an earlier leader may come */
     int64_t cancel_repeat_ms;
     int64_t cancel_deadline_ms;

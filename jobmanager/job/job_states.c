@@ -65,7 +65,6 @@ void weir__job_propose_state(struct weir_job *job, enum weir_meta_state state, c
 void weir__job_stop_waiting(struct weir_job *job)
 {
     job->slots_deadline_ms = INT64_MAX;
-    job->restart_at_ms = INT64_MAX;
     weir_job_set_waiting(job, NULL);
 }
 
@@ -103,13 +102,13 @@ void weir__job_send_cancels(struct weir_job *job, bool all)
     }
 }
 
-static bool may_restart(const struct weir_job *job)
+/* A failure that ends tasks. Asks the restart strategy once. */
+static bool may_restart(struct weir_job *job, bool retryable, struct weir_now now)
 {
-    if (!job->cause_retryable || job->graph == NULL || job->attempt == 0) {
-        return false;
-    }
-    const struct weir_job_settings *settings = &job->graph->settings;
-    return settings->restart_enabled && (int64_t)job->attempt - 1 < settings->restart_attempts;
+    int64_t at_ms = INT64_MAX;
+    bool restarts = retryable && job->restart != NULL && job->attempt > 0 && weir_restart_strategy_failed(job->restart, now.mono_ms, &at_ms);
+    job->restart_at_ms = restarts ? at_ms : INT64_MAX;
+    return restarts;
 }
 
 /* --- draining (J6) --------------------------------------------------------------------------------------------------- */
@@ -176,14 +175,13 @@ void weir__job_check_gone(struct weir_job *job, struct weir_now now)
         if (!drain(job, now)) {
             propose_end(job, job->drain_hopeless && !job->drain_skipped ? WEIR_META_FAILED : WEIR_META_CANCELED, "");
         }
-    } else if (job->state == WEIR_JOB_FAILING && (job->failing_recorded || !may_restart(job))) {
+    } else if (job->state == WEIR_JOB_FAILING && (job->failing_recorded || !job->cause_restarts)) {
         if (!drain(job, now)) {
             propose_end(job, WEIR_META_FAILED, job->cause);
         }
     } else if (job->state == WEIR_JOB_FAILING) {
         weir__job_send_cancels(job, true);
         weir__job_move(job, WEIR_JOB_RESTARTING, now);
-        job->restart_at_ms = now.mono_ms + job->graph->settings.restart_delay_ms;
     }
     if (job->state != WEIR_JOB_FAILING && job->state != WEIR_JOB_CANCELLING) {
         job->cancel_repeat_ms = INT64_MAX;
@@ -222,9 +220,9 @@ void weir__job_fail(struct weir_job *job, const char *text, bool retryable, uint
     weir__job_record_failure(job, text, task, tm_id, now);
     weir_free(job->cause);
     job->cause = weir_strdup(text);
-    job->cause_retryable = retryable;
     weir__job_move(job, WEIR_JOB_FAILING, now);
-    if (!may_restart(job) && job->drains != NULL && job->ckpt != NULL) {
+    job->cause_restarts = may_restart(job, retryable, now);
+    if (!job->cause_restarts && job->drains != NULL && job->ckpt != NULL) {
         weir__job_propose_state(job, WEIR_META_FAILING, job->cause); /* whether anything is owed is known then: a checkpoint may be about to complete */
     }
     weir__job_end_tasks(job, now);

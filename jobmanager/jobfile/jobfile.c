@@ -37,20 +37,55 @@ static void read_setting(struct weir_jobfile *jf, struct weir_config *config, st
     }
 }
 
-static void check_settings(struct weir_jobfile *jf, const struct weir_config *config, const struct weir_yaml *node)
+static void check_settings(struct weir_jobfile *jf, const struct weir_yaml *node)
 {
     const struct weir_job_settings *settings = &jf->graph->settings;
-    const char *restart = weir_config_string(config, WEIR_CFG_RESTART_TYPE);
-    if (strcmp(restart, "none") != 0 && strcmp(restart, "fixed-delay") != 0) {
-        weir__jobfile_problem(jf, node, "restart-strategy.type is \"%s\"; expected none or fixed-delay", restart);
-    }
     if (settings->parallelism > settings->max_parallelism) {
         weir__jobfile_problem(jf, node, "the parallelism is %u, more than pipeline.max-parallelism, %u", settings->parallelism,
                               settings->max_parallelism);
     }
 }
 
-enum { RESTART_DELAY_MS = 1000 };
+static void read_restart(struct weir_jobfile *jf, const struct weir_config *config, const struct weir_yaml *node)
+{
+    static const char *const names[] = {[WEIR_RESTART_NONE] = "none",
+                                        [WEIR_RESTART_FIXED_DELAY] = "fixed-delay",
+                                        [WEIR_RESTART_FAILURE_RATE] = "failure-rate",
+                                        [WEIR_RESTART_EXPONENTIAL_DELAY] = "exponential-delay"};
+    const char *name = weir_config_string(config, WEIR_CFG_RESTART_TYPE);
+    bool by_default = !weir_config_is_set(config, WEIR_CFG_RESTART_TYPE) && jf->graph->settings.checkpoint_interval_ms > 0;
+    size_t type = by_default ? WEIR_RESTART_EXPONENTIAL_DELAY : 0; /* Flink's default for jobs with checkpoints */
+    while (!by_default && type < sizeof(names) / sizeof(names[0]) && strcmp(name, names[type]) != 0) {
+        type++;
+    }
+    struct weir_restart_settings *restart = &jf->graph->settings.restart;
+    *restart = (struct weir_restart_settings){.type = (enum weir_restart_type)type};
+    if (type == sizeof(names) / sizeof(names[0])) {
+        restart->type = WEIR_RESTART_NONE;
+        weir__jobfile_problem(jf, node, "restart-strategy.type is \"%s\"; expected none, fixed-delay, failure-rate or exponential-delay", name);
+    } else if (type == WEIR_RESTART_FIXED_DELAY) {
+        restart->attempts_max = weir_config_int(config, WEIR_CFG_RESTART_ATTEMPTS);
+        restart->delay_ms = weir_config_int(config, WEIR_CFG_RESTART_DELAY);
+    } else if (type == WEIR_RESTART_FAILURE_RATE) {
+        restart->failures_max = weir_config_int(config, WEIR_CFG_RESTART_RATE_FAILURES);
+        restart->interval_ms = weir_config_int(config, WEIR_CFG_RESTART_RATE_INTERVAL);
+        restart->delay_ms = weir_config_int(config, WEIR_CFG_RESTART_RATE_DELAY);
+    } else if (type == WEIR_RESTART_EXPONENTIAL_DELAY) {
+        restart->attempts_max = weir_config_int(config, WEIR_CFG_RESTART_EXP_ATTEMPTS);
+        restart->delay_ms = weir_config_int(config, WEIR_CFG_RESTART_EXP_INITIAL);
+        restart->delay_max_ms = weir_config_int(config, WEIR_CFG_RESTART_EXP_MAX);
+        restart->reset_ms = weir_config_int(config, WEIR_CFG_RESTART_EXP_RESET);
+        restart->multiplier = weir_config_double(config, WEIR_CFG_RESTART_EXP_MULTIPLIER);
+        restart->jitter = weir_config_double(config, WEIR_CFG_RESTART_EXP_JITTER);
+    }
+    if (type == WEIR_RESTART_EXPONENTIAL_DELAY && restart->multiplier <= 1) {
+        weir__jobfile_problem(jf, node, "restart-strategy.exponential-delay.backoff-multiplier is %g; expected more than 1", restart->multiplier);
+    }
+    if (type == WEIR_RESTART_EXPONENTIAL_DELAY && restart->delay_ms > restart->delay_max_ms) {
+        weir__jobfile_problem(jf, node, "restart-strategy.exponential-delay.initial-backoff, %lld ms, is more than max-backoff, %lld ms",
+                              (long long)restart->delay_ms, (long long)restart->delay_max_ms);
+    }
+}
 
 /* -p beats the file beats the configuration. */
 static void read_settings(struct weir_jobfile *jf, const struct weir_yaml *root, uint32_t parallelism, const struct weir_config *defaults)
@@ -74,15 +109,8 @@ static void read_settings(struct weir_jobfile *jf, const struct weir_yaml *root,
     settings->checkpoint_min_pause_ms = weir_config_int(config, WEIR_CFG_CHECKPOINT_MIN_PAUSE);
     settings->checkpoint_failures_max = weir_config_int(config, WEIR_CFG_CHECKPOINT_TOLERABLE);
     settings->record_bytes_max = weir_config_int(config, WEIR_CFG_RECORD_BYTES_MAX);
-    settings->restart_enabled = strcmp(weir_config_string(config, WEIR_CFG_RESTART_TYPE), "fixed-delay") == 0;
-    settings->restart_attempts = weir_config_int(config, WEIR_CFG_RESTART_ATTEMPTS);
-    settings->restart_delay_ms = weir_config_int(config, WEIR_CFG_RESTART_DELAY);
-    if (settings->checkpoint_interval_ms > 0 && !weir_config_is_set(config, WEIR_CFG_RESTART_TYPE)) {
-        settings->restart_enabled = true; /* Flink's default for jobs with checkpoints */
-        settings->restart_attempts = INT32_MAX;
-        settings->restart_delay_ms = RESTART_DELAY_MS;
-    }
-    check_settings(jf, config, node != NULL ? node : root);
+    read_restart(jf, config, node != NULL ? node : root);
+    check_settings(jf, node != NULL ? node : root);
     weir_config_destroy(config);
 }
 

@@ -96,7 +96,19 @@ static const struct {
      "job.yaml:2:11: the parallelism is 3, more than pipeline.max-parallelism, 2"},
     {"parallelism.default: 2",
      "restart-strategy.type: always",
-     "job.yaml:2:11: restart-strategy.type is \"always\"; expected none or fixed-delay"},
+     "job.yaml:2:11: restart-strategy.type is \"always\"; expected none, fixed-delay, failure-rate or exponential-delay"},
+    {"parallelism.default: 2",
+     "restart-strategy: {type: exponential-delay, exponential-delay: {backoff-multiplier: 1}}",
+     "job.yaml:2:11: restart-strategy.exponential-delay.backoff-multiplier is 1; expected more than 1"},
+    {"parallelism.default: 2",
+     "restart-strategy: {type: exponential-delay, exponential-delay: {initial-backoff: 2 min}}",
+     "job.yaml:2:11: restart-strategy.exponential-delay.initial-backoff, 120000 ms, is more than max-backoff, 60000 ms"},
+    {"parallelism.default: 2",
+     "restart-strategy.exponential-delay.jitter-factor: 1.01",
+     "job.yaml:2:12: restart-strategy.exponential-delay.jitter-factor: 1.01 is out of range: 0 to 1"},
+    {"parallelism.default: 2",
+     "restart-strategy.exponential-delay.backoff-multiplier: 1e3",
+     "job.yaml:2:12: restart-strategy.exponential-delay.backoff-multiplier: \"1e3\" is not a number such as 1.5"},
     {"id: BIGINT, name: STRING, v: DOUBLE, at: TIMESTAMP(3)}\n    watermark",
      "id: BIGINTT, name: STRING, v: DOUBLE, at: TIMESTAMP(3)}\n    watermark",
      "job.yaml:5:19: column \"id\": 'BIGINTT' is not a type; the types are BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), STRING, VARCHAR(n), BYTES, VARBINARY(n), DATE, TIME(p), TIMESTAMP(p), TIMESTAMP_LTZ(p), INTERVAL YEAR TO MONTH, INTERVAL DAY TO SECOND, each with or without NOT NULL"},
@@ -601,12 +613,20 @@ START_TEST(command_line_beats_file_beats_configuration)
     ck_assert_msg(weir_jobfile_plan(weir_buf_slice(&text), "job.yaml", 0, config, &graph, &err) == WEIR_OK, "%s", err.text);
     ck_assert_uint_eq(graph->settings.parallelism, 7);
     ck_assert_int_eq(graph->settings.checkpoint_interval_ms, 9000);
-    ck_assert(graph->settings.restart_enabled);
+    ck_assert_int_eq(graph->settings.restart.type, WEIR_RESTART_FIXED_DELAY);
+    ck_assert_int_eq(graph->settings.restart.attempts_max, 1);
     ck_assert_uint_eq(weir_jobgraph_slots(graph), 7);
     weir_jobgraph_destroy(graph);
     ck_assert_int_eq(weir_jobfile_plan(weir_slice_str(base), "job.yaml", 0, config, &graph, &err), WEIR_OK);
     ck_assert_uint_eq(graph->settings.parallelism, 2);
     ck_assert_int_eq(graph->settings.checkpoint_interval_ms, 3000);
+    ck_assert_int_eq(graph->settings.restart.type, WEIR_RESTART_EXPONENTIAL_DELAY); /* for it takes checkpoints */
+    ck_assert_int_eq(graph->settings.restart.delay_ms, 1000);
+    ck_assert_int_eq(graph->settings.restart.delay_max_ms, 60000);
+    ck_assert_int_eq(graph->settings.restart.reset_ms, 3600000);
+    ck_assert_int_eq(graph->settings.restart.attempts_max, INT32_MAX);
+    ck_assert_double_eq(graph->settings.restart.multiplier, 1.5);
+    ck_assert_double_eq(graph->settings.restart.jitter, 0.1);
     weir_jobgraph_destroy(graph);
     ck_assert_int_eq(weir_jobfile_plan(weir_slice_str(base), "job.yaml", 5, config, &graph, &err), WEIR_OK);
     ck_assert_uint_eq(graph->settings.parallelism, 5);

@@ -99,13 +99,16 @@ void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id
 void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc, const struct weir_ha_split *splits, uint32_t nsplits,
                          const char *text, struct weir_now now);
 
-/* Slots wanted now; 0: none. place proposes the attempt; why: a sentence for people while there are too few. */
-uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now);
+/* Whether it is to be placed now, on how many slots besides those that it keeps: there may be none. place proposes the attempt; why: a
+ * sentence for people while there are too few. */
+bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint32_t *out_slots);
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
 void weir_job_set_waiting(struct weir_job *job, const char *why);
 void weir_job_set_unplaced(struct weir_job *job, const char *why);
-/* The slots it holds, or has asked for in a proposed attempt. */
-uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids);
+/* The slots it holds, or has asked for in a proposed attempt. Borrowed until the next event. */
+uint32_t weir_job_held_slots(struct weir_job *job, const char *const **out_tm_ids);
+/* Whether the task is one that a DEPLOY of that attempt to that TaskManager is about, now. */
+bool weir_job_deploys(const struct weir_job *job, uint32_t task, uint32_t attempt, const char *tm_id);
 
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
@@ -115,9 +118,9 @@ void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, u
 /* manifest: NULL unless OK; copied. */
 void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc rc, const struct weir_ckpt_manifest *manifest, const char *text,
                           struct weir_now now);
-/* STALE, INVALID. */
+/* declined: why, or NULL. STALE, INVALID. */
 enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t attempt, uint64_t id, const struct weir_ckpt_handle *handle,
-                               bool ended, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
+                               bool ended, const char *declined, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
 void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
 void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now);
 /* STALE (J4), INVALID. */
@@ -136,8 +139,8 @@ enum weir_job_state weir_job_state(const struct weir_job *job);
 const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL when the graph is unreadable */
 /* NULL: it takes no checkpoints. For declines and the answers of orders and of the disk. */
 struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
-/* What the present attempt starts from; NULL: from the beginning. */
-const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job);
+/* What the tasks of that attempt start from; NULL: from the beginning. */
+const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt);
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
 
 #endif

@@ -258,7 +258,7 @@ static enum weir_rc look_up_lease(const struct lease *lease, bool *out_present, 
 {
     const Weir__Control__LeaseRequest *message = lease->message;
     return weir_dispatcher_attempt_is_present(lease->jm->dispatcher, message->tm_id, message->leader_epoch, weir_slice_str(message->job_id),
-                                              message->attempt, out_present, err);
+                                              message->region, message->attempt, out_present, err);
 }
 
 static void lease_on_proved(void *ctx, enum weir_rc rc, const struct weir_error *proof)

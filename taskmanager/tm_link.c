@@ -390,7 +390,7 @@ void weir_tm_link_report(struct weir_tm_link *link, const struct weir_tm_status 
     weir_arena_destroy(arena);
 }
 
-void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t attempt,
+void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t region, uint32_t attempt,
                             void (*done)(void *ctx, enum weir_rc rc, const char *text), void *ctx)
 {
     struct peer *to = leader(link);
@@ -406,6 +406,7 @@ void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint3
     request.tm_id = weir_arena_strdup(arena, link->options.tm_id);
     request.leader_epoch = weir_tm_leaders_epoch(link->leaders);
     request.job_id = weir_arena_strdup(arena, job_id);
+    request.region = region;
     request.attempt = attempt;
     (void)send_take(to, call, WEIR_METHOD_LEASE, &request.base, CALL_DEADLINE_MS); /* not sent: done is called all the same */
     weir_arena_destroy(arena);

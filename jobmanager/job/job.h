@@ -115,7 +115,7 @@ bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint3
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
 void weir_job_set_waiting(struct weir_job *job, const char *why);
 void weir_job_set_unplaced(struct weir_job *job, const char *why);
-/* The slots it holds, or has asked for in a proposed attempt. Borrowed until the next event. */
+/* The slots it holds, or has asked for in a proposed attempt. Borrowed until the next event; written unless there are none. */
 uint32_t weir_job_held_slots(struct weir_job *job, const char *const **out_tm_ids);
 /* Whether the task is one that a DEPLOY of that attempt to that TaskManager is about, now. */
 bool weir_job_deploys(const struct weir_job *job, uint32_t task, uint32_t attempt, const char *tm_id);

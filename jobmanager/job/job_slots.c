@@ -156,10 +156,13 @@ void weir_job_set_unplaced(struct weir_job *job, const char *why)
 
 uint32_t weir_job_held_slots(struct weir_job *job, const char *const **out_tm_ids)
 {
-    uint32_t slots = job->exec == NULL ? 0 : weir_jobgraph_slots(job->graph);
+    if (job->exec == NULL) {
+        return 0;
+    }
+    uint32_t slots = weir_jobgraph_slots(job->graph);
     uint32_t count = 0;
     memset(job->held, 0, slots * sizeof(*job->held));
-    for (uint32_t i = 0; slots > 0 && job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
+    for (uint32_t i = 0; job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
         const struct weir_task_view *task = &job->exec->tasks[i];
         if (task->tm_id[0] != '\0' && (job->state == WEIR_JOB_RUNNING || !weir_task_state_terminal(task->state))) {
             job->held[task->subtask] = task->tm_id;

@@ -211,9 +211,21 @@ static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckp
     to->restore->hash = handle->hash;
 }
 
-static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job, const struct weir_execgraph *exec,
-                        const struct weir_ckpt_manifest *restore, struct weir_jm_link *link)
+static bool deploys_any(const struct weir_job *job, uint32_t attempt, const char *tm_id)
 {
+    const struct weir_execgraph *exec = weir_job_exec(job);
+    for (uint32_t i = 0; exec != NULL && i < exec->ntasks; i++) {
+        if (weir_job_deploys(job, i, attempt, tm_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job, const struct weir_job *of, struct weir_jm_link *link)
+{
+    const struct weir_execgraph *exec = weir_job_exec(of);
+    const struct weir_ckpt_manifest *restore = weir_job_restore(of, call->attempt);
     struct weir_arena *arena = weir_arena_create(0);
     Weir__Control__DeployRequest order;
     weir__control__deploy_request__init(&order);
@@ -237,11 +249,12 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
         location->tm_id = text(task->tm_id);
         location->data_address = text(tm == NULL ? "" : tm->info.data_address);
         order.locations[order.n_locations++] = location;
-        if (exec->runs[task->vertex] && strcmp(task->tm_id, call->tm_id) == 0) {
+        if (weir_job_deploys(of, i, call->attempt, call->tm_id)) {
             Weir__Control__TaskDeployment *deployment = weir_arena_alloc(arena, sizeof(*deployment));
             weir__control__task_deployment__init(deployment);
             deployment->vertex = task->vertex;
             deployment->subtask = task->subtask;
+            deployment->region = exec->regions->of[i];
             if (!order.drain_only) {
                 add_splits(deployment, job, exec->graph->vertices[task->vertex].parallelism, arena);
             }
@@ -256,7 +269,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     weir_arena_destroy(arena);
 }
 
-static void send_cancel(struct weir_jm *jm, struct call *call, struct weir_jm_link *link)
+static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region, struct weir_jm_link *link)
 {
     Weir__Control__CancelRequest order;
     weir__control__cancel_request__init(&order);
@@ -264,6 +277,8 @@ static void send_cancel(struct weir_jm *jm, struct call *call, struct weir_jm_li
     order.sequence = ++link->sequence;
     order.job_id = call->job_id;
     order.attempt = call->attempt;
+    order.regions = &region;
+    order.n_regions = region == WEIR_REGION_ALL ? 0 : 1;
     call_send(call, &order.base, CANCEL_DEADLINE_MS);
 }
 
@@ -312,18 +327,18 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     struct weir_slice id = weir_slice_str(effect->job_id);
     const struct weir_meta_job *meta = weir_meta_job(weir_dispatcher_meta(jm->dispatcher), id);
     const struct weir_job *job = weir_dispatcher_job(jm->dispatcher, id);
-    const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
     struct weir_jm_link *link = weir_hmap_get(jm->links, weir_slice_str(effect->tm_id));
     if (link != NULL && effect->kind == WEIR_EFFECT_CANCEL) {
-        send_cancel(jm, call, link);
+        send_cancel(jm, call, effect->region, link);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_TRIGGER) {
         send_trigger(jm, call, link);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {
         send_notify(jm, call, effect, link);
     } else if (link != NULL && meta != NULL && effect->kind == WEIR_EFFECT_ENUMERATE) {
         send_enumerate(jm, call, meta);
-    } else if (link != NULL && meta != NULL && exec != NULL && exec->attempt == effect->attempt && effect->kind == WEIR_EFFECT_DEPLOY) {
-        send_deploy(jm, call, meta, exec, weir_job_restore(job), link);
+    } else if (link != NULL && meta != NULL && job != NULL && effect->kind == WEIR_EFFECT_DEPLOY &&
+               deploys_any(job, effect->attempt, effect->tm_id)) {
+        send_deploy(jm, call, meta, job, link);
     } else { /* the TaskManager or the attempt is gone meanwhile */
         jm->calls++;
         call->rc = weir_error_set(&call->err, WEIR_CLOSED, "TaskManager %s is gone", effect->tm_id);

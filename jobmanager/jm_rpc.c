@@ -256,7 +256,7 @@ static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
     enum weir_rc rc = weir_pb_decode(&weir__control__lease_request__descriptor, weir_rpc_request_body(request), &message, &err);
     if (rc == WEIR_OK) {
         rc = weir_dispatcher_attempt_is_present(jm->dispatcher, message->tm_id, message->leader_epoch, weir_slice_str(message->job_id),
-                                                message->attempt, &present, &err);
+                                                message->region, message->attempt, &present, &err);
     }
     if (rc == WEIR_OK) {
         Weir__Control__LeaseReply reply;

@@ -36,16 +36,22 @@ static Weir__Ha__Source *encode_source(const struct weir_ha_source *source, stru
     return to;
 }
 
+static char **encode_texts(const char *const *texts, uint32_t count, struct weir_arena *arena)
+{
+    char **to = weir_arena_alloc(arena, count * sizeof(*to));
+    for (uint32_t i = 0; i < count; i++) {
+        to[i] = unconst(texts[i]);
+    }
+    return to;
+}
+
 static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, struct weir_arena *arena)
 {
     Weir__Ha__Attempt *to = weir_arena_alloc(arena, sizeof(*to));
     weir__ha__attempt__init(to);
     to->attempt = record->u.attempt.attempt;
     to->n_slot_tm_ids = record->u.attempt.nslots;
-    to->slot_tm_ids = weir_arena_alloc(arena, record->u.attempt.nslots * sizeof(*to->slot_tm_ids));
-    for (uint32_t i = 0; i < record->u.attempt.nslots; i++) {
-        to->slot_tm_ids[i] = unconst(record->u.attempt.slot_tm_ids[i]);
-    }
+    to->slot_tm_ids = encode_texts(record->u.attempt.slot_tm_ids, record->u.attempt.nslots, arena);
     to->has_sources = record->u.attempt.has_sources;
     to->restore_checkpoint_id = record->u.attempt.restore_checkpoint_id;
     to->drain_of = record->u.attempt.drain_of;
@@ -53,6 +59,16 @@ static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, st
     to->sources = weir_arena_alloc(arena, record->u.attempt.nsources * sizeof(*to->sources));
     for (uint32_t i = 0; i < record->u.attempt.nsources; i++) {
         to->sources[i] = encode_source(&record->u.attempt.sources[i], arena);
+    }
+    to->n_regions = record->u.attempt.nregions;
+    to->regions = weir_arena_alloc(arena, record->u.attempt.nregions * sizeof(*to->regions));
+    for (uint32_t i = 0; i < record->u.attempt.nregions; i++) {
+        const struct weir_ha_region *region = &record->u.attempt.regions[i];
+        to->regions[i] = weir_arena_alloc(arena, sizeof(**to->regions));
+        weir__ha__region__init(to->regions[i]);
+        to->regions[i]->region = region->region;
+        to->regions[i]->n_slot_tm_ids = region->ntms;
+        to->regions[i]->slot_tm_ids = encode_texts(region->tm_ids, region->ntms, arena);
     }
     return to;
 }
@@ -193,11 +209,23 @@ void weir_ha_encode_snapshot(const struct weir_ha_record *records, uint32_t coun
 }
 
 /* --- decoding ------------------------------------------------------------------------------------------------------ */
+static const char *const *decode_texts(char *const *texts, size_t count, struct weir_arena *arena)
+{
+    const char **to = weir_arena_alloc(arena, count * sizeof(*to));
+    for (size_t i = 0; i < count; i++) {
+        to[i] = weir_arena_strdup(arena, texts[i]);
+    }
+    return to;
+}
+
 static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *arena, struct weir_ha_record *record)
 {
-    const char **tm_ids = weir_arena_alloc(arena, from->n_slot_tm_ids * sizeof(*tm_ids));
-    for (size_t i = 0; i < from->n_slot_tm_ids; i++) {
-        tm_ids[i] = weir_arena_strdup(arena, from->slot_tm_ids[i]);
+    struct weir_ha_region *regions = weir_arena_alloc(arena, from->n_regions * sizeof(*regions));
+    for (size_t i = 0; i < from->n_regions; i++) {
+        const Weir__Ha__Region *region = from->regions[i];
+        regions[i] = (struct weir_ha_region){.region = region->region,
+                                             .tm_ids = decode_texts(region->slot_tm_ids, region->n_slot_tm_ids, arena),
+                                             .ntms = (uint32_t)region->n_slot_tm_ids};
     }
     struct weir_ha_source *sources = weir_arena_alloc(arena, from->n_sources * sizeof(*sources));
     for (size_t i = 0; i < from->n_sources; i++) {
@@ -210,7 +238,9 @@ static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *are
         sources[i] = (struct weir_ha_source){.vertex = source->vertex, .splits = splits, .nsplits = (uint32_t)source->n_splits};
     }
     record->u.attempt.attempt = from->attempt;
-    record->u.attempt.slot_tm_ids = tm_ids;
+    record->u.attempt.regions = regions;
+    record->u.attempt.nregions = (uint32_t)from->n_regions;
+    record->u.attempt.slot_tm_ids = decode_texts(from->slot_tm_ids, from->n_slot_tm_ids, arena);
     record->u.attempt.nslots = (uint32_t)from->n_slot_tm_ids;
     record->u.attempt.has_sources = from->has_sources;
     record->u.attempt.restore_checkpoint_id = from->restore_checkpoint_id;

@@ -34,6 +34,12 @@ struct weir_ha_source {
     uint32_t nsplits;
 };
 
+struct weir_ha_region {
+    uint32_t region;
+    const char *const *tm_ids; /* by the order of its subtasks */
+    uint32_t ntms;
+};
+
 struct weir_ha_record {
     enum weir_ha_kind kind;
     uint64_t epoch;
@@ -57,6 +63,8 @@ struct weir_ha_record {
             uint32_t nsources;
             uint64_t restore_checkpoint_id; /* 0: from the beginning */
             uint32_t drain_of;              /* the attempt whose sinks it drains; 0: it runs all tasks */
+            const struct weir_ha_region *regions; /* only these begin anew; none: all, on slot_tm_ids */
+            uint32_t nregions;
         } attempt;
         struct {
             uint32_t state; /* enum weir_meta_state (jobmanager/ha/meta.h) */

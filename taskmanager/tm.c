@@ -234,7 +234,7 @@ static void handle_cancel(struct weir_tm *tm, struct weir_rpc_request *request)
         return;
     }
     if (!stale_epoch(tm, order->leader_epoch, request)) {
-        weir_tm_attempts_cancel(tm->attempts, order->job_id, order->attempt);
+        weir_tm_attempts_cancel(tm->attempts, order->job_id, order->regions, order->n_regions, order->attempt);
         reply_ack(request);
     }
     weir_pb_free(order);
@@ -387,7 +387,8 @@ static void lease_answered(void *ctx, enum weir_rc rc, const char *text)
 static void ask_lease(void *ctx, struct weir_tm_lease_question *question_take)
 {
     struct weir_tm *tm = ctx;
-    weir_tm_link_ask_lease(tm->jm, weir_tm_lease_question_job(question_take), weir_tm_lease_question_attempt(question_take), lease_answered,
+    weir_tm_link_ask_lease(tm->jm, weir_tm_lease_question_job(question_take), weir_tm_lease_question_region(question_take),
+                           weir_tm_lease_question_attempt(question_take), lease_answered,
                            question_take);
 }
 

@@ -20,11 +20,20 @@ struct held_task {
     bool acked; /* the JobManager knows the final state */
 };
 
+/* One for all regions of a deployment. */
+struct shared_graph {
+    struct weir_jobgraph *graph;
+    uint32_t refs;
+};
+
+/* Of a region. */
 struct attempt {
     struct weir_tm_attempts *owner;
     char *job_id;
+    uint32_t region;
     uint32_t number;
-    struct weir_jobgraph *graph;
+    struct shared_graph *shared;
+    const struct weir_jobgraph *graph; /* shared's */
     struct weir_task_host host;
     struct weir_log *log;
     struct held_task *tasks;
@@ -37,7 +46,7 @@ struct weir_tm_attempts {
     struct attempt **items;
     size_t count;
     size_t cap;
-    struct weir_hmap *tombstones; /* job id -> (void *)(uintptr_t) highest canceled attempt */
+    struct weir_hmap *tombstones; /* job id, or "<job id>/<region>" -> (void *)(uintptr_t) highest canceled attempt */
 };
 
 /* A phase change on its way from a task's thread. */
@@ -61,6 +70,14 @@ struct weir_tm_attempts *weir_tm_attempts_create(const struct weir_tm_attempts_o
     return attempts;
 }
 
+static void unref_graph(struct shared_graph *shared)
+{
+    if (--shared->refs == 0) {
+        weir_jobgraph_destroy(shared->graph);
+        weir_free(shared);
+    }
+}
+
 static void destroy_attempt(struct attempt *attempt)
 {
     for (uint32_t i = 0; i < attempt->ntasks; i++) {
@@ -70,7 +87,7 @@ static void destroy_attempt(struct attempt *attempt)
     weir_free(attempt->tasks);
     attempt->host.lease->unref(attempt->host.lease);
     weir_log_destroy(attempt->log);
-    weir_jobgraph_destroy(attempt->graph);
+    unref_graph(attempt->shared);
     weir_free(attempt->job_id);
     weir_free(attempt);
 }
@@ -202,19 +219,32 @@ static void on_phase(void *ctx, struct weir_task_thread *thread, enum weir_task_
     weir_assert(rc == WEIR_OK); /* the mailbox is sized for every task's phases and closed after the last task */
 }
 
-static struct attempt *find_attempt(const struct weir_tm_attempts *attempts, const char *job_id, uint32_t number)
+static struct attempt *find_attempt(const struct weir_tm_attempts *attempts, const char *job_id, uint32_t region, uint32_t number)
 {
     for (size_t i = 0; i < attempts->count; i++) {
-        if (attempts->items[i]->number == number && strcmp(attempts->items[i]->job_id, job_id) == 0) {
+        const struct attempt *attempt = attempts->items[i];
+        if (attempt->number == number && attempt->region == region && strcmp(attempt->job_id, job_id) == 0) {
             return attempts->items[i];
         }
     }
     return NULL;
 }
 
-static uint32_t tombstone(const struct weir_tm_attempts *attempts, const char *job_id)
+enum { TOMBSTONE_KEY_MAX = 320 };
+
+/* Of the region alone; job_id may be any text. */
+static struct weir_slice tombstone_key(const char *job_id, uint32_t region, char buf[TOMBSTONE_KEY_MAX])
 {
-    return (uint32_t)(uintptr_t)weir_hmap_get(attempts->tombstones, weir_slice_str(job_id));
+    int len = snprintf(buf, TOMBSTONE_KEY_MAX, "%.300s/%u", job_id, region);
+    return weir_slice(buf, (size_t)len);
+}
+
+static uint32_t tombstone(const struct weir_tm_attempts *attempts, const char *job_id, uint32_t region)
+{
+    char buf[TOMBSTONE_KEY_MAX];
+    uint32_t whole = (uint32_t)(uintptr_t)weir_hmap_get(attempts->tombstones, weir_slice_str(job_id));
+    uint32_t own = (uint32_t)(uintptr_t)weir_hmap_get(attempts->tombstones, tombstone_key(job_id, region, buf));
+    return own > whole ? own : whole;
 }
 
 static struct held_task *find_task(const struct attempt *attempt, uint32_t vertex, uint32_t subtask)
@@ -238,10 +268,8 @@ static const char *location_of(const Weir__Control__DeployRequest *order, uint32
     return NULL;
 }
 
-static enum weir_rc check_order(const struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order,
-                                const struct weir_jobgraph *graph, struct weir_error *err)
+static enum weir_rc check_order(const Weir__Control__DeployRequest *order, const struct weir_jobgraph *graph, struct weir_error *err)
 {
-    (void)attempts;
     for (size_t i = 0; i < order->n_tasks; i++) {
         const Weir__Control__TaskDeployment *task = order->tasks[i];
         if (task->vertex >= graph->nvertices || task->subtask >= graph->vertices[task->vertex].parallelism) {
@@ -310,7 +338,7 @@ static struct weir_channel *wire_output(struct attempt *attempt, const Weir__Con
         weir_task_add_input_take(weir_task_thread_task(consumer->thread), edge_index, channel);
         return channel;
     }
-    struct weir_channel_id id = {attempt->job_id, attempt->number, edge_index, from->subtask, to};
+    struct weir_channel_id id = {attempt->job_id, attempt->region, attempt->number, edge_index, from->subtask, to};
     weir_links_send_take(attempts->options.links, location_of(order, edge->to, to), &id, channel);
     return channel;
 }
@@ -347,25 +375,29 @@ static void wire_remote_inputs(struct attempt *attempt, struct held_task *task)
             struct weir_channel *channel = weir_channel_create(attempts->options.channel_bytes);
             weir_channel_set_consumer_take(channel, weir_task_thread_wake_ref(task->thread));
             weir_task_add_input_take(weir_task_thread_task(task->thread), vertex->inputs[i], channel);
-            struct weir_channel_id id = {attempt->job_id, attempt->number, vertex->inputs[i], from, task->subtask};
+            struct weir_channel_id id = {attempt->job_id, attempt->region, attempt->number, vertex->inputs[i], from, task->subtask};
             weir_links_receive_take(attempts->options.links, &id, edge->schema, channel);
         }
     }
 }
 
-static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_jobgraph *graph)
+static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, uint32_t region,
+                                    struct shared_graph *shared)
 {
     struct attempt *attempt = weir_calloc(1, sizeof(*attempt));
     attempt->owner = attempts;
     attempt->job_id = weir_strdup(order->job_id);
+    attempt->region = region;
     attempt->number = order->attempt;
-    attempt->graph = graph;
+    attempt->shared = shared;
+    attempt->graph = shared->graph;
+    shared->refs++;
     attempt->host = (struct weir_task_host){
         .pool = attempts->options.pool,
         .fs = attempts->options.fs,
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
-        .lease = weir_tm_lease_create(attempts->options.leases, order->job_id, order->attempt),
+        .lease = weir_tm_lease_create(attempts->options.leases, order->job_id, region, order->attempt),
         .backend = attempts->options.backend,
         .on_phase = on_phase,
         .on_snapshot = on_snapshot,
@@ -376,24 +408,38 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
     (void)snprintf(number, sizeof(number), "%u", order->attempt);
     attempt->log = weir_log_bind(of_job, "attempt", number);
     weir_log_destroy(of_job);
-    attempt->tasks = weir_calloc(order->n_tasks, sizeof(*attempt->tasks));
     return attempt;
 }
 
-/* Makes all tasks, wires them, starts them. On error nothing of the attempt runs and all of it is gone. */
-static enum weir_rc start_attempt(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_jobgraph *graph,
-                                  struct weir_error *err)
+/* All tasks of one region of the order, not started. */
+static enum weir_rc make_region(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, uint32_t region,
+                                struct shared_graph *shared, struct attempt **out_attempt, struct weir_error *err)
 {
-    struct attempt *attempt = make_attempt(attempts, order, graph);
+    struct attempt *attempt = make_attempt(attempts, order, region, shared);
     enum weir_rc rc = WEIR_OK;
+    uint32_t ntasks = 0;
+    for (size_t i = 0; i < order->n_tasks; i++) {
+        ntasks += order->tasks[i]->region == region;
+    }
+    attempt->tasks = weir_calloc(ntasks, sizeof(*attempt->tasks));
     for (size_t i = 0; rc == WEIR_OK && i < order->n_tasks; i++) {
-        rc = make_task(attempt, order, order->tasks[i], &attempt->tasks[i], err);
-        attempt->ntasks += rc == WEIR_OK;
+        if (order->tasks[i]->region == region) {
+            rc = make_task(attempt, order, order->tasks[i], &attempt->tasks[attempt->ntasks], err);
+            attempt->ntasks += rc == WEIR_OK;
+        }
     }
     if (rc != WEIR_OK) {
         destroy_attempt(attempt);
         return rc;
     }
+    *out_attempt = attempt;
+    return WEIR_OK;
+}
+
+/* Wires the tasks and starts them. The attempt is held from now on. */
+static void start_region(struct attempt *attempt, const Weir__Control__DeployRequest *order)
+{
+    struct weir_tm_attempts *attempts = attempt->owner;
     for (uint32_t i = 0; !order->drain_only && i < attempt->ntasks; i++) {
         wire_outputs(attempt, order, &attempt->tasks[i]);
         wire_remote_inputs(attempt, &attempt->tasks[i]);
@@ -407,29 +453,86 @@ static enum weir_rc start_attempt(struct weir_tm_attempts *attempts, const Weir_
             on_phase(attempt, task->thread, WEIR_TASK_PHASE_FAILED, &failure);
         }
     }
-    weir_log(attempt->log, WEIR_LOG_INFO, "attempt_deployed", "name", order->job_name, "tasks", WEIR_LOG_INT(attempt->ntasks), NULL);
-    return WEIR_OK;
+}
+
+/* The regions of the order that are to start here, each once, in *out_regions (the caller frees). *out_held: others have started before. */
+static uint32_t regions_to_start(const struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, uint32_t **out_regions,
+                                 bool *out_held)
+{
+    uint32_t *regions = weir_calloc(order->n_tasks, sizeof(*regions));
+    uint32_t count = 0;
+    *out_held = false;
+    for (size_t i = 0; i < order->n_tasks; i++) {
+        uint32_t region = order->tasks[i]->region;
+        bool known = false;
+        for (uint32_t k = 0; !known && k < count; k++) {
+            known = regions[k] == region;
+        }
+        if (known || order->attempt <= tombstone(attempts, order->job_id, region)) {
+            continue;
+        }
+        if (find_attempt(attempts, order->job_id, region, order->attempt) != NULL) { /* A1 */
+            *out_held = true;
+        } else {
+            regions[count++] = region;
+        }
+    }
+    *out_regions = regions;
+    return count;
+}
+
+/* Makes all tasks, wires them, starts them. On error nothing of the order runs and all of it is gone. */
+static enum weir_rc start_order(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, const uint32_t *regions,
+                                uint32_t nregions, struct shared_graph *shared, struct weir_error *err)
+{
+    struct attempt **made = weir_calloc(nregions, sizeof(struct attempt *));
+    enum weir_rc rc = WEIR_OK;
+    uint32_t count = 0;
+    uint32_t ntasks = 0;
+    for (uint32_t r = 0; rc == WEIR_OK && r < nregions; r++) {
+        rc = make_region(attempts, order, regions[r], shared, &made[r], err);
+        count += rc == WEIR_OK;
+    }
+    for (uint32_t r = 0; r < count; r++) {
+        ntasks += made[r]->ntasks;
+        if (rc == WEIR_OK) {
+            start_region(made[r], order);
+        } else {
+            destroy_attempt(made[r]);
+        }
+    }
+    if (rc == WEIR_OK) {
+        weir_log(made[0]->log, WEIR_LOG_INFO, "attempt_deployed", "name", order->job_name, "tasks", WEIR_LOG_INT(ntasks), "regions",
+                 WEIR_LOG_INT(nregions), NULL);
+    }
+    weir_free(made);
+    return rc;
 }
 
 enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_error *err)
 {
-    if (order->attempt <= tombstone(attempts, order->job_id)) {
-        return weir_error_set(err, WEIR_STALE, "deploy: attempt %u of job %s was canceled here", order->attempt, order->job_id);
+    bool held = false;
+    uint32_t *regions = NULL;
+    uint32_t nregions = regions_to_start(attempts, order, &regions, &held);
+    struct shared_graph *shared = weir_calloc(1, sizeof(*shared));
+    shared->refs = 1;
+    enum weir_rc rc = WEIR_OK;
+    if (nregions == 0 && !held) {
+        rc = weir_error_set(err, WEIR_STALE, "deploy: attempt %u of job %s was canceled here", order->attempt, order->job_id);
     }
-    if (find_attempt(attempts, order->job_id, order->attempt) != NULL) {
-        return WEIR_OK; /* A1 */
+    if (rc == WEIR_OK && nregions > 0) {
+        rc = weir_plan_decode(weir_slice(order->graph.data, order->graph.len), &shared->graph, err);
+        if (rc == WEIR_OK) {
+            rc = check_order(order, shared->graph, err);
+        }
+        if (rc == WEIR_OK) {
+            weir_tm_attempts_cancel(attempts, order->job_id, regions, nregions, order->attempt - 1); /* A3 */
+            rc = start_order(attempts, order, regions, nregions, shared, err);
+        }
     }
-    struct weir_jobgraph *graph = NULL;
-    enum weir_rc rc = weir_plan_decode(weir_slice(order->graph.data, order->graph.len), &graph, err);
-    if (rc == WEIR_OK) {
-        rc = check_order(attempts, order, graph, err);
-    }
-    if (rc != WEIR_OK) {
-        weir_jobgraph_destroy(graph);
-        return rc;
-    }
-    weir_tm_attempts_cancel(attempts, order->job_id, order->attempt - 1); /* A3 */
-    return start_attempt(attempts, order, graph, err);
+    unref_graph(shared);
+    weir_free(regions);
+    return rc;
 }
 
 static void cancel_attempt(struct attempt *attempt)
@@ -443,7 +546,7 @@ static void cancel_attempt(struct attempt *attempt)
             weir_task_thread_cancel(attempt->tasks[i].thread);
         }
     }
-    weir_links_drop(attempt->owner->options.links, attempt->job_id, attempt->number);
+    weir_links_drop(attempt->owner->options.links, attempt->job_id, attempt->region, attempt->number);
 }
 
 /* A2 */
@@ -463,15 +566,51 @@ static void forget_settled(struct weir_tm_attempts *attempts, struct attempt *at
     }
 }
 
-void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt)
+static void put_tombstone(struct weir_tm_attempts *attempts, struct weir_slice key, uint32_t attempt)
 {
-    if (attempt > tombstone(attempts, job_id)) {
-        (void)weir_hmap_put(attempts->tombstones, weir_slice_str(job_id), (void *)(uintptr_t)attempt);
+    if (attempt > (uint32_t)(uintptr_t)weir_hmap_get(attempts->tombstones, key)) {
+        (void)weir_hmap_put(attempts->tombstones, key, (void *)(uintptr_t)attempt);
+    }
+}
+
+/* One of the whole job stands for those of its regions that it covers. */
+static void bury_job(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt)
+{
+    size_t len = strlen(job_id);
+    struct weir_hmap_iter it = {0};
+    while (weir_hmap_next(attempts->tombstones, &it)) {
+        bool own = it.key.len > len && it.key.data[len] == '/' && memcmp(it.key.data, job_id, len) == 0;
+        if (own && (uint32_t)(uintptr_t)it.value <= attempt) {
+            (void)weir_hmap_remove(attempts->tombstones, it.key);
+        }
+    }
+    put_tombstone(attempts, weir_slice_str(job_id), attempt);
+}
+
+static bool in_regions(uint32_t region, const uint32_t *regions, size_t nregions)
+{
+    for (size_t i = 0; i < nregions; i++) {
+        if (regions[i] == region) {
+            return true;
+        }
+    }
+    return nregions == 0;
+}
+
+void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, const uint32_t *regions, size_t nregions, uint32_t attempt)
+{
+    char buf[TOMBSTONE_KEY_MAX];
+    if (nregions == 0) {
+        bury_job(attempts, job_id, attempt);
+    }
+    for (size_t i = 0; i < nregions; i++) {
+        put_tombstone(attempts, tombstone_key(job_id, regions[i], buf), attempt);
     }
     for (size_t i = attempts->count; i-- > 0;) {
-        if (attempts->items[i]->number <= attempt && strcmp(attempts->items[i]->job_id, job_id) == 0) {
-            cancel_attempt(attempts->items[i]);
-            forget_settled(attempts, attempts->items[i]);
+        struct attempt *of = attempts->items[i];
+        if (of->number <= attempt && in_regions(of->region, regions, nregions) && strcmp(of->job_id, job_id) == 0) {
+            cancel_attempt(of);
+            forget_settled(attempts, of);
         }
     }
 }
@@ -487,24 +626,30 @@ void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
 enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
                                       struct weir_error *err)
 {
-    struct attempt *of = find_attempt(attempts, job_id, attempt);
-    if (of == NULL || of->canceled) {
-        return weir_error_set(err, WEIR_NOT_FOUND, "attempt %u of job %s does not run here", attempt, job_id);
-    }
-    for (uint32_t i = 0; i < of->ntasks; i++) {
-        if (!of->tasks[i].over) {
-            weir_task_thread_trigger(of->tasks[i].thread, checkpoint);
+    bool found = false;
+    for (size_t k = 0; k < attempts->count; k++) {
+        struct attempt *of = attempts->items[k];
+        if (of->number > attempt || of->canceled || strcmp(of->job_id, job_id) != 0) {
+            continue;
+        }
+        found = true;
+        for (uint32_t i = 0; i < of->ntasks; i++) {
+            if (!of->tasks[i].over) {
+                weir_task_thread_trigger(of->tasks[i].thread, checkpoint);
+            }
         }
     }
-    return WEIR_OK;
+    return found ? WEIR_OK : weir_error_set(err, WEIR_NOT_FOUND, "attempt %u of job %s does not run here", attempt, job_id);
 }
 
 void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome)
 {
-    struct attempt *of = find_attempt(attempts, job_id, attempt);
-    for (uint32_t i = 0; of != NULL && i < of->ntasks; i++) {
-        if (!of->tasks[i].over) {
-            weir_task_thread_notify(of->tasks[i].thread, checkpoint, outcome);
+    for (size_t k = 0; k < attempts->count; k++) {
+        struct attempt *of = attempts->items[k];
+        for (uint32_t i = 0; of->number <= attempt && strcmp(of->job_id, job_id) == 0 && i < of->ntasks; i++) {
+            if (!of->tasks[i].over) {
+                weir_task_thread_notify(of->tasks[i].thread, checkpoint, outcome);
+            }
         }
     }
 }
@@ -542,10 +687,13 @@ void weir_tm_attempts_status(struct weir_tm_attempts *attempts, struct weir_tm_s
 void weir_tm_attempts_acked(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint32_t vertex, uint32_t subtask,
                             Weir__Control__TaskState state)
 {
-    struct attempt *of = find_attempt(attempts, job_id, attempt);
-    struct held_task *task = of == NULL ? NULL : find_task(of, vertex, subtask);
-    if (task != NULL && task->over && task->state == state) {
-        task->acked = true;
-        forget_settled(attempts, of);
+    for (size_t i = 0; i < attempts->count; i++) {
+        struct attempt *of = attempts->items[i];
+        struct held_task *task = of->number == attempt && strcmp(of->job_id, job_id) == 0 ? find_task(of, vertex, subtask) : NULL;
+        if (task != NULL && task->over && task->state == state) {
+            task->acked = true;
+            forget_settled(attempts, of);
+            return;
+        }
     }
 }

@@ -1,10 +1,13 @@
 /*
- * The attempts of jobs that this TaskManager runs parts of: tasks, their wiring, their fate.
+ * The attempts of jobs' regions that this TaskManager runs parts of: tasks, their wiring, their fate. A deployment holds the tasks of one or
+ * more regions of a job; from then on each region has an attempt of its own here.
  *
- * A1  An attempt is deployed once; the same order again changes nothing. An attempt at or below a tombstone is refused as STALE.
- * A2  An attempt is forgotten when the JobManager has canceled it (which it does at a job's end too), all its tasks are over, and each one's
- *     last state is acknowledged: until then every heartbeat and registration tells of it, also to a JobManager that was restarted.
- * A3  Whether it was told or not, an attempt is canceled here when a newer one of the same job arrives.
+ * A1  A region's attempt is deployed once; the same order again changes nothing of it. One at or below a tombstone, of the region or of the whole
+ *     job, is refused as STALE; the other regions of the order start all the same.
+ * A2  A region's attempt is forgotten when the JobManager has canceled it (which it does at a job's end too), all its tasks are over, and each
+ *     one's last state is acknowledged: until then every heartbeat and registration tells of it, also to a JobManager that was restarted.
+ * A3  Whether it was told or not, a region's attempt is canceled here when a newer one of it arrives. Nothing that happens to a region touches the
+ *     tasks and channels of another.
  *
  * Owner: the TaskManager's mailbox thread.
  */
@@ -51,18 +54,19 @@ struct weir_tm_attempts_options {
 struct weir_tm_attempts *weir_tm_attempts_create(const struct weir_tm_attempts_options *options);
 void weir_tm_attempts_destroy(struct weir_tm_attempts *attempts); /* all tasks over; accepts NULL */
 
-/* Starts the tasks of an order. STALE, INVALID (the graph), RESOURCE. On error nothing runs. */
+/* Starts the tasks of an order. STALE (every region of it was canceled), INVALID (the graph), RESOURCE. On error nothing of it runs. */
 enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_error *err)
     WEIR_CHECKED;
 
-/* Cancels the job's attempts up to and including `attempt`, and leaves a tombstone. */
-void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt);
+/* Cancels the attempts of these regions of the job (nregions 0: of all) up to and including `attempt`, and leaves tombstones. */
+void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_id, const uint32_t *regions, size_t nregions, uint32_t attempt);
 void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts);
 
-/* Begins checkpoint `checkpoint` at the attempt's sources here. NOT_FOUND: the attempt is not here. */
+/* Begins checkpoint `checkpoint` at the sources here of the job's regions, as far as their attempt is `attempt` or an earlier one. NOT_FOUND: none
+ * of them is here. */
 enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
                                       struct weir_error *err) WEIR_CHECKED;
-/* Tells the attempt's tasks how the checkpoint ended; nothing when the attempt is not here. */
+/* Tells the tasks of the same how the checkpoint ended; nothing when none is here. */
 void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 
 /* Tasks not over yet, and all tasks held. */

@@ -19,6 +19,7 @@ struct weir_tm_leases {
 struct weir_tm_lease_question {
     struct weir_tm_leases *leases; /* a reference */
     char *job_id;
+    uint32_t region;
     uint32_t attempt;
     /* under the mutex */
     uint32_t holders; /* the asker, and the way to the answer */
@@ -32,6 +33,7 @@ struct tm_lease {
     _Atomic uint32_t refs;
     struct weir_tm_leases *leases; /* a reference */
     char *job_id;
+    uint32_t region;
     uint32_t attempt;
 };
 
@@ -104,6 +106,11 @@ const char *weir_tm_lease_question_job(const struct weir_tm_lease_question *ques
     return question->job_id;
 }
 
+uint32_t weir_tm_lease_question_region(const struct weir_tm_lease_question *question)
+{
+    return question->region;
+}
+
 uint32_t weir_tm_lease_question_attempt(const struct weir_tm_lease_question *question)
 {
     return question->attempt;
@@ -148,6 +155,7 @@ static enum weir_rc check(struct weir_lease *base, int64_t timeout_ms, struct we
     struct weir_tm_lease_question *question = weir_calloc(1, sizeof(*question));
     question->leases = leases_ref(leases);
     question->job_id = weir_strdup(lease->job_id);
+    question->region = lease->region;
     question->attempt = lease->attempt;
     question->holders = 2;
     weir_mutex_lock(&leases->mutex);
@@ -185,13 +193,14 @@ static void unref(struct weir_lease *base)
     }
 }
 
-struct weir_lease *weir_tm_lease_create(struct weir_tm_leases *leases, const char *job_id, uint32_t attempt)
+struct weir_lease *weir_tm_lease_create(struct weir_tm_leases *leases, const char *job_id, uint32_t region, uint32_t attempt)
 {
     struct tm_lease *lease = weir_calloc(1, sizeof(*lease));
     lease->lease = (struct weir_lease){.check = check, .ref = ref, .unref = unref};
     atomic_init(&lease->refs, 1);
     lease->leases = leases_ref(leases);
     lease->job_id = weir_strdup(job_id);
+    lease->region = region;
     lease->attempt = attempt;
     return &lease->lease;
 }

@@ -33,11 +33,12 @@ struct weir_tm_leases *weir_tm_leases_create(const struct weir_tm_leases_options
  * gone. Accepts NULL. */
 void weir_tm_leases_close(struct weir_tm_leases *leases_take);
 
-/* The lease of an attempt: one reference, the caller's. Strings are copied. */
-struct weir_lease *weir_tm_lease_create(struct weir_tm_leases *leases, const char *job_id, uint32_t attempt);
+/* The lease of a region's attempt: one reference, the caller's. Strings are copied. */
+struct weir_lease *weir_tm_lease_create(struct weir_tm_leases *leases, const char *job_id, uint32_t region, uint32_t attempt);
 
 /* Borrowed until it is answered. */
 const char *weir_tm_lease_question_job(const struct weir_tm_lease_question *question);
+uint32_t weir_tm_lease_question_region(const struct weir_tm_lease_question *question);
 uint32_t weir_tm_lease_question_attempt(const struct weir_tm_lease_question *question);
 
 /* OK, STALE with the reason, anything else: nobody could tell. Any thread. */

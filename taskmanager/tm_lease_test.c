@@ -92,13 +92,14 @@ START_TEST(the_answer_comes_back)
     };
     struct kit kit;
     kit_init(&kit);
-    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "0123456789abcdef0123456789abcdef", 2);
+    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "0123456789abcdef0123456789abcdef", 7, 2);
     for (uint32_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct asker asker;
         asker_start(&asker, lease, LONG_MS);
         run_mails_until(&kit, 1);
         ck_assert_str_eq(weir_tm_lease_question_job(kit.asked[0]), "0123456789abcdef0123456789abcdef");
         ck_assert_uint_eq(weir_tm_lease_question_attempt(kit.asked[0]), 2);
+        ck_assert_uint_eq(weir_tm_lease_question_region(kit.asked[0]), 7);
         weir_tm_leases_answer(kit.asked[0], rows[i].answer, rows[i].text);
         weir_thread_join(asker.thread);
         ck_assert_int_eq(asker.rc, rows[i].want);
@@ -115,7 +116,7 @@ START_TEST(late_answers_are_dropped)
 {
     struct kit kit;
     kit_init(&kit);
-    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "j", 1);
+    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "j", 0, 1);
     struct weir_error err;
     for (int i = 0; i < 4; i++) { /* nobody runs the mails */
         ck_assert_int_eq(lease->check(lease, i, &err), WEIR_TIMEOUT);
@@ -135,7 +136,7 @@ START_TEST(those_who_wait_are_sent_home)
 {
     struct kit kit;
     kit_init(&kit);
-    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "j", 1);
+    struct weir_lease *lease = weir_tm_lease_create(kit.leases, "j", 0, 1);
     struct asker askers[3];
     for (int i = 0; i < 3; i++) {
         asker_start(&askers[i], lease, LONG_MS);

@@ -329,7 +329,7 @@ void weir_tm_link_report(struct weir_tm_link *link, const struct weir_tm_status 
     weir_arena_destroy(arena);
 }
 
-void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t attempt,
+void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t region, uint32_t attempt,
                             void (*done)(void *ctx, enum weir_rc rc, const char *text), void *ctx)
 {
     if (!link->registered || link->stopped) {
@@ -344,6 +344,7 @@ void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint3
     request.tm_id = weir_arena_strdup(arena, link->options.tm_id);
     request.leader_epoch = link->leader_epoch;
     request.job_id = weir_arena_strdup(arena, job_id);
+    request.region = region;
     request.attempt = attempt;
     (void)send_take(link, call, WEIR_METHOD_LEASE, &request.base); /* not sent: done is called all the same */
     weir_arena_destroy(arena);

@@ -49,7 +49,7 @@ void weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_statu
 
 /* Asks the JobManager whether an attempt is its job's present one. done is called once, on the owner's thread, or on any when the mailbox
  * closes first: OK it is; STALE it is not, text says why; anything else: nobody could tell. */
-void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t attempt,
+void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t region, uint32_t attempt,
                             void (*done)(void *ctx, enum weir_rc rc, const char *text), void *ctx);
 
 /* Whether an order of that leader epoch may be obeyed; remembers the highest. */

@@ -5,7 +5,8 @@
 
 enum phase { IDLE, BEGINNING, PREPARING, COLLECTING, STORING, COMPLETING, ABORTING };
 
-enum activity { WAITING, ACTIVE, STOPPED };
+/* WAITING: for the tasks to report to a new leader, or to begin: nobody is told anything. PAUSED: for some of them. */
+enum activity { WAITING, ACTIVE, PAUSED, STOPPED };
 
 struct task {
     bool is_source;
@@ -16,6 +17,7 @@ struct task {
 /* What the tasks are to know of a checkpoint's end (K4). */
 struct notice {
     uint64_t id; /* 0: nothing */
+    uint32_t attempt; /* (K6) */
     bool completed, last;
     int64_t again_ms; /* INT64_MAX: it arrived, as far as is known */
 };
@@ -131,9 +133,15 @@ static void tell(struct weir_ckpt_coordinator *coord, struct notice *notice, str
     notice->again_ms = INT64_MAX;
     struct weir_ckpt_effect effect = effect_of(coord, WEIR_CKPT_NOTIFY, now);
     effect.id = notice->id;
+    effect.attempt = notice->attempt;
     effect.completed = notice->completed;
     effect.last = notice->last;
     emit(coord, &effect);
+}
+
+static bool repeats(const struct weir_ckpt_coordinator *coord)
+{
+    return coord->activity == ACTIVE || coord->activity == PAUSED;
 }
 
 static void abort_pending(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now)
@@ -233,31 +241,57 @@ static void learn_completed(struct weir_ckpt_coordinator *coord, const struct we
     view_copy(&coord->latest_completed, &view);
 }
 
-void weir_ckpt_coordinator_attempt(struct weir_ckpt_coordinator *coord, uint32_t attempt, const struct weir_ckpt_log *log, struct weir_now now)
+/* What the tasks that go on are still to be told of the checkpoint that the attempt has ended: they may have its barriers. */
+static void end_pending(struct weir_ckpt_coordinator *coord, bool others_go_on, struct weir_now now)
 {
-    weir_assert(attempt > coord->attempt);
-    weir_assert(log->last_id >= coord->last_id); /* (K1) */
+    bool begun = coord->phase != IDLE && coord->phase != BEGINNING;
     if (coord->phase != IDLE) {
         history_failed(coord, "the job was restarted", now);
     }
-    clear_pending(coord);
-    memset(coord->notices, 0, sizeof(coord->notices));
-    for (uint32_t i = 0; i < coord->ntasks; i++) {
-        coord->tasks[i].running = false;
-        coord->tasks[i].ended = false;
+    if (begun && others_go_on) {
+        coord->notices[ABORTED_NOTICE] = (struct notice){.id = coord->id, .attempt = coord->attempt, .again_ms = INT64_MAX};
     }
-    coord->attempt = attempt;
-    coord->activity = WAITING;
-    coord->last_id = log->last_id;
-    coord->last_done = false;
-    coord->failures = 0;
-    coord->last_retry_ms = now.mono_ms;
-    learn_completed(coord, log);
-    if (log->completed_id != 0 && log->completed_attempt == attempt) {
-        coord->notices[COMPLETED_NOTICE] =
-            (struct notice){.id = log->completed_id, .completed = true, .last = log->completed_last, .again_ms = INT64_MAX};
+    clear_pending(coord);
+}
+
+static void learn_notice(struct weir_ckpt_coordinator *coord, const struct weir_ckpt_log *log)
+{
+    if (log->completed_id != 0 && log->completed_attempt >= log->oldest_attempt) {
+        coord->notices[COMPLETED_NOTICE] = (struct notice){.id = log->completed_id,
+                                                           .attempt = log->completed_attempt,
+                                                           .completed = true,
+                                                           .last = log->completed_last,
+                                                           .again_ms = INT64_MAX};
         coord->last_done = log->completed_last;
     }
+}
+
+void weir_ckpt_coordinator_attempt(struct weir_ckpt_coordinator *coord, uint32_t attempt, const bool *begun, const struct weir_ckpt_log *log,
+                                   struct weir_now now)
+{
+    weir_assert(attempt > coord->attempt);
+    weir_assert(log->last_id >= coord->last_id); /* (K1) */
+    end_pending(coord, begun != NULL, now);
+    for (uint32_t i = 0; i < coord->ntasks; i++) {
+        coord->tasks[i].running = coord->tasks[i].running && begun != NULL && !begun[i];
+        coord->tasks[i].ended = coord->tasks[i].ended && begun != NULL && !begun[i];
+    }
+    coord->attempt = attempt;
+    coord->last_id = log->last_id;
+    coord->last_retry_ms = now.mono_ms;
+    if (begun != NULL) {
+        coord->activity = PAUSED;
+        for (int i = 0; i < NOTICES; i++) {
+            tell(coord, &coord->notices[i], now);
+        }
+        return;
+    }
+    memset(coord->notices, 0, sizeof(coord->notices));
+    coord->activity = WAITING;
+    coord->last_done = false;
+    coord->failures = 0;
+    learn_completed(coord, log);
+    learn_notice(coord, log);
     if (log->pending_id != 0) { /* of an earlier leader: nobody knows which tasks have acknowledged it */
         coord->id = log->pending_id;
         coord->phase = STORING;
@@ -317,7 +351,7 @@ static void consider(struct weir_ckpt_coordinator *coord, struct weir_now now)
 
 void weir_ckpt_coordinator_start(struct weir_ckpt_coordinator *coord, struct weir_now now)
 {
-    weir_assert(coord->activity == WAITING);
+    weir_assert(coord->activity == WAITING || coord->activity == PAUSED);
     coord->activity = ACTIVE;
     coord->next_ms = now.mono_ms + coord->settings.interval_ms;
     coord->pause_until_ms = now.mono_ms;
@@ -327,13 +361,23 @@ void weir_ckpt_coordinator_start(struct weir_ckpt_coordinator *coord, struct wei
     consider(coord, now);
 }
 
-void weir_ckpt_coordinator_stop(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now)
+static void end_activity(struct weir_ckpt_coordinator *coord, enum activity to, const char *text, struct weir_now now)
 {
-    coord->activity = STOPPED;
+    coord->activity = to;
     coord->counts = false;
     if (abortable(coord)) {
         abort_pending(coord, text, now);
     }
+}
+
+void weir_ckpt_coordinator_pause(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now)
+{
+    end_activity(coord, coord->activity == WAITING ? WAITING : PAUSED, text, now);
+}
+
+void weir_ckpt_coordinator_stop(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now)
+{
+    end_activity(coord, STOPPED, text, now);
 }
 
 /* --- tasks ------------------------------------------------------------------------------------------------------------ */
@@ -444,8 +488,8 @@ void weir_ckpt_coordinator_stored(struct weir_ckpt_coordinator *coord, uint64_t 
 
 void weir_ckpt_coordinator_notify_failed(struct weir_ckpt_coordinator *coord, uint32_t attempt, uint64_t id, struct weir_now now)
 {
-    for (int i = 0; i < NOTICES && attempt == coord->attempt && coord->activity == ACTIVE; i++) {
-        if (coord->notices[i].id == id) {
+    for (int i = 0; i < NOTICES && repeats(coord); i++) {
+        if (coord->notices[i].id == id && coord->notices[i].attempt == attempt) {
             coord->notices[i].again_ms = now.mono_ms + WEIR_CKPT_NOTIFY_REPEAT_MS;
         }
     }
@@ -490,7 +534,8 @@ void weir_ckpt_coordinator_completed(struct weir_ckpt_coordinator *coord, uint64
     coord->view.completed++;
     coord->failures = 0;
     coord->last_done = view->last;
-    coord->notices[COMPLETED_NOTICE] = (struct notice){.id = id, .completed = true, .last = view->last, .again_ms = INT64_MAX};
+    coord->notices[COMPLETED_NOTICE] = 
+        (struct notice){.id = id, .attempt = coord->attempt, .completed = true, .last = view->last, .again_ms = INT64_MAX};
     bool last_try = coord->sources_ended;
     clear_pending(coord);
     schedule(coord, last_try, now);
@@ -507,7 +552,7 @@ void weir_ckpt_coordinator_aborted(struct weir_ckpt_coordinator *coord, uint64_t
     coord->failures += coord->counts;
     history_failed(coord, text, now);
     clear_pending(coord);
-    coord->notices[ABORTED_NOTICE] = (struct notice){.id = id, .again_ms = INT64_MAX};
+    coord->notices[ABORTED_NOTICE] = (struct notice){.id = id, .attempt = coord->attempt, .again_ms = INT64_MAX};
     schedule(coord, last_try, now);
     tell(coord, &coord->notices[ABORTED_NOTICE], now);
     if (coord->failures > coord->settings.failures_max && coord->activity == ACTIVE) {
@@ -539,7 +584,7 @@ void weir_ckpt_coordinator_tick(struct weir_ckpt_coordinator *coord, struct weir
         abort_pending(coord, why.text, now);
     }
     for (int i = 0; i < NOTICES; i++) {
-        if (coord->notices[i].again_ms <= now.mono_ms && coord->activity == ACTIVE) {
+        if (coord->notices[i].again_ms <= now.mono_ms && repeats(coord)) {
             tell(coord, &coord->notices[i], now);
         }
     }
@@ -551,7 +596,7 @@ int64_t weir_ckpt_coordinator_deadline_ms(const struct weir_ckpt_coordinator *co
     int64_t deadline = due_ms(coord);
     int64_t timeout = timeout_at_ms(coord);
     deadline = timeout < deadline ? timeout : deadline;
-    for (int i = 0; i < NOTICES && coord->activity == ACTIVE; i++) {
+    for (int i = 0; i < NOTICES && repeats(coord); i++) {
         bool waits = coord->notices[i].id != 0;
         deadline = waits && coord->notices[i].again_ms < deadline ? coord->notices[i].again_ms : deadline;
     }

@@ -12,11 +12,14 @@
  *   ABORTING ---> IDLE        CKPT_ABORT applied: the tasks are told
  *
  * (K1) An id is one more than the last one that the log has begun. One checkpoint is pending at most.
- * (K2) Triggers go out only after CKPT_BEGIN is applied; CKPT_COMPLETE is proposed only when every task of the attempt that began it has
- *      acknowledged and _metadata is durable; the tasks are told only after CKPT_COMPLETE or CKPT_ABORT is applied.
+ * (K2) Triggers go out only after CKPT_BEGIN is applied; CKPT_COMPLETE is proposed only when every task has acknowledged in the attempt that
+ *      its region was in when it began, and _metadata is durable; the tasks are told only after CKPT_COMPLETE or CKPT_ABORT is applied.
  * (K3) Once CKPT_COMPLETE is proposed only the log decides: no timeout and no failure takes it back.
  * (K4) Every notification can be repeated, and is: when an order fails, and under a new leader.
  * (K5) When every source has come to its end, a checkpoint begins at once, until one is completed that every task took after its end.
+ * (K6) The number of the job's newest attempt stands for the attempts of all its regions: an attempt of any of them ends what is pending. A
+ *      notification carries the number that its checkpoint began with: regions that have a later one restored a checkpoint, and are not told.
+ *      While some regions restart nothing begins, but the others are told, and told again.
  */
 #ifndef WEIR_JOBMANAGER_CHECKPOINT_COORDINATOR_H
 #define WEIR_JOBMANAGER_CHECKPOINT_COORDINATOR_H
@@ -70,7 +73,8 @@ struct weir_ckpt_log {
     uint64_t last_id;            /* the last begun */
     uint64_t pending_id;         /* 0: none */
     uint64_t completed_id;       /* the newest completed; 0: none */
-    uint32_t completed_attempt;
+    uint32_t completed_attempt;  /* the job's newest when it began */
+    uint32_t oldest_attempt;     /* the least of the regions' present ones */
     bool completed_last;
     const char *completed_path;
     uint64_t completed_state_bytes;
@@ -85,12 +89,16 @@ struct weir_ckpt_coordinator *weir_ckpt_coordinator_create(const struct weir_ckp
 void weir_ckpt_coordinator_destroy(struct weir_ckpt_coordinator *coord); /* accepts NULL */
 
 /* --- the attempt ------------------------------------------------------------------------------------------------------ */
-/* A new attempt is applied, or a new leader took over the present one: a pending checkpoint is aborted. Nothing begins before start. */
-void weir_ckpt_coordinator_attempt(struct weir_ckpt_coordinator *coord, uint32_t attempt, const struct weir_ckpt_log *log, struct weir_now now);
+/* A new attempt is applied, or a new leader took over the present ones: a pending checkpoint is aborted. Nothing begins before start.
+ * begun: by task, those of the regions that begin anew; NULL: all. */
+void weir_ckpt_coordinator_attempt(struct weir_ckpt_coordinator *coord, uint32_t attempt, const bool *begun, const struct weir_ckpt_log *log,
+                                   struct weir_now now);
 /* The attempt was begun from the newest completed checkpoint. */
 void weir_ckpt_coordinator_restored(struct weir_ckpt_coordinator *coord, struct weir_now now);
 /* The job is RUNNING. */
 void weir_ckpt_coordinator_start(struct weir_ckpt_coordinator *coord, struct weir_now now);
+/* Some of its regions restart; text says why. Nothing begins until start. */
+void weir_ckpt_coordinator_pause(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now);
 /* It no longer is; text says why. Nothing begins any more in this attempt. */
 void weir_ckpt_coordinator_stop(struct weir_ckpt_coordinator *coord, const char *text, struct weir_now now);
 

@@ -23,6 +23,8 @@ struct world {
     struct weir_ckpt_coordinator *coord;
     struct weir_now now;
     uint32_t attempt;
+    uint32_t regions[2];      /* their attempts: task 0 is one, tasks 1 and 2 the other */
+    uint32_t began_with[256]; /* by checkpoint, modulo */
     struct weir_ckpt_log log; /* what is committed */
     uint32_t log_attempt;
     struct proposal proposals[QUEUE];
@@ -38,7 +40,7 @@ struct world {
 static void on_effect(void *ctx, const struct weir_ckpt_effect *effect)
 {
     struct world *w = ctx;
-    ck_assert_uint_eq(effect->attempt, w->attempt);
+    ck_assert_uint_eq(effect->attempt, effect->kind == WEIR_CKPT_NOTIFY ? w->began_with[effect->id % 256] : w->attempt); /* (K6) */
     switch (effect->kind) {
     case WEIR_CKPT_PROPOSE_COMPLETE: /* (K2) */
         ck_assert_uint_eq(w->durable, effect->id);
@@ -103,11 +105,22 @@ static void new_coordinator(struct world *w)
     w->coord = weir_ckpt_coordinator_create(&settings, TASKS, is_source, on_effect, w);
 }
 
+/* An attempt of one region, or (region 2) of both; or what there is, to a new coordinator. */
+static void tell_attempt(struct world *w, uint32_t region, bool taken_up)
+{
+    const bool begun[TASKS] = {region == 0, region == 1, region == 1};
+    for (uint32_t r = 0; r < 2 && !taken_up; r++) {
+        w->regions[r] = region == r || region == 2 ? w->attempt : w->regions[r];
+    }
+    w->log.oldest_attempt = w->regions[0] < w->regions[1] ? w->regions[0] : w->regions[1];
+    weir_ckpt_coordinator_attempt(w->coord, w->attempt, region == 2 || taken_up ? NULL : begun, &w->log, w->now);
+}
+
 static void init(struct world *w)
 {
     *w = (struct world){.now = {.mono_ms = 5000, .wall_ms = 1700000000000}, .attempt = 1, .log_attempt = 1};
     new_coordinator(w);
-    weir_ckpt_coordinator_attempt(w->coord, 1, &w->log, w->now);
+    tell_attempt(w, 2, false);
 }
 
 static void fini(struct world *w)
@@ -141,6 +154,7 @@ static bool commit(struct world *w)
     if (p.kind == WEIR_CKPT_PROPOSE_BEGIN && current && w->log.pending_id == 0 && p.id == w->log.last_id + 1) {
         w->log.last_id = p.id;
         w->log.pending_id = p.id;
+        w->began_with[p.id % 256] = p.attempt;
         weir_ckpt_coordinator_begun(w->coord, p.id, w->now);
     } else if (p.kind == WEIR_CKPT_PROPOSE_COMPLETE && current && w->log.pending_id == p.id) {
         w->log.pending_id = 0;
@@ -367,7 +381,7 @@ START_TEST(the_log_decides)
     w.attempt = 2; /* the next attempt, whether it was committed or not */
     w.log_attempt = 2;
     w.log.pending_id = 0;
-    weir_ckpt_coordinator_attempt(w.coord, 2, &w.log, w.now);
+    tell_attempt(&w, 2, false);
     run_tasks(&w);
     ck_assert(w.told_completed == (_i == 0 ? 1u : 0u)); /* it was told to the old attempt; the new one restores it */
     if (_i == 1) {
@@ -399,7 +413,7 @@ START_TEST(a_new_leader_between_any_two_steps)
         w.told_completed = 0;
         w.told_aborted = 0;
         new_coordinator(&w);
-        weir_ckpt_coordinator_attempt(w.coord, 1, &w.log, w.now);
+        tell_attempt(&w, 2, true);
         ck_assert_uint_eq(w.nproposals, w.log.pending_id != 0 ? 1 : 0);
         if (_i == 0 && w.nproposals > 0) {
             ck_assert(commit(&w)); /* ABORT before the tasks have reported */
@@ -416,6 +430,56 @@ START_TEST(a_new_leader_between_any_two_steps)
         advance(&w, INTERVAL_MS);
         take_to(&w, COMPLETED, false);
         ck_assert_uint_eq(w.told_completed, step == -1 ? 1 : 2);
+        fini(&w);
+    }
+}
+END_TEST
+
+/* (K6), after each step of a checkpoint: what the other region has of it is released or committed, and the next one completes. */
+START_TEST(a_region_restarts_between_any_two_steps)
+{
+    for (int step = -1; step <= (int)COMPLETED; step++) {
+        struct world w;
+        init(&w);
+        run_tasks(&w);
+        weir_ckpt_coordinator_task(w.coord, 0, true, true, w.now);
+        advance(&w, INTERVAL_MS);
+        if (step >= 0) {
+            take_to(&w, (enum step)step, false);
+        }
+        weir_ckpt_coordinator_task(w.coord, 1, false, false, w.now);
+        weir_ckpt_coordinator_pause(w.coord, "boom", w.now);
+        if (_i == 0 && w.nproposals > 0) { /* BEGIN, ABORT or COMPLETE is committed before the attempt, else behind it */
+            ck_assert(commit(&w));
+        }
+        bool begun = w.log.last_id == 1;
+        w.attempt = 2;
+        w.log_attempt = 2;
+        w.log.pending_id = 0;
+        memset(w.acks, 0, sizeof(w.acks));
+        tell_attempt(&w, 1, false);
+        bool completed = step == (int)COMPLETED || (step == (int)STORED && _i == 0);
+        ck_assert(!begun || completed || w.told_aborted == 1); /* though its ABORT will not count */
+        ck_assert_uint_eq(w.told_completed, completed ? 1 : 0);
+        uint32_t tells = w.tells;
+        weir_ckpt_coordinator_notify_failed(w.coord, 1, 1, w.now);
+        w.now.mono_ms += WEIR_CKPT_NOTIFY_REPEAT_MS;
+        weir_ckpt_coordinator_tick(w.coord, w.now);
+        ck_assert_uint_eq(w.tells, tells + (w.told_aborted + w.told_completed > 0 ? 1 : 0)); /* (K4), also before all run again */
+        while (w.nproposals > 0) {
+            ck_assert(!commit(&w)); /* of an attempt that is over */
+        }
+        advance(&w, 10 * INTERVAL_MS);
+        ck_assert_uint_eq(w.nproposals, 0); /* nothing begins without the region */
+        weir_ckpt_coordinator_start(w.coord, w.now);
+        weir_ckpt_coordinator_task(w.coord, 1, true, false, w.now);
+        weir_ckpt_coordinator_task(w.coord, 2, true, true, w.now); /* not a source */
+        advance(&w, INTERVAL_MS);
+        ck_assert_uint_eq(w.nproposals, 1); /* task 0 was not touched: it runs, and is still at its end */
+        take_to(&w, COMPLETED, false);
+        weir_ckpt_coordinator_task(w.coord, 1, true, true, w.now);
+        take_to(&w, COMPLETED, true); /* (K5) at once */
+        ck_assert(w.told_last);
         fini(&w);
     }
 }
@@ -486,22 +550,28 @@ static void random_step(struct world *w, struct weir_rand *rand)
     } else if (n < 91) {
         weir_ckpt_coordinator_notify_failed(w->coord, w->attempt, w->told_completed, w->now);
     } else if (n < 93) { /* a failure, and the next attempt */
-        weir_ckpt_coordinator_stop(w->coord, "boom", w->now);
+        uint32_t region = w->log.completed_last ? 2 : (uint32_t)weir_rand_below(rand, 3);
+        if (region == 2) {
+            weir_ckpt_coordinator_stop(w->coord, "boom", w->now);
+        } else {
+            weir_ckpt_coordinator_pause(w->coord, "boom", w->now);
+        }
         for (uint32_t i = (uint32_t)weir_rand_below(rand, 4); i > 0 && w->nproposals > 0; i--) {
             (void)commit(w);
         }
         w->attempt++;
         w->log_attempt++;
         w->log.pending_id = 0;
+        region = w->log.completed_last ? 2 : region; /* (M8): it was completed meanwhile */
         memset(w->acks, 0, sizeof(w->acks));
         w->prepare = w->trigger = w->store = 0;
-        weir_ckpt_coordinator_attempt(w->coord, w->attempt, &w->log, w->now);
+        tell_attempt(w, region, false);
         run_tasks(w);
     } else if (n < 94) { /* a new leader */
         w->nproposals = 0;
         w->prepare = w->trigger = w->store = 0;
         new_coordinator(w);
-        weir_ckpt_coordinator_attempt(w->coord, w->attempt, &w->log, w->now);
+        tell_attempt(w, 2, true);
         run_tasks(w);
     }
 }
@@ -527,7 +597,7 @@ START_TEST(random_events)
     w.log_attempt++;
     w.log.pending_id = 0;
     w.nproposals = 0;
-    weir_ckpt_coordinator_attempt(w.coord, w.attempt, &w.log, w.now);
+    tell_attempt(&w, 2, false);
     run_tasks(&w);
     advance(&w, INTERVAL_MS);
     take_to(&w, COMPLETED, false);
@@ -548,6 +618,7 @@ Suite *coordinator_suite(void)
     tcase_add_test(tcase, too_many_failures_in_a_row_fail_the_job);
     tcase_add_loop_test(tcase, the_log_decides, 0, 2);
     tcase_add_loop_test(tcase, a_new_leader_between_any_two_steps, 0, 2);
+    tcase_add_loop_test(tcase, a_region_restarts_between_any_two_steps, 0, 2);
     tcase_add_loop_test(tcase, the_last_checkpoint_comes_at_once, 0, 2);
     tcase_add_loop_test(tcase, random_events, 0, 50);
     suite_add_tcase(suite, tcase);

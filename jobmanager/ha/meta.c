@@ -20,19 +20,38 @@ struct weir_meta *weir_meta_create(void)
     return meta;
 }
 
+static char **texts_copy(const char *const *texts, uint32_t count)
+{
+    char **copy = weir_calloc(count, sizeof(*copy));
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = weir_strdup(texts[i]);
+    }
+    return copy;
+}
+
+static void texts_free(char **texts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        weir_free(texts[i]);
+    }
+    weir_free(texts);
+}
+
 static void clear_slots(struct weir_meta_job *job)
 {
-    for (uint32_t i = 0; i < job->nslots; i++) {
-        weir_free(job->slot_tm_ids[i]);
-    }
-    weir_free(job->slot_tm_ids);
+    texts_free(job->slot_tm_ids, job->nslots);
     job->slot_tm_ids = NULL;
     job->nslots = 0;
+    for (size_t i = 0; i < job->nregions; i++) {
+        texts_free(job->regions[i].tm_ids, job->regions[i].ntms);
+    }
+    job->nregions = 0;
 }
 
 static void job_destroy(struct weir_meta_job *job)
 {
     clear_slots(job);
+    weir_free(job->regions);
     for (size_t i = 0; i < job->nckpts; i++) {
         weir_free(job->ckpts[i].path);
     }
@@ -121,7 +140,45 @@ static bool attempt_fits(const struct weir_meta_job *job, bool drains)
     return drains ? to_drain && job->nckpts > 0 : job->state == WEIR_META_LIVE;
 }
 
-/* restoring: a snapshot holds only the newest attempt, so the number may jump, and the job's state comes last. */
+/* (M8) */
+static bool regions_fit(const struct weir_meta_job *job, const struct weir_ha_record *record)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    return record->u.attempt.nregions == 0 ||
+           (job->base_attempt > 0 && record->u.attempt.drain_of == 0 && job->drain_of == 0 && (newest == NULL || !newest->last));
+}
+
+/* Where the region stands, or would stand, among those begun anew by themselves. */
+static size_t region_at(const struct weir_meta_job *job, uint32_t region)
+{
+    size_t low = 0;
+    size_t high = job->nregions;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (job->regions[middle].region < region) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void begin_region(struct weir_meta_job *job, uint32_t attempt, const struct weir_ha_region *from)
+{
+    size_t at = region_at(job, from->region);
+    if (at < job->nregions && job->regions[at].region == from->region) {
+        texts_free(job->regions[at].tm_ids, job->regions[at].ntms);
+    } else {
+        job->regions = weir_vec_grow(job->regions, &job->regions_cap, sizeof(*job->regions), job->nregions + 1);
+        memmove(&job->regions[at + 1], &job->regions[at], (job->nregions - at) * sizeof(*job->regions));
+        job->nregions++;
+    }
+    job->regions[at] =
+        (struct weir_meta_region){.region = from->region, .attempt = attempt, .tm_ids = texts_copy(from->tm_ids, from->ntms), .ntms = from->ntms};
+}
+
+/* restoring: a snapshot holds only attempts that are some region's present one, so the number may jump, and the job's state comes last. */
 static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct weir_ha_record *record, bool restoring)
 {
     struct weir_meta_job *job = find(meta, record->job_id);
@@ -132,21 +189,27 @@ static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct 
     if (!restoring && (attempt != job->attempt + 1 || !attempt_fits(job, record->u.attempt.drain_of != 0))) {
         return WEIR_META_IGNORED;
     }
+    if (!regions_fit(job, record)) {
+        return WEIR_META_IGNORED;
+    }
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
     uint64_t restore = record->u.attempt.restore_checkpoint_id;
     if (!restoring && restore != (newest == NULL ? 0 : newest->id)) { /* (M6) */
         return WEIR_META_IGNORED;
     }
-    clear_slots(job);
     job->restored_ckpt_id = restore;
     job->pending_ckpt_id = 0; /* (M5) */
     job->attempt = attempt;
     job->drain_of = record->u.attempt.drain_of;
     job->attempt_ms = record->at_ms;
-    job->nslots = record->u.attempt.nslots;
-    job->slot_tm_ids = weir_calloc(job->nslots, sizeof(*job->slot_tm_ids));
-    for (uint32_t i = 0; i < job->nslots; i++) {
-        job->slot_tm_ids[i] = weir_strdup(record->u.attempt.slot_tm_ids[i]);
+    for (uint32_t i = 0; i < record->u.attempt.nregions; i++) {
+        begin_region(job, attempt, &record->u.attempt.regions[i]);
+    }
+    if (record->u.attempt.nregions == 0) {
+        clear_slots(job);
+        job->base_attempt = attempt;
+        job->nslots = record->u.attempt.nslots;
+        job->slot_tm_ids = texts_copy(record->u.attempt.slot_tm_ids, job->nslots);
     }
     if (record->u.attempt.has_sources) {
         keep_sources(job, record->u.attempt.sources, record->u.attempt.nsources);
@@ -353,7 +416,35 @@ static void snapshot_ckpts(const struct weir_meta *meta, const struct weir_meta_
     }
 }
 
-static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_ha_record *records, uint32_t *count)
+/* One record an attempt, the oldest first, of those of its regions that have it still. */
+static void snapshot_regions(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_arena *arena, struct weir_ha_record *records,
+                             uint32_t *count)
+{
+    for (uint32_t last = job->base_attempt; last < job->attempt;) {
+        uint32_t next = UINT32_MAX;
+        for (size_t i = 0; i < job->nregions; i++) {
+            next = job->regions[i].attempt > last && job->regions[i].attempt < next ? job->regions[i].attempt : next;
+        }
+        weir_assert(next <= job->attempt);
+        struct weir_ha_region *regions = weir_arena_alloc(arena, job->nregions * sizeof(*regions));
+        struct weir_ha_record *to = &records[(*count)++];
+        *to = (struct weir_ha_record){.kind = WEIR_HA_ATTEMPT, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
+        to->u.attempt.attempt = next;
+        to->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
+        to->u.attempt.regions = regions;
+        for (size_t i = 0; i < job->nregions; i++) {
+            const struct weir_meta_region *region = &job->regions[i];
+            if (region->attempt == next) {
+                regions[to->u.attempt.nregions++] = (struct weir_ha_region){
+                    .region = region->region, .tm_ids = (const char *const *)region->tm_ids, .ntms = region->ntms};
+            }
+        }
+        last = next;
+    }
+}
+
+static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_job *job, struct weir_arena *arena, struct weir_ha_record *records,
+                         uint32_t *count)
 {
     struct weir_ha_record *submit = &records[(*count)++];
     *submit = (struct weir_ha_record){.kind = WEIR_HA_SUBMIT, .epoch = meta->epoch, .at_ms = job->submitted_ms, .job_id = job->id};
@@ -364,7 +455,7 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
     if (job->attempt > 0) {
         struct weir_ha_record *attempt = &records[(*count)++];
         *attempt = (struct weir_ha_record){.kind = WEIR_HA_ATTEMPT, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
-        attempt->u.attempt.attempt = job->attempt;
+        attempt->u.attempt.attempt = job->base_attempt;
         attempt->u.attempt.slot_tm_ids = (const char *const *)job->slot_tm_ids;
         attempt->u.attempt.nslots = job->nslots;
         attempt->u.attempt.has_sources = true;
@@ -372,6 +463,7 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
         attempt->u.attempt.nsources = job->nsources;
         attempt->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
         attempt->u.attempt.drain_of = job->drain_of;
+        snapshot_regions(meta, job, arena, records, count);
     }
     snapshot_ckpts(meta, job, records, count);
     struct weir_ha_record state = {.kind = WEIR_HA_JOB_STATE, .epoch = meta->epoch, .at_ms = job->state_ms, .job_id = job->id};
@@ -391,19 +483,21 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
 
 void weir_meta_snapshot(const struct weir_meta *meta, struct weir_buf *out)
 {
-    enum { PER_JOB_MAX = 6 }; /* and its checkpoints */
+    enum { PER_JOB_MAX = 6 }; /* and its checkpoints and regions */
+    struct weir_arena *arena = weir_arena_create(0);
     size_t records_max = 1 + PER_JOB_MAX * meta->njobs;
     for (size_t i = 0; i < meta->njobs; i++) {
-        records_max += meta->jobs[i]->nckpts;
+        records_max += meta->jobs[i]->nckpts + meta->jobs[i]->nregions;
     }
     struct weir_ha_record *records = weir_calloc(records_max, sizeof(*records));
     uint32_t count = 0;
     records[count] = (struct weir_ha_record){.kind = WEIR_HA_LEADER, .epoch = meta->epoch, .job_id = ""};
     records[count++].u.leader.node = "";
     for (size_t i = 0; i < meta->njobs; i++) {
-        snapshot_job(meta, meta->jobs[i], records, &count);
+        snapshot_job(meta, meta->jobs[i], arena, records, &count);
     }
     weir_ha_encode_snapshot(records, count, out);
+    weir_arena_destroy(arena);
     weir_free(records);
 }
 
@@ -430,6 +524,31 @@ enum weir_rc weir_meta_restore(struct weir_meta *meta, struct weir_slice snapsho
 uint64_t weir_meta_epoch(const struct weir_meta *meta)
 {
     return meta->epoch;
+}
+
+static const struct weir_meta_region *find_region(const struct weir_meta_job *job, uint32_t region)
+{
+    size_t at = region_at(job, region);
+    return at < job->nregions && job->regions[at].region == region ? &job->regions[at] : NULL;
+}
+
+uint32_t weir_meta_region_attempt(const struct weir_meta_job *job, uint32_t region)
+{
+    const struct weir_meta_region *own = find_region(job, region);
+    return own == NULL ? job->base_attempt : own->attempt;
+}
+
+bool weir_meta_region_uses(const struct weir_meta_job *job, uint32_t region, const char *tm_id)
+{
+    const struct weir_meta_region *own = find_region(job, region);
+    char *const *tm_ids = own == NULL ? job->slot_tm_ids : own->tm_ids;
+    uint32_t ntms = own == NULL ? job->nslots : own->ntms;
+    for (uint32_t i = 0; i < ntms; i++) {
+        if (strcmp(tm_ids[i], tm_id) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t weir_meta_job_count(const struct weir_meta *meta)

@@ -11,6 +11,8 @@
  * (M6) An attempt names the newest completed checkpoint, which it starts from; one that names another is IGNORED.
  * (M7) An attempt that only drains counts while the job is FAILING, or CANCELLING without skip_drain, and no other attempt counts then: what
  *      is to be drained is fixed, since no checkpoint completes any more.
+ * (M8) An attempt that names regions begins them anew and no other; it counts only after an attempt of all regions, and not once the newest
+ *      completed checkpoint is the job's last. A region's attempt is the number of the newest that named it, or named none.
  */
 #ifndef WEIR_JOBMANAGER_HA_META_H
 #define WEIR_JOBMANAGER_HA_META_H
@@ -38,6 +40,13 @@ struct weir_meta_ckpt {
     int64_t began_ms, completed_ms; /* wall */
 };
 
+/* A region that was begun anew by itself. */
+struct weir_meta_region {
+    uint32_t region, attempt;
+    char **tm_ids; /* by the order of its subtasks */
+    uint32_t ntms;
+};
+
 struct weir_meta_job {
     char *id;
     char *name;
@@ -48,11 +57,14 @@ struct weir_meta_job {
     int64_t state_ms;      /* wall: when it got into this state */
     char *text;            /* FAILING, FAILED: the cause; CANCELED: what stays undrained; else "" */
     bool skip_drain;       /* CANCELLING, CANCELED */
-    uint32_t attempt;      /* 0: none yet */
+    uint32_t attempt;      /* the newest, of all or some regions; 0: none yet */
+    uint32_t base_attempt; /* the newest of all regions */
     uint32_t drain_of;     /* it only drains, after that attempt; 0: an ordinary one */
     int64_t attempt_ms;
-    char **slot_tm_ids;    /* of the newest attempt */
+    char **slot_tm_ids;    /* of base_attempt */
     uint32_t nslots;
+    struct weir_meta_region *regions; /* those whose attempt is a later one, by number */
+    size_t nregions, regions_cap;
     struct weir_arena *sources_arena;
     const struct weir_ha_source *sources; /* committed before the first read, kept by later attempts */
     uint32_t nsources;
@@ -68,6 +80,11 @@ static inline const struct weir_meta_ckpt *weir_meta_ckpt_newest(const struct we
 {
     return job->nckpts == 0 ? NULL : &job->ckpts[job->nckpts - 1];
 }
+
+/* The region's present attempt; 0: none yet. */
+uint32_t weir_meta_region_attempt(const struct weir_meta_job *job, uint32_t region);
+/* Whether the TaskManager has a slot in it. */
+bool weir_meta_region_uses(const struct weir_meta_job *job, uint32_t region, const char *tm_id);
 
 struct weir_meta;
 

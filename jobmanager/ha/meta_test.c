@@ -26,7 +26,8 @@ static enum weir_meta_change submit(struct weir_meta *meta, uint64_t epoch, cons
     return weir_meta_apply(meta, &r);
 }
 
-static enum weir_meta_change attempt_of(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, uint32_t drain_of, bool sources)
+static enum weir_meta_change attempt_at(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, uint32_t drain_of, bool sources,
+                                        const uint32_t *regions, uint32_t nregions)
 {
     static const char *const tms[] = {"tm-a", "tm-b"};
     static const struct weir_ha_split splits[] = {{{(const uint8_t *)"s0", 2}, {(const uint8_t *)"\0d", 2}}, {{(const uint8_t *)"s1", 2}, {NULL, 0}}};
@@ -39,6 +40,13 @@ static enum weir_meta_change attempt_of(struct weir_meta *meta, uint64_t epoch, 
     r.u.attempt.has_sources = sources;
     r.u.attempt.sources = &source;
     r.u.attempt.nsources = sources ? 1 : 0;
+    struct weir_ha_region named[4];
+    for (uint32_t i = 0; i < nregions; i++) { /* region 1 has one slot, others two, somewhere else in each attempt */
+        named[i] = (struct weir_ha_region){.region = regions[i], .tm_ids = number % 2 == 0 ? tms : &tms[1], .ntms = number % 2 == 0 && regions[i] != 1 ? 2 : 1};
+    }
+    r.u.attempt.regions = named;
+    r.u.attempt.nregions = nregions;
+    r.u.attempt.nslots = nregions == 0 ? 2 : 0;
     const struct weir_meta_job *present = weir_meta_job(meta, weir_slice_str(job));
     const struct weir_meta_ckpt *newest_ckpt = present == NULL ? NULL : weir_meta_ckpt_newest(present);
     r.u.attempt.restore_checkpoint_id = newest_ckpt == NULL ? 0 : newest_ckpt->id;
@@ -51,6 +59,11 @@ static enum weir_meta_change attempt_of(struct weir_meta *meta, uint64_t epoch, 
     weir_arena_destroy(arena);
     weir_buf_fini(&bytes);
     return change;
+}
+
+static enum weir_meta_change attempt_of(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, uint32_t drain_of, bool sources)
+{
+    return attempt_at(meta, epoch, job, number, drain_of, sources, NULL, 0);
 }
 
 static enum weir_meta_change attempt(struct weir_meta *meta, uint64_t epoch, const char *job, uint32_t number, bool sources)
@@ -74,7 +87,7 @@ static enum weir_meta_change checkpoint(struct weir_meta *meta, uint64_t epoch, 
         r.u.ckpt_complete.path = "/c/_metadata";
         r.u.ckpt_complete.bytes = 77;
         r.u.ckpt_complete.hash = UINT64_MAX;
-        r.u.ckpt_complete.last = true;
+        r.u.ckpt_complete.last = id % 2 == 0;
         r.u.ckpt_complete.state_bytes = 5;
         r.u.ckpt_complete.began_ms = -1;
         r.u.ckpt_complete.retained_max = 2;
@@ -252,6 +265,62 @@ START_TEST(only_a_job_that_ends_drains)
 }
 END_TEST
 
+static void copy_by_snapshot(const struct weir_meta *meta, struct weir_meta *copy)
+{
+    struct weir_buf bytes = {0};
+    struct weir_error err;
+    weir_meta_snapshot(meta, &bytes);
+    ck_assert_msg(weir_meta_restore(copy, weir_buf_slice(&bytes), &err) == WEIR_OK, "%s", err.text);
+    weir_buf_fini(&bytes);
+}
+
+/* (M8) */
+START_TEST(an_attempt_of_some_regions)
+{
+    struct weir_meta *meta = weir_meta_create();
+    struct weir_meta *copy = weir_meta_create();
+    static const uint32_t some[] = {2, 0};
+    static const uint32_t one[] = {1};
+    (void)lead(meta, 1);
+    (void)submit(meta, 1, "j1", "a");
+    ck_assert_int_eq(attempt_at(meta, 1, "j1", 1, 0, true, one, 1), WEIR_META_IGNORED); /* the first is of all */
+    ck_assert_int_eq(attempt(meta, 1, "j1", 1, true), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1), WEIR_META_CKPT_BEGUN);
+    ck_assert_int_eq(attempt_at(meta, 1, "j1", 2, 0, false, some, 2), WEIR_META_ATTEMPTED);
+    const struct weir_meta_job *job = weir_meta_job(meta, weir_slice_str("j1"));
+    ck_assert_uint_eq(job->pending_ckpt_id, 0); /* (M5) */
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_at(meta, 1, "j1", 3, 0, false, one, 1), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(attempt_at(meta, 1, "j1", 3, 0, false, one, 1), WEIR_META_IGNORED); /* (M2) */
+    for (int round = 0; round < 2; round++) {
+        ck_assert_uint_eq(job->attempt, 3);
+        ck_assert_uint_eq(job->base_attempt, 1);
+        ck_assert_uint_eq(job->nsources, 1);
+        ck_assert_uint_eq(weir_meta_region_attempt(job, 0), 2);
+        ck_assert_uint_eq(weir_meta_region_attempt(job, 1), 3);
+        ck_assert_uint_eq(weir_meta_region_attempt(job, 2), 2);
+        ck_assert_uint_eq(weir_meta_region_attempt(job, 3), 1);
+        ck_assert(weir_meta_region_uses(job, 0, "tm-a") && weir_meta_region_uses(job, 0, "tm-b"));
+        ck_assert(!weir_meta_region_uses(job, 1, "tm-a") && weir_meta_region_uses(job, 1, "tm-b"));
+        ck_assert(weir_meta_region_uses(job, 3, "tm-a") && !weir_meta_region_uses(job, 3, "tm-c"));
+        copy_by_snapshot(meta, copy);
+        job = weir_meta_job(copy, weir_slice_str("j1"));
+    }
+    job = weir_meta_job(meta, weir_slice_str("j1"));
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 2, 2), WEIR_META_IGNORED); /* of the newest only */
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 3, 2), WEIR_META_CKPT_BEGUN);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 3, 2), WEIR_META_CKPT_COMPLETED); /* the last */
+    ck_assert_int_eq(attempt_at(meta, 1, "j1", 4, 0, false, one, 1), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt(meta, 1, "j1", 4, false), WEIR_META_ATTEMPTED);
+    ck_assert_uint_eq(job->nregions, 0);
+    ck_assert_uint_eq(weir_meta_region_attempt(job, 1), 4);
+    copy_by_snapshot(meta, copy);
+    ck_assert_uint_eq(weir_meta_region_attempt(weir_meta_job(copy, weir_slice_str("j1")), 2), 4);
+    weir_meta_destroy(copy);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
 /* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
 START_TEST(random_records_and_snapshots)
 {
@@ -266,7 +335,9 @@ START_TEST(random_records_and_snapshots)
         uint64_t epoch = weir_meta_epoch(meta) + (weir_rand_below(&rand, 10) == 0 ? 1 : 0);
         const struct weir_meta_job *before = weir_meta_job(meta, weir_slice_str(ids[j]));
         uint64_t id = (before == NULL ? 0 : before->last_ckpt_id) + weir_rand_below(&rand, 3) / 2;
-        switch (weir_rand_below(&rand, 12)) {
+        const uint32_t regions[] = {(uint32_t)weir_rand_below(&rand, 3), 3 + (uint32_t)weir_rand_below(&rand, 2)};
+        switch (weir_rand_below(&rand, 14)) {
+        case 12: case 13: attempt_at(meta, epoch, ids[j], newest[j] + (uint32_t)weir_rand_below(&rand, 3), weir_rand_below(&rand, 8) == 0, weir_rand_below(&rand, 2), regions, 1 + (uint32_t)weir_rand_below(&rand, 2)); break;
         case 6: case 7: case 8: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_BEGIN, newest[j], id + 1); break;
         case 9: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_ABORT, newest[j], id); break;
         case 10: case 11: checkpoint(meta, epoch, ids[j], WEIR_HA_CKPT_COMPLETE, newest[j], id); break;
@@ -343,6 +414,7 @@ Suite *meta_suite(void)
     tcase_add_test(tcase, checkpoints_are_conditional_and_idempotent);
     tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
     tcase_add_loop_test(tcase, only_a_job_that_ends_drains, 0, 4);
+    tcase_add_test(tcase, an_attempt_of_some_regions);
     tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 40);
     tcase_add_test(tcase, cut_and_altered_bytes_are_errors);
     suite_add_tcase(suite, tcase);

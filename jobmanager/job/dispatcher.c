@@ -244,7 +244,7 @@ static void count_used_slots(struct weir_dispatcher *d)
         weir_tm_registry_at(d->tms, i)->slots_used = 0;
     }
     for (size_t i = 0; i < d->njobs; i++) {
-        char *const *tm_ids = NULL;
+        const char *const *tm_ids = NULL;
         uint32_t nslots = weir_job_held_slots(d->jobs[i], &tm_ids);
         for (uint32_t s = 0; s < nslots; s++) {
             struct weir_tm_entry *tm = weir_tm_registry_find(d->tms, tm_ids[s]);
@@ -301,8 +301,8 @@ static void place_jobs(struct weir_dispatcher *d, bool ending)
     for (size_t i = 0; i < d->njobs; i++) {
         struct weir_job *job = d->jobs[i];
         bool ends = weir_job_state(job) == WEIR_JOB_CANCELLING || weir_job_state(job) == WEIR_JOB_FAILING;
-        uint32_t slots = ends == ending ? weir_job_wants_slots(job, d->now) : 0;
-        if (slots > 0) {
+        uint32_t slots = 0;
+        if (ends == ending && weir_job_wants_slots(job, d->now, &slots)) {
             place_job(d, job, slots);
         }
     }
@@ -486,6 +486,17 @@ static enum weir_rc check_sender(const struct weir_dispatcher *d, const char *tm
     return rc;
 }
 
+/* Of a job that is not, or is over, all are. */
+static uint32_t region_of(const struct weir_job *job, const struct weir_task_report *report)
+{
+    const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
+    if (exec == NULL || weir_job_state_terminal(weir_job_state(job)) || report->vertex >= exec->graph->nvertices ||
+        report->subtask >= exec->graph->vertices[report->vertex].parallelism) {
+        return WEIR_REGION_ALL;
+    }
+    return exec->regions->of[weir_jobgraph_task_index(exec->graph, report->vertex, report->subtask)];
+}
+
 /* A task of no present attempt is told to end, unless it has ended. */
 static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, const struct weir_task_report *report, struct weir_error *err)
 {
@@ -502,7 +513,7 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
     if (rc == WEIR_STALE) {
         char id[WEIR_JOB_ID_TEXT + 1];
         (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(report->job_id));
-        (void)weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt);
+        weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt)->region = region_of(job, report);
     }
     d->dirty = true;
     return rc;
@@ -526,9 +537,10 @@ static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool regi
         bool *reported = weir_calloc(exec->ntasks, sizeof(*reported));
         for (uint32_t i = 0; i < nreports; i++) {
             const struct weir_task_report *report = &reports[i];
-            if (weir_slice_eq_str(report->job_id, weir_job_id(job)) && report->attempt == exec->attempt &&
-                report->vertex < exec->graph->nvertices && report->subtask < exec->graph->vertices[report->vertex].parallelism) {
-                reported[weir_jobgraph_task_index(exec->graph, report->vertex, report->subtask)] = true;
+            if (weir_slice_eq_str(report->job_id, weir_job_id(job)) && report->vertex < exec->graph->nvertices &&
+                report->subtask < exec->graph->vertices[report->vertex].parallelism) {
+                uint32_t index = weir_jobgraph_task_index(exec->graph, report->vertex, report->subtask);
+                reported[index] = reported[index] || report->attempt == exec->tasks[index].attempt;
             }
         }
         weir_job_reported(job, tm_id, registered, reported, d->now);
@@ -585,18 +597,8 @@ enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *t
     return rc;
 }
 
-static bool has_slot(const struct weir_meta_job *job, const char *tm_id)
-{
-    for (uint32_t i = 0; i < job->nslots; i++) {
-        if (strcmp(job->slot_tm_ids[i], tm_id) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum weir_rc weir_dispatcher_attempt_is_present(const struct weir_dispatcher *d, const char *tm_id, uint64_t epoch, struct weir_slice job_id,
-                                                uint32_t attempt, bool *out_present, struct weir_error *err)
+                                                uint32_t region, uint32_t attempt, bool *out_present, struct weir_error *err)
 {
     enum weir_rc rc = check_sender(d, tm_id, epoch, err);
     if (rc != WEIR_OK) {
@@ -608,9 +610,10 @@ enum weir_rc weir_dispatcher_attempt_is_present(const struct weir_dispatcher *d,
         (void)weir_error_set(err, WEIR_STALE, "there is no job %.*s", WEIR_SLICE_ARG(job_id));
     } else if (weir_meta_terminal(job->state)) {
         (void)weir_error_set(err, WEIR_STALE, "job %s is over", job->id);
-    } else if (attempt == 0 || job->attempt != attempt) {
-        (void)weir_error_set(err, WEIR_STALE, "the present attempt of job %s is %u, not %u", job->id, job->attempt, attempt);
-    } else if (!has_slot(job, tm_id)) {
+    } else if (attempt == 0 || weir_meta_region_attempt(job, region) != attempt) {
+        (void)weir_error_set(err, WEIR_STALE, "the present attempt of region %u of job %s is %u, not %u", region, job->id,
+                             weir_meta_region_attempt(job, region), attempt);
+    } else if (!weir_meta_region_uses(job, region, tm_id)) {
         (void)weir_error_set(err, WEIR_STALE, "TaskManager %s has no part in attempt %u of job %s", tm_id, attempt, job->id);
     } else {
         present = true;
@@ -668,11 +671,7 @@ enum weir_rc weir_dispatcher_ckpt_report(struct weir_dispatcher *d, const char *
     if (job == NULL || weir_job_checkpoints(job) == NULL) {
         return weir_error_set(err, WEIR_STALE, "there is no job %.*s that takes checkpoints", WEIR_SLICE_ARG(report->job_id));
     }
-    if (report->declined != NULL) {
-        weir_ckpt_coordinator_decline(weir_job_checkpoints(job), report->attempt, report->checkpoint_id, report->declined, now);
-    } else {
-        rc = weir_job_ckpt_ack(job, tm_id, report->attempt, report->checkpoint_id, &report->handle, report->ended, now, err);
-    }
+    rc = weir_job_ckpt_ack(job, tm_id, report->attempt, report->checkpoint_id, &report->handle, report->ended, report->declined, now, err);
     settle(d);
     return rc;
 }

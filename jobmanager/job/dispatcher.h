@@ -54,11 +54,11 @@ enum weir_rc weir_dispatcher_heartbeat(struct weir_dispatcher *dispatcher, const
 /* STALE: the task is not of the present attempt, and is told to end. */
 enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *dispatcher, const char *tm_id, uint64_t epoch,
                                         const struct weir_task_report *report, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
-/* Whether an attempt, of which that TaskManager runs a part, is its job's newest and the job is not over. A drain-only attempt of a job that
+/* Whether an attempt of a region, of which that TaskManager runs a part, is the region's newest and the job is not over. A drain-only attempt of a job that
  * is being cancelled counts as any other. *out_present false: err says why. Changes nothing. REFUSED (D1), NOT_FOUND, STALE: as heartbeat; they
  * say nothing of the attempt. */
 enum weir_rc weir_dispatcher_attempt_is_present(const struct weir_dispatcher *dispatcher, const char *tm_id, uint64_t epoch, struct weir_slice job_id,
-                                                uint32_t attempt, bool *out_present, struct weir_error *err) WEIR_CHECKED;
+                                                uint32_t region, uint32_t attempt, bool *out_present, struct weir_error *err) WEIR_CHECKED;
 void weir_dispatcher_tm_closed(struct weir_dispatcher *dispatcher, const char *tm_id, struct weir_now now);
 
 /* Answers to effects. */

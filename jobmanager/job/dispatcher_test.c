@@ -272,6 +272,7 @@ END_TEST
 /* --- random sequences ------------------------------------------------------------------------------------------------- */
 static void random_step(struct sim *sim)
 {
+    static const char *const graphs[] = {"plain", "restart", "checkpoints", "wide", "pairs", "pairs-bare", "trio", "two"};
     uint32_t n = (uint32_t)weir_rand_below(&sim->rand, 100);
     uint32_t i = (uint32_t)weir_rand_below(&sim->rand, TMS);
     if (n < 30 && sim->nproposals > 0) {
@@ -286,7 +287,7 @@ static void random_step(struct sim *sim)
     } else if (n < 75) {
         advance(sim, (int64_t)weir_rand_below(&sim->rand, 60));
     } else if (n < 80) {
-        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), (const char *const[]){"plain", "restart", "checkpoints", "wide"}[weir_rand_below(&sim->rand, 4)]);
+        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), graphs[weir_rand_below(&sim->rand, sizeof(graphs) / sizeof(graphs[0]))]);
     } else if (n < 83) {
         cancel_as(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), weir_rand_below(&sim->rand, 4) == 0);
     } else if (n < 88) {
@@ -325,7 +326,7 @@ START_TEST(a_restart_begins_from_the_newest_checkpoint)
     if (_i == 0) {
         ck_assert_int_eq(view.state, WEIR_JOB_RUNNING);
         ck_assert_uint_eq(sim->restores, 1);
-        const struct weir_ckpt_manifest *restore = weir_job_restore(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))));
+        const struct weir_ckpt_manifest *restore = weir_job_restore(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), 2);
         ck_assert_uint_eq(restore->checkpoint_id, meta->restored_ckpt_id);
         ck_assert_uint_eq(restore->nhandles, 3);
         ck_assert_str_eq(restore->handles[2].path, "/c/state");
@@ -392,7 +393,7 @@ END_TEST
 static enum weir_rc ask_present(const struct sim *sim, uint64_t epoch, uint32_t tm, uint32_t job, uint32_t attempt, bool *out_present)
 {
     struct weir_error err;
-    return weir_dispatcher_attempt_is_present(sim->d, sim->tms[tm].id, epoch, weir_slice_str(job_id(job)), attempt, out_present, &err);
+    return weir_dispatcher_attempt_is_present(sim->d, sim->tms[tm].id, epoch, weir_slice_str(job_id(job)), 0, attempt, out_present, &err);
 }
 
 static bool is_present(const struct sim *sim, uint32_t job, uint32_t attempt)

@@ -68,10 +68,12 @@ struct sim {
     enum weir_task_state drain_fate; /* how a drain task that runs is seen by the next heartbeat: RUNNING, FINISHED, FAILED */
     enum weir_rc failure_rc;         /* of failed tasks */
     uint32_t drain_deploys;
-    uint32_t sink_finished[JOBS][2]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
+    uint32_t sink_finished[JOBS][3]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
+    bool input_ended;                /* of every task */
 };
 
-/* --- a graph: 2 sources -> 1 sink, or ("wide") 2, made by hand -------------------------------------------------------------------------- */
+/* --- a graph: 2 sources -> 1 sink, or ("wide") 2, or ("pairs", "pairs-bare", "trio": 3) each with its own, or
+ * ("two") two jobs in one, made by hand -------------------------------------------------------------------------- */
 static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
 static const struct weir_table_spec sink_table = {.name = "results", .connector = "filesystem"};
 static const struct weir_opspec sink_op = {.tag = WEIR_OP_SINK, .uid = "write", .name = "write", .u.io.table = &sink_table};
@@ -84,22 +86,57 @@ static const struct weir_vertex wide_vertices[] = {
     {.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
     {.id = "v1", .name = "write", .parallelism = 2, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
 
+static const struct weir_vertex trio_vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 3, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+    {.id = "v1", .name = "write", .parallelism = 3, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
+static const struct weir_vertex two_vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+    {.id = "v1", .name = "write", .parallelism = 2, .max_parallelism = 128, .ops = sink_ops, .nops = 1},
+    {.id = "v2", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+    {.id = "v3", .name = "write", .parallelism = 1, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
+static const struct weir_edge shuffles[] = {{.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_HASH}, {.from = 2, .to = 3, .exchange = WEIR_EXCHANGE_HASH}};
+static const struct weir_edge forward = {.from = 0, .to = 1, .exchange = WEIR_EXCHANGE_FORWARD};
+
+struct test_graph {
+    const char *name;
+    const struct weir_vertex *vertices;
+    uint32_t nvertices;
+    const struct weir_edge *edges;
+    uint32_t nedges;
+    bool checkpoints, restarts;
+};
+
+static const struct test_graph test_graphs[] = {{"plain", vertices, 2, shuffles, 1, false, false},      {"restart", vertices, 2, shuffles, 1, false, true},
+                                                {"checkpoints", vertices, 2, shuffles, 1, true, true},  {"wide", wide_vertices, 2, shuffles, 1, true, true},
+                                                {"pairs", wide_vertices, 2, &forward, 1, true, true},   {"pairs-bare", wide_vertices, 2, &forward, 1, false, true},
+                                                {"trio", trio_vertices, 2, &forward, 1, true, true},    {"two", two_vertices, 4, shuffles, 2, false, true}};
+
+static inline const struct test_graph *test_graph(struct weir_slice name)
+{
+    for (size_t i = 0; i < sizeof(test_graphs) / sizeof(test_graphs[0]); i++) {
+        if (weir_slice_eq_str(name, test_graphs[i].name)) {
+            return &test_graphs[i];
+        }
+    }
+    return NULL;
+}
+
 static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
 {
-    if (weir_slice_eq_str(bytes, "broken")) {
+    const struct test_graph *of = test_graph(bytes);
+    if (of == NULL) {
         return weir_error_set(err, WEIR_CORRUPT, "broken graph");
     }
     struct weir_jobgraph *graph = weir_jobgraph_create();
     graph->name = "test";
-    bool wide = weir_slice_eq_str(bytes, "wide");
-    graph->vertices = wide ? wide_vertices : vertices;
-    graph->nvertices = 2;
-    bool checkpoints = wide || weir_slice_eq_str(bytes, "checkpoints");
-    bool restarts = weir_slice_eq_str(bytes, "restart") || checkpoints;
-    graph->settings.restart = (struct weir_restart_settings){.type = restarts ? WEIR_RESTART_FIXED_DELAY : WEIR_RESTART_NONE,
-                                                             .attempts_max = checkpoints ? INT32_MAX : 3,
+    graph->vertices = of->vertices;
+    graph->nvertices = of->nvertices;
+    graph->edges = of->edges;
+    graph->nedges = of->nedges;
+    graph->settings.restart = (struct weir_restart_settings){.type = of->restarts ? WEIR_RESTART_FIXED_DELAY : WEIR_RESTART_NONE,
+                                                             .attempts_max = of->checkpoints ? INT32_MAX : 3,
                                                              .delay_ms = 250};
-    graph->settings.checkpoint_interval_ms = checkpoints ? 40 : 0;
+    graph->settings.checkpoint_interval_ms = of->checkpoints ? 40 : 0;
     graph->settings.checkpoint_timeout_ms = 2000;
     graph->settings.checkpoint_failures_max = 5;
     *out_graph = graph;
@@ -132,8 +169,12 @@ static inline void on_answer(void *ctx, enum weir_rc rc, const struct weir_error
 static inline void check_deploy(struct sim *sim, const struct weir_effect *effect)
 {
     const struct weir_meta_job *job = weir_meta_job(sim->meta, weir_slice_str(effect->job_id));
-    ck_assert_ptr_nonnull(job); /* (J1): its ATTEMPT is committed, and is the newest */
-    ck_assert_uint_eq(job->attempt, effect->attempt);
+    ck_assert_ptr_nonnull(job); /* (J1): its ATTEMPT is committed, and is the newest of the regions that it deploys */
+    bool present = effect->attempt == job->base_attempt;
+    for (size_t i = 0; i < job->nregions; i++) {
+        present = present || effect->attempt == job->regions[i].attempt;
+    }
+    ck_assert(present);
     ck_assert(!weir_meta_terminal(job->state)); /* the lease of a sink holds */
     ck_assert_int_eq(job->drain_of != 0, job->state != WEIR_META_LIVE);
     ck_assert(job->drain_of == 0 || (!job->skip_drain && job->nckpts > 0 && job->restored_ckpt_id == job->ckpts[job->nckpts - 1].id));
@@ -167,7 +208,11 @@ static inline void check_ckpt(struct sim *sim, const struct weir_effect *effect)
 /* (J6), by what the sinks did. */
 static inline void check_drained(struct sim *sim, uint32_t i, const struct weir_meta_job *job)
 {
-    bool drained = sim->sink_finished[i][0] == job->attempt && (!weir_slice_eq_str(job->graph, "wide") || sim->sink_finished[i][1] == job->attempt);
+    const struct test_graph *graph = test_graph(job->graph);
+    bool drained = true;
+    for (uint32_t s = 0; graph != NULL && graph->checkpoints && s < graph->vertices[1].parallelism; s++) { /* sinks behind FORWARD are in regions of their own */
+        drained = drained && sim->sink_finished[i][s] == weir_meta_region_attempt(job, graph->edges == &forward ? s : 0);
+    }
     if (weir_meta_terminal(job->state) && weir_meta_ckpt_newest(job) != NULL && !drained) {
         ck_assert(job->skip_drain || job->state == WEIR_META_FAILED);
         ck_assert_ptr_nonnull(strstr(job->text, "sink write (results), checkpoint "));
@@ -336,7 +381,7 @@ static inline void sim_destroy(struct sim *sim)
 }
 
 /* --- TaskManagers ----------------------------------------------------------------------------------------------------- */
-static inline struct weir_task_report report_of(const struct fake_task *task)
+static inline struct weir_task_report report_of(const struct fake_task *task, bool ended)
 {
     return (struct weir_task_report){.job_id = weir_slice_str(task->job),
                                      .attempt = task->attempt,
@@ -344,7 +389,8 @@ static inline struct weir_task_report report_of(const struct fake_task *task)
                                      .subtask = task->subtask,
                                      .state = task->state,
                                      .failure_rc = task->rc,
-                                     .failure_text = "boom"};
+                                     .failure_text = "boom",
+                                     .ended = ended};
 }
 
 static inline void end_task(struct sim *sim, struct fake_task *task, enum weir_task_state state)
@@ -373,7 +419,7 @@ static inline void tm_talk(struct sim *sim, struct fake_tm *tm)
         if (tm->tasks[i].drains && tm->tasks[i].state == WEIR_TASK_RUNNING && !hangs) { /* when one fails, the other is to be cancelled */
             end_task(sim, &tm->tasks[i], sim->drain_fate);
         }
-        reports[i] = report_of(&tm->tasks[i]);
+        reports[i] = report_of(&tm->tasks[i], sim->input_ended);
     }
     struct weir_error err;
     bool added = false;
@@ -397,16 +443,31 @@ static inline struct fake_tm *tm_of(struct sim *sim, const char *id)
     return NULL;
 }
 
-/* (J1) as the cluster sees it: no two attempts of a job have living tasks on TaskManagers that count. */
-static inline void check_one_attempt(struct sim *sim, const char *job, uint32_t attempt)
+static inline uint32_t region_of_task(const struct weir_job *job, uint32_t vertex, uint32_t subtask)
+{
+    const struct weir_execgraph *exec = weir_job_exec(job);
+    return exec->regions->of[weir_jobgraph_task_index(exec->graph, vertex, subtask)];
+}
+
+/* (J1) as the cluster sees it: no two attempts of a job's region have living tasks on TaskManagers that count. */
+static inline void check_one_attempt(struct sim *sim, const struct weir_job *job, uint32_t region, uint32_t attempt)
 {
     for (uint32_t i = 0; i < TMS; i++) {
         const struct fake_tm *tm = &sim->tms[i];
         for (uint32_t k = 0; tm->alive && k < tm->ntasks; k++) {
             const struct fake_task *task = &tm->tasks[k];
-            ck_assert(strcmp(task->job, job) != 0 || task->attempt == attempt || weir_task_state_terminal(task->state));
+            ck_assert(strcmp(task->job, weir_job_id(job)) != 0 || region_of_task(job, task->vertex, task->subtask) != region ||
+                      task->attempt == attempt || weir_task_state_terminal(task->state));
         }
     }
+}
+
+/* (J5), (M6): what its attempt starts from is what the log said then, and that is the newest still: while a region restarts none completes. */
+static inline void check_restore(const struct weir_job *job, const struct weir_meta_job *meta, uint32_t attempt)
+{
+    const struct weir_ckpt_manifest *restore = weir_job_restore(job, attempt);
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
+    ck_assert_uint_eq(restore == NULL ? 0 : restore->checkpoint_id, newest == NULL ? 0 : newest->id);
 }
 
 static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct weir_effect *order)
@@ -414,17 +475,20 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
     const struct weir_job *job = weir_dispatcher_job(sim->d, weir_slice_str(order->job_id));
     const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
     const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(order->job_id));
-    for (uint32_t i = 0; i < tm->ntasks; i++) {
-        if (strcmp(tm->tasks[i].job, order->job_id) == 0 && tm->tasks[i].attempt >= order->attempt) {
-            return; /* has it, or its tombstone */
+    bool has[2 * TMS] = {false}; /* by region: it, or its tombstone */
+    for (uint32_t i = 0; exec != NULL && i < tm->ntasks; i++) {
+        const struct fake_task *task = &tm->tasks[i];
+        if (strcmp(task->job, order->job_id) == 0 && task->attempt >= order->attempt) {
+            has[region_of_task(job, task->vertex, task->subtask)] = true;
         }
     }
-    if (exec == NULL || exec->attempt != order->attempt) {
-        return;
-    }
-    check_one_attempt(sim, order->job_id, order->attempt);
-    for (uint32_t i = 0; i < exec->ntasks; i++) {
-        if (exec->runs[exec->tasks[i].vertex] && strcmp(exec->tasks[i].tm_id, tm->id) == 0) {
+    for (uint32_t i = 0; exec != NULL && i < exec->ntasks; i++) {
+        if (weir_job_deploys(job, i, order->attempt, tm->id) && !has[exec->regions->of[i]]) {
+            uint32_t region = exec->regions->of[i];
+            ck_assert_uint_eq(weir_meta_region_attempt(meta, region), order->attempt);
+            ck_assert(weir_meta_region_uses(meta, region, tm->id));
+            check_one_attempt(sim, job, region, order->attempt);
+            check_restore(job, meta, order->attempt);
             ck_assert_uint_lt(tm->ntasks, TM_TASKS);
             struct fake_task *task = &tm->tasks[tm->ntasks++];
             *task = (struct fake_task){.attempt = order->attempt,
@@ -438,15 +502,19 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
     }
 }
 
-static inline void take_cancel(struct fake_tm *tm, const struct weir_effect *order)
+static inline void take_cancel(struct sim *sim, struct fake_tm *tm, const struct weir_effect *order)
 {
+    const struct weir_job *job = weir_dispatcher_job(sim->d, weir_slice_str(order->job_id));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < tm->ntasks; i++) {
-        if (strcmp(tm->tasks[i].job, order->job_id) != 0 || tm->tasks[i].attempt > order->attempt) {
-            tm->tasks[kept++] = tm->tasks[i];
-        } else if (!weir_task_state_terminal(tm->tasks[i].state)) {
-            tm->tasks[i].state = WEIR_TASK_CANCELED; /* kept, and reported by the next heartbeat */
-            tm->tasks[kept++] = tm->tasks[i];
+        const struct fake_task *task = &tm->tasks[i];
+        bool own = strcmp(task->job, order->job_id) == 0 &&
+                   (order->region == WEIR_REGION_ALL || order->region == region_of_task(job, task->vertex, task->subtask));
+        if (!own || task->attempt > order->attempt) {
+            tm->tasks[kept++] = *task;
+        } else if (!weir_task_state_terminal(task->state)) {
+            tm->tasks[kept] = *task;
+            tm->tasks[kept++].state = WEIR_TASK_CANCELED; /* kept, and reported by the next heartbeat */
         }
     }
     tm->ntasks = kept;
@@ -467,9 +535,10 @@ static inline void take_trigger(struct sim *sim, struct fake_tm *tm, const struc
 {
     for (uint32_t i = 0; i < tm->ntasks; i++) {
         const struct fake_task *task = &tm->tasks[i];
-        if (strcmp(task->job, order->job_id) == 0 && task->attempt == order->attempt && task->state == WEIR_TASK_RUNNING) {
+        if (strcmp(task->job, order->job_id) == 0 && task->attempt <= order->attempt && task->state == WEIR_TASK_RUNNING) {
             struct weir_ckpt_report report = {.job_id = weir_slice_str(task->job), .attempt = task->attempt, .checkpoint_id = order->checkpoint_id};
             report.handle = (struct weir_ckpt_handle){.vertex = task->vertex, .subtask = task->subtask, .path = "/c/state", .bytes = 10, .hash = task->attempt};
+            report.ended = sim->input_ended;
             report.declined = weir_rand_below(&sim->rand, 30) == 0 ? "declined" : NULL;
             struct weir_error err;
             enum weir_rc rc = weir_dispatcher_ckpt_report(sim->d, tm->id, sim->epoch, &report, sim->now, &err);
@@ -563,7 +632,7 @@ static inline void deliver(struct sim *sim, uint32_t i, bool lose)
         break;
     case WEIR_EFFECT_CANCEL:
         if (tm != NULL) {
-            take_cancel(tm, order);
+            take_cancel(sim, tm, order);
         }
         break;
     case WEIR_EFFECT_ENUMERATE:
@@ -604,19 +673,24 @@ static inline void advance(struct sim *sim, int64_t ms)
     }
 }
 
+static inline void set_task(struct sim *sim, struct fake_tm *tm, struct fake_task *task, enum weir_task_state state)
+{
+    end_task(sim, task, state);
+    struct weir_task_report report = report_of(task, sim->input_ended);
+    struct weir_error err;
+    enum weir_rc rc = weir_dispatcher_task_state(sim->d, tm->id, sim->epoch, &report, sim->now, &err);
+    ck_assert(rc == WEIR_OK || rc == WEIR_STALE || rc == WEIR_NOT_FOUND || rc == WEIR_REFUSED);
+    drain_effects(sim);
+}
+
 static inline void set_tasks(struct sim *sim, enum weir_task_state state, uint32_t count)
 {
     for (uint32_t i = 0; i < TMS; i++) {
         struct fake_tm *tm = &sim->tms[i];
         for (uint32_t k = 0; tm->alive && tm->registered && k < tm->ntasks && count > 0; k++) {
             if (tm->tasks[k].state == WEIR_TASK_RUNNING) {
-                end_task(sim, &tm->tasks[k], state);
+                set_task(sim, tm, &tm->tasks[k], state);
                 count--;
-                struct weir_task_report report = report_of(&tm->tasks[k]);
-                struct weir_error err;
-                enum weir_rc rc = weir_dispatcher_task_state(sim->d, tm->id, sim->epoch, &report, sim->now, &err);
-                ck_assert(rc == WEIR_OK || rc == WEIR_STALE || rc == WEIR_NOT_FOUND || rc == WEIR_REFUSED);
-                drain_effects(sim);
             }
         }
     }

@@ -7,11 +7,13 @@
 #include "common/base/buf.h"
 #include "jobmanager/jm_api.h"
 
+#define WEIR_REGION_ALL UINT32_MAX
+
 enum weir_effect_kind {
     WEIR_EFFECT_PROPOSE,   /* bytes, under `proposal`, to the cluster log */
     WEIR_EFFECT_ENUMERATE, /* source `vertex` of the job on the TaskManager; answer: weir_dispatcher_enumerated */
-    WEIR_EFFECT_DEPLOY,    /* the job's tasks of `attempt` that lie on the TaskManager; answer: weir_dispatcher_deployed */
-    WEIR_EFFECT_CANCEL,    /* this attempt of the job and earlier ones on the TaskManager; no answer is looked at */
+    WEIR_EFFECT_DEPLOY,    /* the job's tasks of `attempt` that lie on the TaskManager (weir_job_deploys); answer: weir_dispatcher_deployed */
+    WEIR_EFFECT_CANCEL,    /* this attempt of the job's region and earlier ones on the TaskManager; no answer is looked at */
     WEIR_EFFECT_TRIGGER,   /* checkpoint_id to the TaskManager; answer: weir_dispatcher_ckpt_told */
     WEIR_EFFECT_NOTIFY,    /* checkpoint_id's end (completed, last) to the TaskManager; answer: weir_dispatcher_ckpt_told */
     WEIR_EFFECT_CKPT_PREPARE, /* make the checkpoint's directory; answer: weir_dispatcher_ckpt_prepared */
@@ -30,6 +32,7 @@ struct weir_effect {
     char job_id[WEIR_JOB_ID_TEXT + 1];
     uint32_t attempt;
     uint32_t vertex;
+    uint32_t region; /* CANCEL: a number, or WEIR_REGION_ALL */
     uint64_t checkpoint_id;
     bool completed, last;
     char *path; /* owned */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/base/hmap.h"
 #include "common/base/mem.h"
 
 struct weir_execgraph *weir_execgraph_create(const struct weir_jobgraph *graph)
@@ -13,18 +14,43 @@ struct weir_execgraph *weir_execgraph_create(const struct weir_jobgraph *graph)
     exec->tasks = weir_calloc(exec->ntasks, sizeof(*exec->tasks));
     exec->missed = weir_calloc(exec->ntasks, 1);
     exec->runs = weir_calloc(graph->nvertices, sizeof(*exec->runs));
+    exec->regions = weir_regions_create(graph);
     weir_execgraph_begin(exec, 0, NULL, NULL, 0);
     return exec;
 }
 
-static void clear_slots(struct weir_execgraph *exec)
+static void free_tms(char **tm_ids, uint32_t ntms)
 {
-    for (uint32_t i = 0; i < exec->nslots; i++) {
-        weir_free(exec->slot_tm_ids[i]);
+    for (uint32_t i = 0; i < ntms; i++) {
+        weir_free(tm_ids[i]);
     }
-    weir_free(exec->slot_tm_ids);
-    exec->slot_tm_ids = NULL;
-    exec->nslots = 0;
+    weir_free(tm_ids);
+}
+
+/* After tasks were placed: each id is held once, and those that no task is at any more are let go. */
+static void own_tms(struct weir_execgraph *exec)
+{
+    struct weir_hmap *by_id = weir_hmap_create(0);
+    char **tm_ids = weir_calloc(exec->ntasks, sizeof(*tm_ids));
+    uint32_t ntms = 0;
+    for (uint32_t i = 0; i < exec->ntasks; i++) {
+        const char *id = exec->tasks[i].tm_id;
+        if (id == NULL || id[0] == '\0') {
+            continue;
+        }
+        const char *own = weir_hmap_get(by_id, weir_slice_str(id));
+        if (own == NULL) {
+            tm_ids[ntms] = weir_strdup(id);
+            void *replaced = weir_hmap_put(by_id, weir_slice_str(id), tm_ids[ntms]);
+            weir_assert(replaced == NULL);
+            own = tm_ids[ntms++];
+        }
+        exec->tasks[i].tm_id = own;
+    }
+    free_tms(exec->tm_ids, exec->ntms);
+    exec->tm_ids = tm_ids;
+    exec->ntms = ntms;
+    weir_hmap_destroy(by_id);
 }
 
 void weir_execgraph_destroy(struct weir_execgraph *exec)
@@ -32,7 +58,8 @@ void weir_execgraph_destroy(struct weir_execgraph *exec)
     if (exec == NULL) {
         return;
     }
-    clear_slots(exec);
+    free_tms(exec->tm_ids, exec->ntms);
+    weir_regions_destroy(exec->regions);
     weir_free(exec->runs);
     weir_free(exec->missed);
     weir_free(exec->tasks);
@@ -49,33 +76,51 @@ uint32_t weir_execgraph_slots(const struct weir_jobgraph *graph, const bool *ver
     return slots;
 }
 
+static void begin_task(struct weir_execgraph *exec, uint32_t index, uint32_t attempt, uint32_t vertex, uint32_t subtask, const char *tm_id)
+{
+    bool runs = exec->runs[vertex];
+    weir_assert(index < exec->ntasks);
+    exec->tasks[index] = (struct weir_task_view){.vertex = vertex,
+                                                 .subtask = subtask,
+                                                 .attempt = attempt,
+                                                 .state = runs ? WEIR_TASK_CREATED : WEIR_TASK_CANCELED,
+                                                 .tm_id = attempt == 0 ? NULL : runs ? tm_id : "",
+                                                 .start_ms = -1,
+                                                 .end_ms = -1,
+                                                 .counters = {.watermark_ms = INT64_MIN}};
+    exec->missed[index] = 0;
+}
+
 void weir_execgraph_begin(struct weir_execgraph *exec, uint32_t attempt, const bool *vertices, const char *const *slot_tm_ids, uint32_t nslots)
 {
     weir_assert(attempt == 0 || nslots >= weir_execgraph_slots(exec->graph, vertices));
-    clear_slots(exec);
-    exec->slot_tm_ids = weir_calloc(nslots, sizeof(*exec->slot_tm_ids));
-    exec->nslots = nslots;
-    for (uint32_t i = 0; i < nslots; i++) {
-        exec->slot_tm_ids[i] = weir_strdup(slot_tm_ids[i]);
-    }
     exec->attempt = attempt;
+    uint32_t index = 0;
     for (uint32_t v = 0; v < exec->graph->nvertices; v++) {
-        bool runs = vertices == NULL || vertices[v];
-        exec->runs[v] = runs;
+        exec->runs[v] = vertices == NULL || vertices[v];
         for (uint32_t s = 0; s < exec->graph->vertices[v].parallelism; s++) {
-            uint32_t index = weir_jobgraph_task_index(exec->graph, v, s);
-            weir_assert(index < exec->ntasks);
-            exec->tasks[index] = (struct weir_task_view){.vertex = v,
-                                                         .subtask = s,
-                                                         .attempt = attempt,
-                                                         .state = runs ? WEIR_TASK_CREATED : WEIR_TASK_CANCELED,
-                                                         .tm_id = attempt == 0 ? NULL : runs ? exec->slot_tm_ids[s] : "",
-                                                         .start_ms = -1,
-                                                         .end_ms = -1,
-                                                         .counters = {.watermark_ms = INT64_MIN}};
-            exec->missed[index] = 0;
+            begin_task(exec, index++, attempt, v, s, s < nslots ? slot_tm_ids[s] : NULL); /* (E2) */
         }
     }
+    own_tms(exec);
+}
+
+void weir_execgraph_begin_region(struct weir_execgraph *exec, uint32_t attempt, uint32_t region, const char *const *tm_ids)
+{
+    const struct weir_regions *regions = exec->regions;
+    weir_assert(exec->attempt > 0);
+    weir_assert(region < regions->count);
+    exec->attempt = attempt > exec->attempt ? attempt : exec->attempt;
+    for (uint32_t k = regions->first_task[region]; k < regions->first_task[region + 1]; k++) {
+        const struct weir_task_view *task = &exec->tasks[regions->tasks[k]];
+        weir_assert(exec->runs[task->vertex]);
+        uint32_t low = regions->first_slot[region];
+        while (regions->slots[low] != task->subtask) { /* its own is always there */
+            low++;
+        }
+        begin_task(exec, regions->tasks[k], attempt, task->vertex, task->subtask, tm_ids[low - regions->first_slot[region]]);
+    }
+    own_tms(exec);
 }
 
 bool weir_task_state_terminal(enum weir_task_state state)
@@ -126,11 +171,12 @@ uint32_t weir_execgraph_count(const struct weir_execgraph *exec, enum weir_task_
     return count;
 }
 
-bool weir_execgraph_gone(const struct weir_execgraph *exec, const char *tm_id)
+bool weir_execgraph_gone(const struct weir_execgraph *exec, const bool *regions, const char *tm_id)
 {
     for (uint32_t i = 0; exec->attempt > 0 && i < exec->ntasks; i++) {
         const struct weir_task_view *task = &exec->tasks[i];
-        if (!weir_task_state_terminal(task->state) && (tm_id == NULL || strcmp(tm_id, task->tm_id) == 0)) {
+        bool asked = regions == NULL || regions[exec->regions->of[i]];
+        if (asked && !weir_task_state_terminal(task->state) && (tm_id == NULL || strcmp(tm_id, task->tm_id) == 0)) {
             return false;
         }
     }
@@ -139,23 +185,12 @@ bool weir_execgraph_gone(const struct weir_execgraph *exec, const char *tm_id)
 
 bool weir_execgraph_uses(const struct weir_execgraph *exec, const char *tm_id)
 {
-    for (uint32_t i = 0; i < exec->nslots; i++) {
-        if (strcmp(exec->slot_tm_ids[i], tm_id) == 0) {
+    for (uint32_t i = 0; i < exec->ntms; i++) {
+        if (strcmp(exec->tm_ids[i], tm_id) == 0) {
             return true;
         }
     }
     return false;
-}
-
-const char *weir_execgraph_tm_first(const struct weir_execgraph *exec, uint32_t slot)
-{
-    weir_assert(slot < exec->nslots);
-    for (uint32_t i = 0; i < slot; i++) {
-        if (strcmp(exec->slot_tm_ids[i], exec->slot_tm_ids[slot]) == 0) {
-            return NULL;
-        }
-    }
-    return exec->slot_tm_ids[slot];
 }
 
 const char *weir_execgraph_task_name(const struct weir_execgraph *exec, uint32_t index, char *buf, size_t buf_bytes)

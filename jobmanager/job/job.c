@@ -9,7 +9,7 @@
 
 static void on_ckpts_failed(void *ctx, const char *text, struct weir_now now)
 {
-    weir__job_fail(ctx, text, true, UINT32_MAX, NULL, now);
+    weir__job_fail(ctx, NULL, text, true, UINT32_MAX, NULL, now);
 }
 
 struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
@@ -44,6 +44,13 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
     }
     job->restart = weir_restart_strategy_create(&job->graph->settings.restart, weir_hash_bytes(meta->id, strlen(meta->id), 0));
     job->exec = weir_execgraph_create(job->graph);
+    uint32_t nregions = job->exec->regions->count;
+    job->ending = weir_calloc(nregions, sizeof(*job->ending));
+    job->proposed = weir_calloc(nregions, sizeof(*job->proposed));
+    job->redo = weir_calloc(nregions, sizeof(*job->redo));
+    job->unloaded = weir_calloc(nregions, sizeof(*job->unloaded));
+    job->restored_ids = weir_calloc(nregions, sizeof(*job->restored_ids));
+    job->held = weir_calloc(2 * (size_t)weir_jobgraph_slots(job->graph), sizeof(*job->held));
     job->drains = weir_calloc(job->graph->nvertices, sizeof(*job->drains));
     if (!weir_job_drain_vertices(job->graph, job->drains)) {
         weir_free(job->drains);
@@ -83,6 +90,12 @@ void weir_job_destroy(struct weir_job *job)
     weir_free(job->drain_error);
     weir_free(job->drains);
     weir_free(job->sources);
+    weir_free(job->held);
+    weir_free(job->restored_ids);
+    weir_free(job->unloaded);
+    weir_free(job->redo);
+    weir_free(job->proposed);
+    weir_free(job->ending);
     weir_execgraph_destroy(job->exec);
     weir_jobgraph_destroy(job->graph);
     weir_free(job->cause);
@@ -99,22 +112,37 @@ static void wait_for_slots(struct weir_job *job, struct weir_now now)
 }
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
-/* The tasks of meta's attempt, all CREATED; none if the record has too few slots: of another version. */
+/* The tasks of meta's attempts, all CREATED; none if a record has other slots: of another version. */
 static void begin_tasks(struct weir_job *job, const struct weir_meta_job *meta)
 {
     const bool *vertices = meta->drain_of == 0 ? NULL : job->drains;
-    bool usable = meta->drain_of == 0 || job->drains != NULL;
-    if (usable && meta->nslots >= weir_execgraph_slots(job->graph, vertices)) {
-        weir_execgraph_begin(job->exec, meta->attempt, vertices, (const char *const *)meta->slot_tm_ids, meta->nslots);
-        job->ending_tasks = false;
+    bool usable = (meta->drain_of == 0 || job->drains != NULL) && meta->nslots >= weir_execgraph_slots(job->graph, vertices);
+    for (size_t i = 0; usable && i < meta->nregions; i++) {
+        const struct weir_meta_region *region = &meta->regions[i];
+        usable = region->region < job->exec->regions->count && region->ntms == weir_regions_slots(job->exec->regions, region->region);
     }
+    if (!usable) {
+        return;
+    }
+    weir_execgraph_begin(job->exec, meta->base_attempt, vertices, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    for (size_t i = 0; i < meta->nregions; i++) {
+        const struct weir_meta_region *region = &meta->regions[i];
+        weir_execgraph_begin_region(job->exec, region->attempt, region->region, (const char *const *)region->tm_ids);
+    }
+}
+
+static void note_newest_ckpt(struct weir_job *job, const struct weir_meta_job *meta)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
+    job->newest_ckpt_id = newest == NULL ? 0 : newest->id;
+    job->newest_ckpt_last = newest != NULL && newest->last;
 }
 
 static void take_up(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
     job->attempt = meta->attempt;
     job->drain_of = meta->drain_of;
-    job->newest_ckpt_id = weir_meta_ckpt_newest(meta) == NULL ? 0 : weir_meta_ckpt_newest(meta)->id;
+    note_newest_ckpt(job, meta);
     job->splits_committed = meta->attempt > 0;
     if (job->exec == NULL || meta->attempt == 0) {
         return;
@@ -135,8 +163,8 @@ static void take_up_end(struct weir_job *job, const struct weir_meta_job *meta, 
         job->cause = weir_strdup(meta->text);
     }
     weir__job_move(job, state, now);
-    if (!weir__job_draining(job) || job->drain_skipped || weir_execgraph_gone(job->exec, NULL)) {
-        weir__job_end_tasks(job, now);
+    if (!weir__job_draining(job) || job->drain_skipped || job->exec == NULL || weir_execgraph_gone(job->exec, NULL, NULL)) {
+        weir__job_end_tasks(job, NULL, now);
     } else {
         weir__job_tell_draining(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
     }
@@ -187,7 +215,7 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
         weir_assert(!fresh);
         take_up(job, meta, now);
         if (job->ckpt != NULL) {
-            weir_job_ckpt_attempt(job->ckpt, meta, false, now);
+            weir_job_ckpt_attempt(job->ckpt, meta, NULL, false, now);
             weir_job_ckpt_sweep(job->env->effects, meta);
         }
         weir__job_move(job, WEIR_JOB_RECONCILING, now);
@@ -199,7 +227,7 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
     if (job->graph == NULL) {
         char *text = job->cause;
         job->cause = NULL;
-        weir__job_fail(job, text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, NULL, text, false, UINT32_MAX, NULL, now);
         weir_free(text);
     }
 }
@@ -255,9 +283,9 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
     (void)weir_error_set(&err, rc, "listing the splits of \"%s\" failed: %s", job->graph->vertices[vertex].name, text);
     source->tries += transport_error(rc) && rc != WEIR_REFUSED ? 0 : 1; /* REFUSED may be the source's own: a login */
     if (!weir_rc_retryable(rc) && !transport_error(rc)) {
-        weir__job_fail(job, err.text, false, UINT32_MAX, NULL, now);
+        weir__job_fail(job, NULL, err.text, false, UINT32_MAX, NULL, now);
     } else if (source->tries >= WEIR_JOB_ENUMERATE_TRIES_MAX) {
-        weir__job_fail(job, err.text, true, UINT32_MAX, NULL, now);
+        weir__job_fail(job, NULL, err.text, true, UINT32_MAX, NULL, now);
     } else {
         source->retry_at_ms = now.mono_ms + WEIR_JOB_ENUMERATE_RETRY_MS;
         weir_job_set_waiting(job, err.text);
@@ -265,53 +293,6 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
 }
 
 /* --- slots and attempts ---------------------------------------------------------------------------------------------- */
-uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now)
-{
-    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms;
-    if (job->drain_due) {
-        return job->attempt_proposed ? 0 : weir_execgraph_slots(job->graph, job->drains);
-    }
-    if (job->attempt_proposed || (job->state != WEIR_JOB_CREATED && !restarting)) {
-        return 0;
-    }
-    for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
-        if (job->sources[v].is_source && !job->sources[v].done) {
-            return 0;
-        }
-    }
-    return weir_execgraph_slots(job->graph, NULL);
-}
-
-void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots)
-{
-    weir_assert(!job->attempt_proposed);
-    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
-    job->placed = weir_calloc(nslots, sizeof(*job->placed));
-    job->nplaced = nslots;
-    for (uint32_t i = 0; i < nslots; i++) {
-        job->placed[i] = weir_strdup(slot_tm_ids[i]);
-    }
-    job->attempt_proposed = true;
-    weir_job_set_unplaced(job, NULL);
-    struct weir_ha_source *sources = weir_calloc(job->graph->nvertices, sizeof(*sources));
-    struct weir_ha_record record = {.kind = WEIR_HA_ATTEMPT, .job_id = job->id};
-    record.u.attempt.attempt = job->attempt + 1;
-    record.u.attempt.slot_tm_ids = slot_tm_ids;
-    record.u.attempt.nslots = nslots;
-    record.u.attempt.has_sources = !job->splits_committed;
-    record.u.attempt.restore_checkpoint_id = job->newest_ckpt_id;
-    record.u.attempt.drain_of = !job->drain_due ? 0 : job->drain_of != 0 ? job->drain_of : job->attempt;
-    record.u.attempt.sources = sources;
-    for (uint32_t v = 0; !job->splits_committed && v < job->graph->nvertices; v++) {
-        if (job->sources[v].is_source) {
-            sources[record.u.attempt.nsources++] =
-                (struct weir_ha_source){.vertex = v, .splits = job->sources[v].splits, .nsplits = job->sources[v].nsplits};
-        }
-    }
-    job->env->propose(job->env->ctx, &record);
-    weir_free(sources);
-}
-
 void weir_job_set_waiting(struct weir_job *job, const char *why)
 {
     if (why != NULL && job->waiting != NULL && strcmp(why, job->waiting) == 0) {
@@ -324,37 +305,33 @@ void weir_job_set_waiting(struct weir_job *job, const char *why)
     }
 }
 
-void weir_job_set_unplaced(struct weir_job *job, const char *why)
+bool weir_job_deploys(const struct weir_job *job, uint32_t task, uint32_t attempt, const char *tm_id)
 {
-    if (job->drain_due) {
-        weir__job_tell_draining(job, why);
-    } else {
-        weir_job_set_waiting(job, why);
-    }
+    const struct weir_task_view *view = &job->exec->tasks[task];
+    uint32_t region = job->exec->regions->of[task];
+    uint64_t restored_id = job->restored_ids[region];
+    return view->attempt == attempt && job->exec->runs[view->vertex] && strcmp(view->tm_id, tm_id) == 0 && !job->ending[region] &&
+           !weir_task_state_terminal(view->state) && !job->unloaded[region] && (restored_id == 0 || restored_id == job->restore.checkpoint_id);
 }
 
-uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids)
+/* Once for each attempt of these regions and each TaskManager that has a part in it. */
+static void deploy(struct weir_job *job, const bool *regions)
 {
-    if (job->attempt_proposed) {
-        *out_tm_ids = job->placed;
-        return job->nplaced;
-    }
-    if (job->exec != NULL && job->exec->attempt > 0 && (!weir_execgraph_gone(job->exec, NULL) || job->state == WEIR_JOB_RUNNING)) {
-        *out_tm_ids = job->exec->slot_tm_ids;
-        return job->exec->nslots;
-    }
-    *out_tm_ids = NULL;
-    return 0;
-}
-
-static void deploy(struct weir_job *job)
-{
-    for (uint32_t s = 0; s < job->exec->nslots; s++) {
-        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
-        if (tm_id != NULL && job->env->tm_registered(job->env->ctx, tm_id)) {
-            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, job->attempt);
+    uint32_t *told = weir_calloc(job->exec->ntasks, sizeof(*told)); /* the tasks that an order has gone out for */
+    uint32_t ntold = 0;
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        const struct weir_task_view *task = &job->exec->tasks[i];
+        bool due = regions[job->exec->regions->of[i]] && task->state == WEIR_TASK_DEPLOYING && job->env->tm_registered(job->env->ctx, task->tm_id);
+        for (uint32_t k = 0; due && k < ntold; k++) {
+            const struct weir_task_view *other = &job->exec->tasks[told[k]];
+            due = other->tm_id != task->tm_id || other->attempt != task->attempt;
+        }
+        if (due) {
+            told[ntold++] = i;
+            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, task->tm_id, job->id, task->attempt);
         }
     }
+    weir_free(told);
 }
 
 /* (J5) */
@@ -362,7 +339,11 @@ static void load(struct weir_job *job, const struct weir_meta_job *meta)
 {
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
     weir_assert(newest != NULL && newest->id == meta->restored_ckpt_id);
+    if (job->loading) {
+        return; /* the same: none completes while regions wait for it */
+    }
     job->loading = true;
+    job->load_attempt = job->attempt;
     struct weir_effect *effect = weir_effects_add_order(job->env->effects, WEIR_EFFECT_CKPT_LOAD, "", job->id, job->attempt);
     effect->checkpoint_id = newest->id;
     effect->path = weir_strdup(newest->path);
@@ -386,7 +367,7 @@ static void keep_restore(struct weir_job *job, const struct weir_ckpt_manifest *
 void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc rc, const struct weir_ckpt_manifest *manifest, const char *text,
                           struct weir_now now)
 {
-    if (!job->loading || attempt != job->attempt) {
+    if (!job->loading || attempt != job->load_attempt) {
         return;
     }
     struct weir_error err;
@@ -396,13 +377,16 @@ void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc r
         rc = weir_job_ckpt_check(job->exec, job->id, job->newest_ckpt_id, manifest, &err);
     }
     if (rc == WEIR_OK) {
+        bool *loaded = job->unloaded;
+        job->unloaded = weir_calloc(job->exec->regions->count, sizeof(*job->unloaded));
         job->loading = false;
         keep_restore(job, manifest);
-        deploy(job);
+        deploy(job, loaded);
+        weir_free(loaded);
         return;
     }
     (void)weir_error_prefix(&err, "checkpoint %llu, which attempt %u starts from, cannot be read", (unsigned long long)job->newest_ckpt_id, attempt);
-    weir__job_fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, NULL, now);
+    weir__job_fail(job, job->unloaded, err.text, weir_rc_retryable(rc), UINT32_MAX, NULL, now);
 }
 
 void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt)
@@ -412,66 +396,130 @@ void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt)
     }
 }
 
-static bool deploying(const struct weir_job *job)
+/* The regions that meta's newest attempt begins anew begin. Returns them. */
+static bool *begin_attempt(struct weir_job *job, const struct weir_meta_job *meta)
 {
-    return job->state == WEIR_JOB_RUNNING || weir__job_draining(job);
+    uint32_t nregions = job->exec->regions->count;
+    bool all = meta->base_attempt == meta->attempt;
+    bool *begun = weir_calloc(nregions, sizeof(*begun));
+    for (uint32_t r = 0; all && r < nregions; r++) {
+        begun[r] = true;
+    }
+    for (size_t i = 0; i < meta->nregions; i++) {
+        weir_assert(meta->regions[i].region < nregions);
+        begun[meta->regions[i].region] = meta->regions[i].attempt == meta->attempt;
+    }
+    weir_assert(weir_execgraph_gone(job->exec, begun, NULL)); /* (J1) */
+    if (all) {
+        weir_execgraph_begin(job->exec, meta->attempt, meta->drain_of == 0 ? NULL : job->drains, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    }
+    for (size_t i = 0; i < meta->nregions; i++) {
+        if (begun[meta->regions[i].region]) {
+            weir_execgraph_begin_region(job->exec, meta->attempt, meta->regions[i].region, (const char *const *)meta->regions[i].tm_ids);
+        }
+    }
+    return begun;
+}
+
+/* Their tasks are to be deployed, but for those that are to end again: nobody has heard of them. */
+static void begin_deploying(struct weir_job *job, bool *begun, uint64_t restored_id, struct weir_now now)
+{
+    job->ending_tasks = true;
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        uint32_t r = job->exec->regions->of[i];
+        if (begun[r]) {
+            (void)weir_execgraph_move(job->exec, i, job->redo[r] ? WEIR_TASK_CANCELED : WEIR_TASK_DEPLOYING, now.wall_ms);
+        }
+    }
+    for (uint32_t r = 0; r < job->exec->regions->count; r++) {
+        job->restored_ids[r] = begun[r] ? restored_id : job->restored_ids[r];
+        begun[r] = begun[r] && !job->redo[r];
+        job->ending[r] = job->ending[r] && !begun[r];
+        job->unloaded[r] = begun[r] ? restored_id != 0 : job->unloaded[r];
+        job->ending_tasks = job->ending_tasks && job->ending[r];
+    }
+}
+
+/* Where they were to go was lost meanwhile. */
+static void lose_unregistered(struct weir_job *job, struct weir_now now)
+{
+    char **tm_ids = weir_calloc(job->exec->ntms, sizeof(*tm_ids));
+    uint32_t count = 0;
+    for (uint32_t t = 0; t < job->exec->ntms; t++) {
+        if (!job->env->tm_registered(job->env->ctx, job->exec->tm_ids[t])) {
+            tm_ids[count++] = weir_strdup(job->exec->tm_ids[t]);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        weir_job_tm_lost(job, tm_ids[i], "it went before the job was deployed", now);
+        weir_free(tm_ids[i]);
+    }
+    weir_free(tm_ids);
 }
 
 void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
     weir_assert(meta->attempt > job->attempt);
-    weir_assert(job->exec->attempt == 0 || weir_execgraph_gone(job->exec, NULL)); /* (J1) */
     job->attempt = meta->attempt;
-    job->newest_ckpt_id = meta->restored_ckpt_id; /* (M6) */
+    note_newest_ckpt(job, meta); /* it starts from that (M6) */
     job->splits_committed = true;
     job->deploy_tries = 0;
-    weir_execgraph_begin(job->exec, meta->attempt, meta->drain_of == 0 ? NULL : job->drains, (const char *const *)meta->slot_tm_ids, meta->nslots);
+    bool *begun = begin_attempt(job, meta);
     job->drain_of = meta->drain_of;
     job->drain_due = false;
-    job->ending_tasks = false;
-    job->cancel_repeat_ms = INT64_MAX;
-    job->cancel_deadline_ms = INT64_MAX;
-    job->restart_at_ms = INT64_MAX;
-    weir__job_clear_placed(job);
-    weir__job_stop_waiting(job);
     if (job->ckpt != NULL) {
-        weir_job_ckpt_attempt(job->ckpt, meta, meta->drain_of == 0, now);
+        weir_job_ckpt_attempt(job->ckpt, meta, meta->base_attempt == meta->attempt ? NULL : begun, meta->drain_of == 0, now);
         weir_job_ckpt_sweep(job->env->effects, meta);
     }
+    begin_deploying(job, begun, meta->restored_ckpt_id, now);
+    weir__job_clear_placed(job);
+    weir__job_stop_waiting(job);
     if (weir__job_draining(job)) {
         weir__job_tell_draining(job, NULL);
-    } else {
+    } else if (!weir__job_any(job, job->ending)) {
+        job->restart_at_ms = INT64_MAX;
         weir__job_move(job, WEIR_JOB_RUNNING, now);
     }
-    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
-        (void)weir_execgraph_move(job->exec, i, WEIR_TASK_DEPLOYING, now.wall_ms);
+    if (weir_execgraph_gone(job->exec, job->ending, NULL)) {
+        job->cancel_repeat_ms = INT64_MAX;
+        job->cancel_deadline_ms = INT64_MAX;
     }
-    job->restore = (struct weir_ckpt_manifest){0};
-    if (meta->restored_ckpt_id != 0) {
+    if (meta->restored_ckpt_id == 0) {
+        deploy(job, begun);
+    } else if (weir__job_any(job, job->unloaded)) {
         load(job, meta);
-    } else {
-        deploy(job);
     }
-    for (uint32_t s = 0; s < job->exec->nslots && deploying(job); s++) {
-        if (!job->env->tm_registered(job->env->ctx, job->exec->slot_tm_ids[s])) {
-            weir_job_tm_lost(job, job->exec->slot_tm_ids[s], "it went before the job was deployed", now);
-        }
+    weir_free(begun);
+    if (job->end_proposed) { /* in the attempt before: it does not count */
+        job->end_proposed = false;
+        weir__job_record_failing(job);
     }
+    lose_unregistered(job, now);
+    weir__job_check_gone(job, now);
 }
 
 void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now)
 {
-    if (rc == WEIR_OK || !deploying(job) || attempt != job->attempt || !job->env->tm_registered(job->env->ctx, tm_id)) {
+    if (rc == WEIR_OK || job->exec == NULL || weir_job_state_terminal(job->state) || !job->env->tm_registered(job->env->ctx, tm_id)) {
         return;
     }
-    struct weir_error err;
-    (void)weir_error_set(&err, rc, "TaskManager %s could not take the tasks of attempt %u: %s", tm_id, attempt, text);
-    if (transport_error(rc) && ++job->deploy_tries < WEIR_JOB_DEPLOY_TRIES_MAX) {
-        /* It may have them or not; the order is idempotent. */
-        (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, attempt);
-        return;
+    bool *regions = weir_calloc(job->exec->regions->count, sizeof(*regions));
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        if (weir_job_deploys(job, i, attempt, tm_id)) {
+            regions[job->exec->regions->of[i]] = true;
+        }
     }
-    weir__job_fail(job, err.text, weir_rc_retryable(rc), UINT32_MAX, tm_id, now);
+    if (weir__job_any(job, regions)) {
+        struct weir_error err;
+        (void)weir_error_set(&err, rc, "TaskManager %s could not take the tasks of attempt %u: %s", tm_id, attempt, text);
+        if (transport_error(rc) && ++job->deploy_tries < WEIR_JOB_DEPLOY_TRIES_MAX) {
+            /* It may have them or not; the order is idempotent. */
+            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_DEPLOY, tm_id, job->id, attempt);
+        } else {
+            weir__job_fail(job, regions, err.text, weir_rc_retryable(rc), UINT32_MAX, tm_id, now);
+        }
+    }
+    weir_free(regions);
 }
 
 void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, uint64_t id, const struct weir_meta_job *meta, struct weir_now now)
@@ -483,7 +531,7 @@ void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, u
         return;
     }
     if (change == WEIR_META_CKPT_COMPLETED) {
-        job->newest_ckpt_id = id;
+        note_newest_ckpt(job, meta);
         weir_ckpt_coordinator_completed(coord, id, now);
     } else {
         weir_ckpt_coordinator_aborted(coord, id, now);
@@ -491,22 +539,34 @@ void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, u
     weir_log(job->log, WEIR_LOG_INFO, change == WEIR_META_CKPT_COMPLETED ? "checkpoint_completed" : "checkpoint_aborted", "checkpoint",
              WEIR_LOG_INT(id), "attempt", WEIR_LOG_INT(job->attempt), NULL);
     weir_job_ckpt_sweep(job->env->effects, meta);
+    if (job->newest_ckpt_last) {
+        weir__job_take_all_along(job, now);
+    }
 }
 
 enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t attempt, uint64_t id, const struct weir_ckpt_handle *handle,
-                               bool ended, struct weir_now now, struct weir_error *err)
+                               bool ended, const char *declined, struct weir_now now, struct weir_error *err)
 {
-    if (job->ckpt == NULL || job->exec->attempt != attempt) {
-        return weir_error_set(err, WEIR_STALE, "attempt %u of job %s takes no checkpoint", attempt, job->id);
+    if (job->ckpt == NULL) {
+        return weir_error_set(err, WEIR_STALE, "job %s takes no checkpoints", job->id);
     }
     if (handle->vertex >= job->graph->nvertices || handle->subtask >= job->graph->vertices[handle->vertex].parallelism) {
         return weir_error_set(err, WEIR_INVALID, "job %s has no task %u/%u", job->id, handle->vertex, handle->subtask);
     }
     uint32_t index = weir_jobgraph_task_index(job->graph, handle->vertex, handle->subtask);
-    if (strcmp(job->exec->tasks[index].tm_id, tm_id) != 0) {
+    const struct weir_task_view *task = &job->exec->tasks[index];
+    if (task->attempt != attempt || job->exec->attempt == 0) {
+        return weir_error_set(err, WEIR_STALE, "attempt %u of task %u/%u of job %s takes no checkpoint", attempt, handle->vertex, handle->subtask, job->id);
+    }
+    if (strcmp(task->tm_id, tm_id) != 0) {
         return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", handle->vertex, handle->subtask, job->id, tm_id);
     }
-    return weir_ckpt_coordinator_ack(weir_job_ckpt_coordinator(job->ckpt), attempt, id, index, handle, ended, now, err);
+    struct weir_ckpt_coordinator *coord = weir_job_ckpt_coordinator(job->ckpt);
+    if (declined != NULL) {
+        weir_ckpt_coordinator_decline(coord, job->attempt, id, declined, now);
+        return WEIR_OK;
+    }
+    return weir_ckpt_coordinator_ack(coord, job->attempt, id, index, handle, ended, now, err); /* (K6) */
 }
 
 /* The coordinator hears of failures by the job's state. */
@@ -537,10 +597,19 @@ static bool may_pass(const struct weir_job *job, enum weir_rc rc)
     return weir_rc_retryable(rc) && !(weir__job_draining(job) && rc == WEIR_DATA);
 }
 
+/* Its region fails. */
+static void fail_task(struct weir_job *job, uint32_t index, const char *text, bool retryable, struct weir_now now)
+{
+    bool *regions = weir_calloc(job->exec->regions->count, sizeof(*regions));
+    regions[job->exec->regions->of[index]] = true;
+    weir__job_fail(job, regions, text, retryable, index, job->exec->tasks[index].tm_id, now);
+    weir_free(regions);
+}
+
 enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const struct weir_task_report *report, struct weir_now now,
                              struct weir_error *err)
 {
-    if (job->exec == NULL || report->attempt != job->exec->attempt || weir_job_state_terminal(job->state)) {
+    if (job->exec == NULL || job->exec->attempt == 0 || weir_job_state_terminal(job->state)) {
         return weir_error_set(err, WEIR_STALE, "attempt %u of job %s is not the present one", report->attempt, job->id);
     }
     if (report->vertex >= job->graph->nvertices || report->subtask >= job->graph->vertices[report->vertex].parallelism ||
@@ -549,6 +618,10 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     }
     uint32_t index = weir_jobgraph_task_index(job->graph, report->vertex, report->subtask);
     struct weir_task_view *task = &job->exec->tasks[index];
+    if (task->attempt != report->attempt) { /* (J4) */
+        return weir_error_set(err, WEIR_STALE, "attempt %u of task %u/%u of job %s is not the present one", report->attempt, report->vertex,
+                              report->subtask, job->id);
+    }
     if (strcmp(task->tm_id, tm_id) != 0) {
         return weir_error_set(err, WEIR_STALE, "task %u/%u of job %s is not placed on TaskManager %s", report->vertex, report->subtask,
                               job->id, tm_id);
@@ -564,22 +637,41 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     }
     job->modified_ms = now.wall_ms;
     if (report->state == WEIR_TASK_FAILED) {
-        weir__job_fail(job, report->failure_text == NULL || report->failure_text[0] == '\0' ? weir_rc_text(report->failure_rc) : report->failure_text,
-             may_pass(job, report->failure_rc), index, tm_id, now);
+        const char *text = report->failure_text == NULL || report->failure_text[0] == '\0' ? weir_rc_text(report->failure_rc) : report->failure_text;
+        fail_task(job, index, text, may_pass(job, report->failure_rc), now);
     } else if (report->state == WEIR_TASK_CANCELED) {
-        weir__job_fail(job, "the task was canceled by its TaskManager", true, index, tm_id, now);
+        fail_task(job, index, "the task was canceled by its TaskManager", true, now);
     }
     check_progress(job, now);
     return WEIR_OK;
 }
 
-/* The task is nowhere any more, and nobody will report on it. */
-static void task_lost(struct weir_job *job, uint32_t index, const char *text, struct weir_now now)
+/* Tasks that are nowhere any more, and that nobody will report on: lose one after the other, then fail their regions at once, so that one cause
+ * is one failure to the restart strategy. */
+struct lost {
+    bool *regions;
+    uint32_t first; /* UINT32_MAX: none */
+};
+
+static void lose_task(struct weir_job *job, uint32_t index, struct lost *lost, struct weir_now now)
 {
-    if (weir_execgraph_move(job->exec, index, job->ending_tasks ? WEIR_TASK_CANCELED : WEIR_TASK_FAILED, now.wall_ms)) {
-        weir__job_fail(job, text, true, index, job->exec->tasks[index].tm_id, now);
+    uint32_t region = job->exec->regions->of[index];
+    if (lost->regions == NULL) {
+        lost->regions = weir_calloc(job->exec->regions->count, sizeof(*lost->regions));
+    }
+    if (weir_execgraph_move(job->exec, index, job->ending[region] ? WEIR_TASK_CANCELED : WEIR_TASK_FAILED, now.wall_ms)) {
+        lost->first = lost->first == UINT32_MAX || job->ending[job->exec->regions->of[lost->first]] ? index : lost->first;
+        lost->regions[region] = true;
+    }
+}
+
+static void fail_lost(struct weir_job *job, struct lost *lost, const char *text, struct weir_now now)
+{
+    if (lost->first != UINT32_MAX) {
+        weir__job_fail(job, lost->regions, text, true, lost->first, job->exec->tasks[lost->first].tm_id, now);
         weir__job_check_gone(job, now);
     }
+    weir_free(lost->regions);
 }
 
 void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered, const bool *reported, struct weir_now now)
@@ -589,9 +681,10 @@ void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered,
     }
     struct weir_error err;
     (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s no longer has the task", tm_id);
+    struct lost lost = {.first = UINT32_MAX};
     for (uint32_t i = 0; i < job->exec->ntasks; i++) {
         const struct weir_task_view *task = &job->exec->tasks[i];
-        if (job->loading || reported[i] || weir_task_state_terminal(task->state) || strcmp(task->tm_id, tm_id) != 0) {
+        if (job->unloaded[job->exec->regions->of[i]] || reported[i] || weir_task_state_terminal(task->state) || strcmp(task->tm_id, tm_id) != 0) {
             continue;
         }
         /* A registration is the TaskManager's whole truth, but for a deployment that is still on its way to it. */
@@ -600,11 +693,12 @@ void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered,
             job->exec->missed[i]++;
         }
         if ((registered && !on_its_way) || job->exec->missed[i] >= WEIR_JOB_MISSED_MAX) {
-            task_lost(job, i, err.text, now);
+            lose_task(job, i, &lost, now);
         }
     }
-    if (registered && job->ending_tasks && !weir_execgraph_gone(job->exec, tm_id)) { /* it came back with tasks that are to end */
-        (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
+    fail_lost(job, &lost, err.text, now);
+    if (registered && !weir_execgraph_gone(job->exec, job->ending, tm_id)) { /* it came back with tasks that are to end */
+        weir__job_send_cancels(job, tm_id, false);
     }
 }
 
@@ -615,11 +709,13 @@ void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, 
     }
     struct weir_error err;
     (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s was lost: %s", tm_id, why);
+    struct lost lost = {.first = UINT32_MAX};
     for (uint32_t i = 0; i < job->exec->ntasks; i++) {
-        if (strcmp(job->exec->tasks[i].tm_id, tm_id) == 0) {
-            task_lost(job, i, err.text, now);
+        if (!weir_task_state_terminal(job->exec->tasks[i].state) && strcmp(job->exec->tasks[i].tm_id, tm_id) == 0) {
+            lose_task(job, i, &lost, now);
         }
     }
+    fail_lost(job, &lost, err.text, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------ */
@@ -627,18 +723,21 @@ void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, 
 static void reconcile_over(struct weir_job *job, struct weir_now now)
 {
     job->reconcile_deadline_ms = INT64_MAX;
-    uint32_t attempt = job->exec->attempt;
-    for (uint32_t i = 0; attempt > 0 && i < job->exec->ntasks; i++) {
+    struct weir_error err = {.text = ""};
+    struct lost lost = {.first = UINT32_MAX};
+    for (uint32_t i = 0; job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
         const char *tm_id = job->exec->tasks[i].tm_id;
         if (!weir_task_state_terminal(job->exec->tasks[i].state) && !job->env->tm_registered(job->env->ctx, tm_id)) {
-            struct weir_error err;
-            (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s was lost: it did not report to the restarted JobManager within heartbeat.timeout",
-                                 tm_id);
-            task_lost(job, i, err.text, now);
+            lose_task(job, i, &lost, now);
         }
     }
+    if (lost.first != UINT32_MAX) {
+        (void)weir_error_set(&err, WEIR_CLOSED, "TaskManager %s was lost: it did not report to the restarted JobManager within heartbeat.timeout",
+                             job->exec->tasks[lost.first].tm_id);
+    }
+    fail_lost(job, &lost, err.text, now);
     if (job->state == WEIR_JOB_RECONCILING) { /* placed on too few slots: a record of another version */
-        weir__job_fail(job, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
+        weir__job_fail(job, NULL, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
     }
 }
 
@@ -646,15 +745,14 @@ static void cancel_again(struct weir_job *job, struct weir_now now)
 {
     if (job->cancel_deadline_ms > now.mono_ms) {
         job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
-        weir__job_send_cancels(job, false);
+        weir__job_send_cancels(job, NULL, false);
         return;
     }
     job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
     job->cancel_deadline_ms = job->cancel_repeat_ms;
-    for (uint32_t s = 0; job->exec != NULL && s < job->exec->nslots; s++) {
-        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
-        if (tm_id != NULL && !weir_execgraph_gone(job->exec, tm_id)) {
-            job->env->expel(job->env->ctx, tm_id);
+    for (uint32_t t = 0; job->exec != NULL && t < job->exec->ntms; t++) {
+        if (!weir_execgraph_gone(job->exec, job->ending, job->exec->tm_ids[t])) {
+            job->env->expel(job->env->ctx, job->exec->tm_ids[t]);
         }
     }
 }
@@ -672,7 +770,11 @@ void weir_job_tick(struct weir_job *job, struct weir_now now)
         struct weir_error err;
         (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within slot.request.timeout: %s",
                              job->waiting == NULL ? "no TaskManager answered" : job->waiting);
-        weir__job_fail(job, err.text, true, UINT32_MAX, NULL, now); /* of a first attempt it is final */
+        if (job->state == WEIR_JOB_RESTARTING) {
+            weir__job_fail_again(job, err.text, now);
+        } else {
+            weir__job_fail(job, NULL, err.text, false, UINT32_MAX, NULL, now);
+        }
     }
     if (job->reconcile_deadline_ms <= now.mono_ms && job->exec != NULL) {
         reconcile_over(job, now);
@@ -724,9 +826,16 @@ struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job)
     return job->ckpt == NULL ? NULL : weir_job_ckpt_coordinator(job->ckpt);
 }
 
-const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job)
+const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt)
 {
-    return job->restore.checkpoint_id == 0 ? NULL : &job->restore;
+    for (uint32_t i = 0; i < job->exec->ntasks; i++) {
+        if (job->exec->tasks[i].attempt == attempt) {
+            uint64_t restored_id = job->restored_ids[job->exec->regions->of[i]];
+            weir_assert(restored_id == 0 || restored_id == job->restore.checkpoint_id); /* weir_job_deploys */
+            return restored_id == 0 ? NULL : &job->restore;
+        }
+    }
+    return NULL;
 }
 
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)

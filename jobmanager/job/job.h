@@ -9,8 +9,8 @@
  *   RECONCILING ---------> RUNNING        every task of attempt A was reported: adopted, nothing restarts
  *   RUNNING -------------> FINISHED       all tasks FINISHED; JOB_STATE applied
  *   CREATED|RUNNING|RECONCILING|RESTARTING -> FAILING   a task failed or was lost, no slots in time, no splits
- *   FAILING -------------> RESTARTING     all tasks are gone, the cause may pass and the restart strategy allows it
- *   RESTARTING ----------> RUNNING        delay over, slots found, ATTEMPT(A + 1) applied
+ *   FAILING -------------> RESTARTING     the tasks of the regions that fail are gone, the cause may pass and the restart strategy allows it
+ *   RESTARTING ----------> RUNNING        time is due, slots found, ATTEMPT(A + 1) applied, and no region is left that fails
  *   FAILING -------------> FAILED         all tasks are gone and nothing is owed; JOB_STATE applied
  *   any not terminal ----> CANCELLING     weir_job_cancelling: JOB_STATE(CANCELLING) applied
  *   CANCELLING ----------> CANCELED       all tasks are gone and nothing is owed; JOB_STATE applied
@@ -27,16 +27,26 @@
  *   ENDING ---> FAILED               it will not pass (damaged state): JOB_STATE(FAILED) names what stays undrained
  *   any of these --> ENDING          JOB_STATE(CANCELLING, skip_drain) applied: nothing is owed any more, but what stays undrained is named
  *
- * (J1) Nothing is deployed before its ATTEMPT is applied in the leader's own epoch, and ATTEMPT(A + 1) is proposed only when every task of A
- *      is terminal, or its TaskManager lost: never two live attempts.
+ * What restarts is a region (regions.h): FAILING and RESTARTING tell of those that fail, whose tasks end and begin again, from the newest
+ * completed checkpoint; the others run on, and keep their attempts and slots. All regions do when a failure is of no task, when it is for good
+ * (then the whole job ends), and once the job's last checkpoint is complete (M8). The attempts of a job are counted together: ATTEMPT(A) names the
+ * regions that it begins, or none for all; a region's present attempt is the newest that names it, and its tasks' is their region's. A region that
+ * fails while another restarts joins it, in the same ATTEMPT or, when that is proposed already, in the next.
+ *
+ * (J1) Nothing is deployed before its ATTEMPT is applied in the leader's own epoch, and one is proposed only when every task of the regions that
+ *      it names is terminal, or its TaskManager lost: never two live attempts of a region.
  * (J2) A terminal state is final, and is only entered by an applied JOB_STATE.
  * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
- * (J5) An attempt that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
+ * (J4) A report of another attempt than the present one of the task's region is STALE. It ends that region's older attempt and no other.
+ * (J5) A region that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
  *      never starts empty.
  * (J6) A job owes a drain when it has a completed checkpoint and a sink that drains, and not all tasks of such sinks ended by FINISHED: that
  *      every TaskManager was told of the checkpoint proves nothing, sinks drain in the background. Nothing reads, and no checkpoint is taken,
- *      in an attempt that drains; it is an attempt like any other to (J1), to leases and to TaskManagers.
- * (J4) A report of another attempt than the present one is STALE.
+ *      in an attempt that drains; it is of all regions, and an attempt like any other to (J1), to leases and to TaskManagers.
+ * (J7) A region restarts in the slots that it shares with regions that go on; for the others it takes any that are free. A region whose tasks are all
+ *      FINISHED stays so while another restarts.
+ * (J8) A new leader adopts region by region: those whose tasks all report go on, those that miss one restart, once every TaskManager has come or
+ *      its time is over. Restarts are counted anew (R2).
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_H
 #define WEIR_JOBMANAGER_JOB_JOB_H
@@ -99,13 +109,16 @@ void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id
 void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc, const struct weir_ha_split *splits, uint32_t nsplits,
                          const char *text, struct weir_now now);
 
-/* Slots wanted now; 0: none. place proposes the attempt; why: a sentence for people while there are too few. */
-uint32_t weir_job_wants_slots(const struct weir_job *job, struct weir_now now);
+/* Whether it is to be placed now, on how many slots besides those that it keeps: there may be none. place proposes the attempt; why: a
+ * sentence for people while there are too few. */
+bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint32_t *out_slots);
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
 void weir_job_set_waiting(struct weir_job *job, const char *why);
 void weir_job_set_unplaced(struct weir_job *job, const char *why);
-/* The slots it holds, or has asked for in a proposed attempt. */
-uint32_t weir_job_held_slots(const struct weir_job *job, char *const **out_tm_ids);
+/* The slots it holds, or has asked for in a proposed attempt. Borrowed until the next event; written unless there are none. */
+uint32_t weir_job_held_slots(struct weir_job *job, const char *const **out_tm_ids);
+/* Whether the task is one that a DEPLOY of that attempt to that TaskManager is about, now. */
+bool weir_job_deploys(const struct weir_job *job, uint32_t task, uint32_t attempt, const char *tm_id);
 
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
@@ -115,9 +128,9 @@ void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, u
 /* manifest: NULL unless OK; copied. */
 void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc rc, const struct weir_ckpt_manifest *manifest, const char *text,
                           struct weir_now now);
-/* STALE, INVALID. */
+/* declined: why, or NULL. STALE, INVALID. */
 enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t attempt, uint64_t id, const struct weir_ckpt_handle *handle,
-                               bool ended, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
+                               bool ended, const char *declined, struct weir_now now, struct weir_error *err) WEIR_CHECKED;
 void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
 void weir_job_deployed(struct weir_job *job, uint32_t attempt, const char *tm_id, enum weir_rc rc, const char *text, struct weir_now now);
 /* STALE (J4), INVALID. */
@@ -136,8 +149,8 @@ enum weir_job_state weir_job_state(const struct weir_job *job);
 const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL when the graph is unreadable */
 /* NULL: it takes no checkpoints. For declines and the answers of orders and of the disk. */
 struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
-/* What the present attempt starts from; NULL: from the beginning. */
-const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job);
+/* What the tasks of that attempt start from; NULL: from the beginning. */
+const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt);
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
 
 #endif

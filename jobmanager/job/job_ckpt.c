@@ -39,9 +39,9 @@ static void propose(struct weir_job_ckpt *ckpt, const struct weir_ckpt_effect *e
 
 static void order_tms(struct weir_job_ckpt *ckpt, enum weir_effect_kind kind, const struct weir_ckpt_effect *effect)
 {
-    for (uint32_t s = 0; s < ckpt->exec->nslots; s++) {
-        const char *tm_id = weir_execgraph_tm_first(ckpt->exec, s);
-        if (tm_id != NULL && ckpt->env.tm_registered(ckpt->env.ctx, tm_id)) {
+    for (uint32_t t = 0; t < ckpt->exec->ntms; t++) {
+        const char *tm_id = ckpt->exec->tm_ids[t];
+        if (ckpt->env.tm_registered(ckpt->env.ctx, tm_id)) {
             struct weir_effect *order = weir_effects_add_order(ckpt->env.effects, kind, tm_id, ckpt->job_id, effect->attempt);
             order->checkpoint_id = effect->id;
             order->completed = effect->completed;
@@ -143,9 +143,22 @@ struct weir_ckpt_coordinator *weir_job_ckpt_coordinator(const struct weir_job_ck
     return ckpt->coord;
 }
 
-void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_job *meta, bool fresh, struct weir_now now)
+static uint32_t oldest_attempt(const struct weir_execgraph *exec)
 {
-    struct weir_ckpt_log log = {.last_id = meta->last_ckpt_id, .pending_id = meta->pending_ckpt_id};
+    uint32_t oldest = UINT32_MAX;
+    for (uint32_t i = 0; i < exec->ntasks; i++) {
+        oldest = exec->tasks[i].attempt < oldest ? exec->tasks[i].attempt : oldest;
+    }
+    return oldest;
+}
+
+void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_job *meta, const bool *begun, bool fresh, struct weir_now now)
+{
+    struct weir_ckpt_log log = {.last_id = meta->last_ckpt_id, .pending_id = meta->pending_ckpt_id, .oldest_attempt = oldest_attempt(ckpt->exec)};
+    bool *tasks = begun == NULL ? NULL : weir_calloc(ckpt->exec->ntasks, sizeof(*tasks));
+    for (uint32_t i = 0; begun != NULL && i < ckpt->exec->ntasks; i++) {
+        tasks[i] = begun[ckpt->exec->regions->of[i]];
+    }
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
     if (newest != NULL) {
         log.completed_id = newest->id;
@@ -156,7 +169,8 @@ void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_jo
         log.completed_began_ms = newest->began_ms;
         log.completed_ms = newest->completed_ms;
     }
-    weir_ckpt_coordinator_attempt(ckpt->coord, meta->attempt, &log, now);
+    weir_ckpt_coordinator_attempt(ckpt->coord, meta->attempt, tasks, &log, now);
+    weir_free(tasks);
     if (fresh && meta->restored_ckpt_id != 0) {
         weir_ckpt_coordinator_restored(ckpt->coord, now);
     }

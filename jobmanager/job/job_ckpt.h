@@ -29,8 +29,9 @@ void weir_job_ckpt_destroy(struct weir_job_ckpt *ckpt); /* accepts NULL */
 /* For events that are the coordinator's own. */
 struct weir_ckpt_coordinator *weir_job_ckpt_coordinator(const struct weir_job_ckpt *ckpt);
 
-/* meta's attempt was applied just now (new), or is taken up from an earlier leader. */
-void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_job *meta, bool fresh, struct weir_now now);
+/* meta's attempt was applied just now (fresh), or is taken up from an earlier leader; exec has begun it. begun: by region, those that it
+ * begins anew; NULL: all. */
+void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_job *meta, const bool *begun, bool fresh, struct weir_now now);
 
 /* Removes what the log does not need any more: all checkpoints of a FINISHED job, or of a CANCELED one that has drained; else those that are
  * neither retained nor pending. */

@@ -1,5 +1,5 @@
 /*
- * What the files of a job share: job.c (its life, tasks and time), job_states.c (how its state changes).
+ * What the files of a job share: job.c (its life, tasks and time), job_states.c (how its state changes), job_slots.c (where its tasks go).
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_INTERNAL_H
 #define WEIR_JOBMANAGER_JOB_JOB_INTERNAL_H
@@ -34,7 +34,7 @@ struct weir_job {
     struct weir_jobgraph *graph;
     struct weir_execgraph *exec;
     enum weir_job_state state;
-    uint32_t attempt; /* the newest applied */
+    uint32_t attempt; /* the newest applied, of all regions or some */
     char *waiting;
     int64_t start_ms, end_ms, modified_ms;
     int64_t since_ms[WEIR_JOB_STATE_COUNT_];
@@ -48,10 +48,14 @@ struct weir_job {
     struct weir_arena *splits_arena;
     bool splits_committed; /* (J3) */
     bool attempt_proposed;
-    char **placed; /* of the proposed attempt */
+    bool *proposed; /* by region: begun anew by the proposed attempt */
+    bool *redo;     /* by region: that is to end again, once it is applied */
+    char **placed;  /* the slots that the proposed attempt takes */
     uint32_t nplaced;
+    const char **held; /* scratch of weir_job_held_slots */
     bool end_proposed;
-    bool ending_tasks; /* those of the present attempt are told to end */
+    bool *ending;      /* by region: its tasks are told to end, or have ended, until it begins anew */
+    bool ending_tasks; /* all regions are; also without any, when the graph is unreadable */
     bool *drains;      /* by vertex: holds a sink that drains; NULL: there is none */
     uint32_t drain_of; /* the present attempt only drains, after that one; 0: an ordinary attempt */
     bool drain_skipped;
@@ -64,9 +68,13 @@ struct weir_job {
     int64_t drain_pause_ms;
     struct weir_job_ckpt *ckpt; /* NULL: it takes no checkpoints */
     uint64_t newest_ckpt_id;    /* completed */
-    bool loading;               /* the attempt is applied, but its checkpoint not read: nothing is deployed */
+    bool newest_ckpt_last;
+    bool loading;               /* what some regions start from is being read: nothing of them is deployed */
+    uint32_t load_attempt;      /* that asked for it */
+    bool *unloaded;             /* by region */
+    uint64_t *restored_ids;     /* by region: the checkpoint that its attempt starts from, if this leader began it; 0: from the beginning */
     struct weir_arena *restore_arena;
-    struct weir_ckpt_manifest restore; /* of the present attempt; checkpoint_id 0: from the beginning */
+    struct weir_ckpt_manifest restore; /* the newest that was read; checkpoint_id 0: none */
     uint32_t deploy_tries;
     int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
     int64_t restart_at_ms; /* of the failure under way; INT64_MAX: none */
@@ -84,15 +92,28 @@ void weir__job_propose_state(struct weir_job *job, enum weir_meta_state state, c
 
 /* task: index or UINT32_MAX; also of the next. */
 void weir__job_record_failure(struct weir_job *job, const char *text, uint32_t task, const char *tm_id, struct weir_now now);
-/* Fails the job, or the present attempt that drains. The first cause counts. */
-void weir__job_fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now);
+/* Fails these regions (NULL: all), or the present attempt that drains. The first cause of each counts. */
+void weir__job_fail(struct weir_job *job, const bool *regions, const char *text, bool retryable, uint32_t task, const char *tm_id,
+                    struct weir_now now);
+/* That the job has failed for good is to be in the log before it drains. */
+void weir__job_record_failing(struct weir_job *job);
+/* What was to restart cannot: the same regions fail again. */
+void weir__job_fail_again(struct weir_job *job, const char *text, struct weir_now now);
+/* The job's last checkpoint is complete, which only an attempt of all regions can start from: what restarts takes the others along. */
+void weir__job_take_all_along(struct weir_job *job, struct weir_now now);
 
-/* Tells every TaskManager that still has tasks to end them. all: also those whose tasks are over, so that they forget the attempt. */
-void weir__job_send_cancels(struct weir_job *job, bool all);
-/* The tasks of the present attempt are to end. */
-void weir__job_end_tasks(struct weir_job *job, struct weir_now now);
-/* What follows once the last task of the attempt is gone; nothing before. */
+/* Tells TaskManagers (only: that one; NULL: each) that have tasks of ending regions to end them. all: also where they are over, so that they
+ * are forgotten. */
+void weir__job_send_cancels(struct weir_job *job, const char *only, bool all);
+/* The same of all tasks, whatever region: the job is over, or ends. */
+void weir__job_cancel_all(struct weir_job *job, const char *only, bool all);
+/* The tasks of these regions (NULL: all) are to end. */
+void weir__job_end_tasks(struct weir_job *job, const bool *regions, struct weir_now now);
+/* What follows once the last task of what ends is gone; nothing before. */
 void weir__job_check_gone(struct weir_job *job, struct weir_now now);
+
+/* Whether one of them is true. */
+bool weir__job_any(const struct weir_job *job, const bool *regions);
 
 /* Whether the present attempt only drains, and is to go on. */
 bool weir__job_draining(const struct weir_job *job);

@@ -36,6 +36,8 @@ void weir__job_move(struct weir_job *job, enum weir_job_state to, struct weir_no
     }
     if (job->ckpt != NULL && to == WEIR_JOB_RUNNING) {
         weir_ckpt_coordinator_start(weir_job_ckpt_coordinator(job->ckpt), now);
+    } else if (job->ckpt != NULL && (to == WEIR_JOB_FAILING || to == WEIR_JOB_RESTARTING) && job->cause_restarts) {
+        weir_ckpt_coordinator_pause(weir_job_ckpt_coordinator(job->ckpt), job->cause, now);
     } else if (job->ckpt != NULL && to != WEIR_JOB_RECONCILING) {
         weir_ckpt_coordinator_stop(weir_job_ckpt_coordinator(job->ckpt), to == WEIR_JOB_FAILING ? job->cause : "the job is not running any more", now);
     }
@@ -50,6 +52,10 @@ void weir__job_clear_placed(struct weir_job *job)
     job->placed = NULL;
     job->nplaced = 0;
     job->attempt_proposed = false;
+    for (uint32_t r = 0; job->exec != NULL && r < job->exec->regions->count; r++) {
+        job->proposed[r] = false;
+        job->redo[r] = false;
+    }
 }
 
 void weir__job_propose_state(struct weir_job *job, enum weir_meta_state state, const char *text)
@@ -89,17 +95,56 @@ void weir__job_record_failure(struct weir_job *job, const char *text, uint32_t t
              "attempt", WEIR_LOG_INT(job->attempt), "error", text, NULL);
 }
 
-void weir__job_send_cancels(struct weir_job *job, bool all)
+void weir__job_cancel_all(struct weir_job *job, const char *only, bool all)
 {
-    if (job->exec == NULL || job->exec->attempt == 0) {
-        return;
-    }
-    for (uint32_t s = 0; s < job->exec->nslots; s++) {
-        const char *tm_id = weir_execgraph_tm_first(job->exec, s);
-        if (tm_id != NULL && (all || !weir_execgraph_gone(job->exec, tm_id)) && job->env->tm_registered(job->env->ctx, tm_id)) {
-            (void)weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt);
+    for (uint32_t t = 0; job->exec != NULL && job->exec->attempt > 0 && t < job->exec->ntms; t++) {
+        const char *tm_id = job->exec->tm_ids[t];
+        bool asked = only == NULL || strcmp(only, tm_id) == 0;
+        if (asked && (all || !weir_execgraph_gone(job->exec, NULL, tm_id)) && job->env->tm_registered(job->env->ctx, tm_id)) {
+            weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, tm_id, job->id, job->exec->attempt)->region = WEIR_REGION_ALL;
         }
     }
+}
+
+static void cancel_region(struct weir_job *job, uint32_t region, const char *only, bool all)
+{
+    const struct weir_regions *regions = job->exec->regions;
+    const uint32_t *first = &regions->tasks[regions->first_task[region]];
+    uint32_t count = regions->first_task[region + 1] - regions->first_task[region];
+    for (uint32_t k = 0; k < count; k++) {
+        const struct weir_task_view *task = &job->exec->tasks[first[k]];
+        bool told = (!all && weir_task_state_terminal(task->state)) || (only != NULL && strcmp(only, task->tm_id) != 0);
+        for (uint32_t i = 0; !told && i < k; i++) {
+            const struct weir_task_view *earlier = &job->exec->tasks[first[i]];
+            told = earlier->tm_id == task->tm_id && (all || !weir_task_state_terminal(earlier->state));
+        }
+        if (!told && job->env->tm_registered(job->env->ctx, task->tm_id)) {
+            weir_effects_add_order(job->env->effects, WEIR_EFFECT_CANCEL, task->tm_id, job->id, task->attempt)->region = region;
+        }
+    }
+}
+
+void weir__job_send_cancels(struct weir_job *job, const char *only, bool all)
+{
+    if (job->ending_tasks) {
+        weir__job_cancel_all(job, only, all);
+        return;
+    }
+    for (uint32_t r = 0; job->exec != NULL && job->exec->attempt > 0 && r < job->exec->regions->count; r++) {
+        if (job->ending[r]) {
+            cancel_region(job, r, only, all);
+        }
+    }
+}
+
+bool weir__job_any(const struct weir_job *job, const bool *regions)
+{
+    for (uint32_t r = 0; r < job->exec->regions->count; r++) {
+        if (regions[r]) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A failure that ends tasks. Asks the restart strategy once. */
@@ -166,21 +211,28 @@ static bool drain(struct weir_job *job, struct weir_now now)
     return true;
 }
 
+/* Whether the job has failed, and will not restart. */
+static bool fails_for_good(const struct weir_job *job)
+{
+    return job->state == WEIR_JOB_FAILING && (job->failing_recorded || !job->cause_restarts);
+}
+
 void weir__job_check_gone(struct weir_job *job, struct weir_now now)
 {
-    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, NULL))) {
+    bool ends = job->state == WEIR_JOB_CANCELLING || fails_for_good(job);
+    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, ends ? NULL : job->ending, NULL))) {
         return;
     }
     if (job->state == WEIR_JOB_CANCELLING) {
         if (!drain(job, now)) {
             propose_end(job, job->drain_hopeless && !job->drain_skipped ? WEIR_META_FAILED : WEIR_META_CANCELED, "");
         }
-    } else if (job->state == WEIR_JOB_FAILING && (job->failing_recorded || !job->cause_restarts)) {
+    } else if (ends) {
         if (!drain(job, now)) {
             propose_end(job, WEIR_META_FAILED, job->cause);
         }
     } else if (job->state == WEIR_JOB_FAILING) {
-        weir__job_send_cancels(job, true);
+        weir__job_send_cancels(job, NULL, true);
         weir__job_move(job, WEIR_JOB_RESTARTING, now);
     }
     if (job->state != WEIR_JOB_FAILING && job->state != WEIR_JOB_CANCELLING) {
@@ -189,50 +241,114 @@ void weir__job_check_gone(struct weir_job *job, struct weir_now now)
     }
 }
 
-void weir__job_end_tasks(struct weir_job *job, struct weir_now now)
+/* Which regions are to end. What of them is in an attempt that may yet be applied ends once it is. */
+static void mark_ending(struct weir_job *job, const bool *regions)
 {
-    weir__job_clear_placed(job);
+    bool whole = true;
+    bool kept = job->attempt_proposed && job->exec != NULL && job->state != WEIR_JOB_CANCELLING && !job->failing_recorded;
+    for (uint32_t r = 0; job->exec != NULL && r < job->exec->regions->count; r++) {
+        bool ends = regions == NULL || regions[r];
+        job->ending[r] = job->ending[r] || ends;
+        job->redo[r] = kept && (job->redo[r] || (ends && job->proposed[r]));
+        job->unloaded[r] = job->unloaded[r] && !job->ending[r];
+        whole = whole && job->ending[r];
+    }
+    job->ending_tasks = whole;
+    if (!kept) {
+        weir__job_clear_placed(job);
+    }
+}
+
+void weir__job_end_tasks(struct weir_job *job, const bool *regions, struct weir_now now)
+{
     weir__job_stop_waiting(job);
-    job->ending_tasks = true;
+    for (uint32_t i = 0; job->exec != NULL && job->exec->attempt > 0 && i < job->exec->ntasks; i++) { /* nobody was told of these yet */
+        uint32_t r = job->exec->regions->of[i];
+        if ((regions == NULL || regions[r]) && job->unloaded[r]) {
+            (void)weir_execgraph_move(job->exec, i, WEIR_TASK_CANCELED, now.wall_ms);
+        }
+    }
+    mark_ending(job, regions);
     job->cancel_repeat_ms = now.mono_ms + WEIR_JOB_CANCEL_REPEAT_MS;
     job->cancel_deadline_ms = now.mono_ms + WEIR_JOB_CANCEL_TIMEOUT_MS;
-    weir__job_send_cancels(job, false);
+    weir__job_send_cancels(job, NULL, false);
     for (uint32_t i = 0; job->exec != NULL && job->exec->attempt > 0 && i < job->exec->ntasks; i++) {
-        (void)weir_execgraph_move(job->exec, i, job->loading ? WEIR_TASK_CANCELED : WEIR_TASK_CANCELING, now.wall_ms);
+        if (job->ending[job->exec->regions->of[i]]) {
+            (void)weir_execgraph_move(job->exec, i, WEIR_TASK_CANCELING, now.wall_ms);
+        }
     }
-    job->loading = false;
+    job->loading = job->loading && weir__job_any(job, job->unloaded);
     weir__job_check_gone(job, now);
 }
 
-void weir__job_fail(struct weir_job *job, const char *text, bool retryable, uint32_t task, const char *tm_id, struct weir_now now)
+/* They end, and restart or not. */
+static void begin_failing(struct weir_job *job, const bool *regions, const char *text, bool retryable, uint32_t task, const char *tm_id,
+                          struct weir_now now)
+{
+    weir__job_record_failure(job, text, task, tm_id, now);
+    weir_free(job->cause);
+    job->cause = weir_strdup(text);
+    job->cause_restarts = may_restart(job, retryable, now);
+    if (job->state != WEIR_JOB_FAILING) {
+        weir__job_move(job, WEIR_JOB_FAILING, now);
+    } else if (!job->cause_restarts && job->ckpt != NULL) {
+        weir_ckpt_coordinator_stop(weir_job_ckpt_coordinator(job->ckpt), job->cause, now);
+    }
+    weir__job_record_failing(job);
+    weir__job_end_tasks(job, job->cause_restarts && !job->newest_ckpt_last ? regions : NULL, now);
+}
+
+void weir__job_record_failing(struct weir_job *job)
+{
+    if (fails_for_good(job) && !job->failing_recorded && job->drains != NULL && job->ckpt != NULL) {
+        weir__job_propose_state(job, WEIR_META_FAILING, job->cause); /* whether anything is owed is known then: a checkpoint may be about to complete */
+    }
+}
+
+void weir__job_fail(struct weir_job *job, const bool *regions, const char *text, bool retryable, uint32_t task, const char *tm_id,
+                    struct weir_now now)
 {
     if (weir__job_draining(job)) {
         weir_log(job->log, WEIR_LOG_WARN, "drain_failed", "attempt", WEIR_LOG_INT(job->attempt), "tm", tm_id == NULL ? "" : tm_id, "error", text, NULL);
         weir_free(job->drain_error);
         job->drain_error = weir_strdup(text);
         job->drain_hopeless = !retryable;
-        weir__job_end_tasks(job, now);
+        weir__job_end_tasks(job, NULL, now);
         return;
     }
-    if (!arrow_is_legal(job->state, WEIR_JOB_FAILING)) {
-        return; /* failing, cancelling or over already: the first cause counts */
+    if (fails_for_good(job) || (job->state != WEIR_JOB_FAILING && !arrow_is_legal(job->state, WEIR_JOB_FAILING))) {
+        return; /* it ends, or is over */
     }
-    weir__job_record_failure(job, text, task, tm_id, now);
-    weir_free(job->cause);
-    job->cause = weir_strdup(text);
-    weir__job_move(job, WEIR_JOB_FAILING, now);
-    job->cause_restarts = may_restart(job, retryable, now);
-    if (!job->cause_restarts && job->drains != NULL && job->ckpt != NULL) {
-        weir__job_propose_state(job, WEIR_META_FAILING, job->cause); /* whether anything is owed is known then: a checkpoint may be about to complete */
+    bool news = job->exec == NULL || job->exec->attempt == 0;
+    for (uint32_t r = 0; job->exec != NULL && r < job->exec->regions->count; r++) {
+        news = news || ((regions == NULL || regions[r]) && !job->ending[r]);
     }
-    weir__job_end_tasks(job, now);
+    if (news) {
+        begin_failing(job, regions, text, retryable, task, tm_id, now);
+    }
+}
+
+void weir__job_fail_again(struct weir_job *job, const char *text, struct weir_now now)
+{
+    begin_failing(job, job->ending, text, true, UINT32_MAX, NULL, now);
+}
+
+void weir__job_take_all_along(struct weir_job *job, struct weir_now now)
+{
+    bool restarts = job->state == WEIR_JOB_RESTARTING || (job->state == WEIR_JOB_FAILING && !fails_for_good(job));
+    if (restarts && !job->ending_tasks) {
+        if (job->state == WEIR_JOB_RESTARTING) {
+            weir__job_move(job, WEIR_JOB_FAILING, now);
+        }
+        weir__job_end_tasks(job, NULL, now);
+    }
 }
 
 /* --- states ---------------------------------------------------------------------------------------------------------- */
 static void cancel(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
     job->drain_skipped = meta->skip_drain;
-    bool goes_on = weir__job_draining(job) && !weir_execgraph_gone(job->exec, NULL) && !job->drain_skipped;
+    bool goes_on = weir__job_draining(job) && !weir_execgraph_gone(job->exec, NULL, NULL) && !job->drain_skipped;
     bool ends_tasks = !goes_on && !(job->ending_tasks && job->state == WEIR_JOB_CANCELLING);
     if (arrow_is_legal(job->state, WEIR_JOB_CANCELLING)) {
         weir__job_move(job, WEIR_JOB_CANCELLING, now);
@@ -240,7 +356,7 @@ static void cancel(struct weir_job *job, const struct weir_meta_job *meta, struc
     if (goes_on) {
         weir__job_tell_draining(job, NULL);
     } else if (ends_tasks) {
-        weir__job_end_tasks(job, now);
+        weir__job_end_tasks(job, NULL, now);
     } else {
         weir__job_clear_placed(job);
         weir__job_check_gone(job, now);
@@ -266,14 +382,15 @@ void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *me
         return;
     }
     weir_assert(weir_meta_terminal(meta->state));
-    weir_assert(job->exec == NULL || weir_execgraph_gone(job->exec, NULL));
-    weir__job_send_cancels(job, true); /* the TaskManagers may forget the job */
+    weir_assert(job->exec == NULL || weir_execgraph_gone(job->exec, NULL, NULL));
+    weir__job_cancel_all(job, NULL, true); /* the TaskManagers may forget the job */
     weir__job_keep_undrained(job, meta);
     if (meta->state == WEIR_META_FAILED && job->drain_hopeless) {
         weir__job_record_failure(job, meta->text, UINT32_MAX, NULL, now);
     }
     job->drain_due = false;
     job->drain_at_ms = INT64_MAX;
+    job->restart_at_ms = INT64_MAX;
     weir__job_clear_placed(job);
     weir__job_stop_waiting(job);
     job->reconcile_deadline_ms = INT64_MAX;

@@ -12,7 +12,7 @@ enum { WEIR_FRAME_HEADER_BYTES = 20, WEIR_FRAME_VERSION = 1 };
 /* Numbers on the wire: append only. */
 enum weir_frame_type {
     WEIR_FRAME_HELLO = 1,  /* producer's side: bytes cluster id, bytes name */
-    WEIR_FRAME_OPEN = 2,   /* producer's: bytes job id, u32 attempt, u32 edge, u32 from, u32 to; `channel` numbers it on this stream */
+    WEIR_FRAME_OPEN = 2,   /* producer's: bytes name (link_peer.h); `channel` numbers it on this stream */
     WEIR_FRAME_BATCH = 3,  /* producer's: an encoded batch */
     WEIR_FRAME_CONTROL = 4, /* producer's: u8 element kind, i64 value */
     WEIR_FRAME_CREDIT = 5, /* consumer's: u32 batches, u64 bytes that may be sent further */

@@ -24,7 +24,7 @@ struct weir_links {
     struct weir_in_peer **ins;
     size_t nins;
     size_t ins_cap;
-    struct weir_hmap *dropped; /* job id -> highest attempt dropped */
+    struct weir_hmap *dropped; /* channel group -> highest attempt dropped */
     bool stopping;
     _Atomic uint32_t wake_refs; /* channels that may still wake the thread, and the links themselves */
     struct weir_mutex stats_mutex; /* guards stats */
@@ -35,8 +35,8 @@ struct weir_links {
 struct order {
     struct weir_links *links;
     char name[WEIR_CHANNEL_NAME_MAX];
+    char group[WEIR_CHANNEL_GROUP_MAX];
     char *address;
-    char *job_id;
     uint32_t attempt;
     const struct weir_schema *schema;
     struct weir_channel *channel;
@@ -46,7 +46,6 @@ struct order {
 static void free_order(struct order *order)
 {
     weir_free(order->address);
-    weir_free(order->job_id);
     weir_schema_unref(order->schema);
     weir_free(order);
 }
@@ -75,9 +74,9 @@ static struct weir_channel_wake wake_ref(struct weir_links *links)
 
 /* --- orders, on the links' thread -------------------------------------------------------------------------------------- */
 
-static bool is_dropped(const struct weir_links *links, const char *job_id, uint32_t attempt)
+static bool is_dropped(const struct weir_links *links, const char *group, uint32_t attempt)
 {
-    return attempt <= (uint32_t)(uintptr_t)weir_hmap_get(links->dropped, weir_slice_str(job_id));
+    return attempt <= (uint32_t)(uintptr_t)weir_hmap_get(links->dropped, weir_slice_str(group));
 }
 
 static struct weir_out_peer *peer_of(struct weir_links *links, const char *address)
@@ -95,7 +94,7 @@ static struct weir_out_peer *peer_of(struct weir_links *links, const char *addre
 static void do_send(void *payload)
 {
     struct order *order = payload;
-    if (order->links->stopping || is_dropped(order->links, order->job_id, order->attempt)) {
+    if (order->links->stopping || is_dropped(order->links, order->group, order->attempt)) {
         weir_channel_release_consumer(order->channel);
     } else {
         weir_out_peer_add_take(peer_of(order->links, order->address), order->name, order->channel);
@@ -114,7 +113,7 @@ static void do_receive(void *payload)
 {
     struct order *order = payload;
     struct weir_links *links = order->links;
-    if (links->stopping || is_dropped(links, order->job_id, order->attempt)) {
+    if (links->stopping || is_dropped(links, order->group, order->attempt)) {
         weir_channel_release_producer(order->channel);
     } else {
         struct weir_in_channel *in = weir_in_channel_create_take(order->name, order->schema, order->channel,
@@ -132,12 +131,12 @@ static void drop_receive(void *payload)
     free_order(order);
 }
 
-static void drop_expected(struct weir_links *links, const char *job_id, uint32_t attempt)
+static void drop_expected(struct weir_links *links, const char *group, uint32_t attempt)
 {
     struct weir_hmap_iter iter = {0};
     while (weir_hmap_next(links->env.expected, &iter)) {
         struct weir_in_channel *channel = iter.value;
-        if (weir__channel_name_of(channel->name, job_id, attempt)) {
+        if (weir__channel_name_of(channel->name, group, attempt)) {
             (void)weir_hmap_remove(links->env.expected, iter.key);
             weir_in_channel_destroy(channel);
         }
@@ -152,15 +151,15 @@ static void do_drop(void *payload)
         weir_hmap_destroy(links->dropped);
         links->dropped = weir_hmap_create(0);
     }
-    if (order->attempt > 0 && !is_dropped(links, order->job_id, order->attempt)) {
-        (void)weir_hmap_put(links->dropped, weir_slice_str(order->job_id), (void *)(uintptr_t)order->attempt);
+    if (order->attempt > 0 && !is_dropped(links, order->group, order->attempt)) {
+        (void)weir_hmap_put(links->dropped, weir_slice_str(order->group), (void *)(uintptr_t)order->attempt);
     }
-    drop_expected(links, order->job_id, order->attempt);
+    drop_expected(links, order->group, order->attempt);
     for (size_t i = 0; i < links->nouts; i++) {
-        weir_out_peer_drop(links->outs[i], order->job_id, order->attempt);
+        weir_out_peer_drop(links->outs[i], order->group, order->attempt);
     }
     for (size_t i = 0; i < links->nins; i++) {
-        weir_in_peer_drop(links->ins[i], order->job_id, order->attempt);
+        weir_in_peer_drop(links->ins[i], order->group, order->attempt);
     }
     free_order(order);
 }
@@ -373,10 +372,10 @@ static struct order *make_order(struct weir_links *links, const struct weir_chan
 {
     struct order *order = weir_calloc(1, sizeof(*order));
     order->links = links;
-    order->job_id = weir_strdup(id->job_id);
     order->attempt = id->attempt;
     order->channel = channel;
-    weir__channel_name(id->job_id, id->attempt, id->edge, id->from, id->to, order->name);
+    weir__channel_group(id->job_id, id->region, order->group);
+    weir__channel_name(id, order->name);
     return order;
 }
 
@@ -405,9 +404,9 @@ void weir_links_receive_take(struct weir_links *links, const struct weir_channel
     post(links, order, do_receive, drop_receive);
 }
 
-void weir_links_drop(struct weir_links *links, const char *job_id, uint32_t attempt)
+void weir_links_drop(struct weir_links *links, const char *job_id, uint32_t region, uint32_t attempt)
 {
-    struct weir_channel_id id = {.job_id = job_id, .attempt = attempt};
+    struct weir_channel_id id = {.job_id = job_id, .region = region, .attempt = attempt};
     post(links, make_order(links, &id, NULL), do_drop, drop_order);
 }
 

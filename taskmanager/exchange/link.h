@@ -9,10 +9,10 @@
  * L1  A connection reader never blocks: a sender sends a batch only against credit, counted in bytes and batches, which the receiver gives
  *     back as its task takes batches out. Control elements need no credit beyond the first, which says that the receiver has attached the
  *     channel, and never overtake batches of their channel.
- * L2  Each channel opens with its full name (cluster, leader epoch, job, attempt, edge, from, to); a receiver that does not expect it (not
+ * L2  Each channel opens with its full name (job, region, attempt, edge, from, to); a receiver that does not expect it (not
  *     yet deployed) keeps the opening until `open_timeout_ms`, and refuses a stale attempt with a CLOSED frame.
  * L3  A broken connection breaks every channel on it: consumers get CLOSED (never END), producers' channels swallow what they are given;
- *     both tasks' attempt fails and is restarted by the JobManager. There is no resending: exactly-once comes from checkpoints.
+ *     both tasks' region fails and is restarted by the JobManager. There is no resending: exactly-once comes from checkpoints.
  * L4  Frames: u32 magic | u8 version | u8 type | u16 flags | u32 channel | u32 body bytes | u32 CRC32C of the header's 16 bytes before; a
  *     batch body carries its own checksum (batch_wire.h). A malformed frame closes the connection, is counted and logged.
  * L5  What is ready goes out at once; while a send is in flight, further frames gather (up to 256 KiB) and go out in one scatter-gather send.
@@ -30,7 +30,8 @@ enum {
 
 struct weir_channel_id {
     const char *job_id; /* 32 hex digits */
-    uint32_t attempt;
+    uint32_t region;    /* both ends are of it */
+    uint32_t attempt;   /* the region's */
     uint32_t edge;
     uint32_t from, to; /* subtasks */
 };
@@ -64,8 +65,9 @@ void weir_links_send_take(struct weir_links *links, const char *address, const s
 void weir_links_receive_take(struct weir_links *links, const struct weir_channel_id *id, const struct weir_schema *schema,
                              struct weir_channel *channel);
 
-/* Breaks all channels of the job's attempts up to `attempt` and refuses their openings from now on. Any thread; does not block. */
-void weir_links_drop(struct weir_links *links, const char *job_id, uint32_t attempt);
+/* Breaks all channels of the region's attempts up to `attempt` and refuses their openings from now on; those of the job's other regions are not
+ * touched. Any thread; does not block. */
+void weir_links_drop(struct weir_links *links, const char *job_id, uint32_t region, uint32_t attempt);
 
 struct weir_links_stats {
     uint64_t bytes_sent, bytes_received, frames_sent, frames_received, malformed;

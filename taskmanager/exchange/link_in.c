@@ -29,15 +29,21 @@ struct weir_in_peer {
     bool over;
 };
 
-void weir__channel_name(const char *job_id, uint32_t attempt, uint32_t edge, uint32_t from, uint32_t to, char out[WEIR_CHANNEL_NAME_MAX])
+void weir__channel_group(const char *job_id, uint32_t region, char out[WEIR_CHANNEL_GROUP_MAX])
 {
-    (void)snprintf(out, WEIR_CHANNEL_NAME_MAX, "%.32s/%" PRIu32 "/%" PRIu32 "/%" PRIu32 "/%" PRIu32, job_id, attempt, edge, from, to);
+    (void)snprintf(out, WEIR_CHANNEL_GROUP_MAX, "%.32s/%" PRIu32, job_id, region);
 }
 
-bool weir__channel_name_of(const char *name, const char *job_id, uint32_t attempt)
+void weir__channel_name(const struct weir_channel_id *id, char out[WEIR_CHANNEL_NAME_MAX])
 {
-    size_t len = strlen(job_id);
-    return strncmp(name, job_id, len) == 0 && name[len] == '/' && strtoul(name + len + 1, NULL, 10) <= attempt;
+    (void)snprintf(out, WEIR_CHANNEL_NAME_MAX, "%.32s/%" PRIu32 "/%" PRIu32 "/%" PRIu32 "/%" PRIu32 "/%" PRIu32, id->job_id, id->region, id->attempt,
+                   id->edge, id->from, id->to);
+}
+
+bool weir__channel_name_of(const char *name, const char *group, uint32_t attempt)
+{
+    size_t len = strlen(group);
+    return strncmp(name, group, len) == 0 && name[len] == '/' && strtoul(name + len + 1, NULL, 10) <= attempt;
 }
 
 struct weir_in_channel *weir_in_channel_create_take(const char *name, const struct weir_schema *schema, struct weir_channel *channel,
@@ -302,10 +308,10 @@ int64_t weir_in_peer_pump(struct weir_in_peer *peer, int64_t now_ms)
     return due_ms < hello_due_ms ? due_ms : hello_due_ms;
 }
 
-void weir_in_peer_drop(struct weir_in_peer *peer, const char *job_id, uint32_t attempt)
+void weir_in_peer_drop(struct weir_in_peer *peer, const char *group, uint32_t attempt)
 {
     for (size_t i = peer->nchannels; i-- > 0;) {
-        if (weir__channel_name_of(peer->channels[i]->name, job_id, attempt)) {
+        if (weir__channel_name_of(peer->channels[i]->name, group, attempt)) {
             if (!peer->over) {
                 weir_frame_put_header(weir_conn_out(peer->conn), WEIR_FRAME_CLOSED, peer->channels[i]->number, 0);
             }

@@ -311,11 +311,11 @@ int64_t weir_out_peer_pump(struct weir_out_peer *peer, int64_t now_ms)
     return peer->state == OUT_WAITING ? peer->dial_at_ms : INT64_MAX;
 }
 
-void weir_out_peer_drop(struct weir_out_peer *peer, const char *job_id, uint32_t attempt)
+void weir_out_peer_drop(struct weir_out_peer *peer, const char *group, uint32_t attempt)
 {
     for (size_t i = 0; i < peer->nchannels; i++) {
         struct out_channel *channel = peer->channels[i];
-        if (channel->channel != NULL && weir__channel_name_of(channel->name, job_id, attempt)) {
+        if (channel->channel != NULL && weir__channel_name_of(channel->name, group, attempt)) {
             if (channel->granted && peer->state == OUT_OPEN) {
                 put_element(peer, channel, &(struct weir_element){.kind = WEIR_ELEMENT_NONE});
             }

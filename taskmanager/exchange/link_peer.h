@@ -22,10 +22,13 @@ struct weir_link_env {
     struct weir_conn_totals totals; /* dials in progress count as live too */
 };
 
-enum { WEIR_CHANNEL_NAME_MAX = 96 };
+enum { WEIR_CHANNEL_NAME_MAX = 96, WEIR_CHANNEL_GROUP_MAX = 48 };
 
-/* "<job>/<attempt>/<edge>/<from>/<to>" */
-void weir__channel_name(const char *job_id, uint32_t attempt, uint32_t edge, uint32_t from, uint32_t to, char out[WEIR_CHANNEL_NAME_MAX]);
+_Static_assert(32 + 5 * 11 < WEIR_CHANNEL_NAME_MAX && 32 + 11 < WEIR_CHANNEL_GROUP_MAX, "a job's id, numbers, and the slashes between them");
+
+/* What is dropped together, "<job>/<region>"; and a channel's name, "<job>/<region>/<attempt>/<edge>/<from>/<to>". */
+void weir__channel_group(const char *job_id, uint32_t region, char out[WEIR_CHANNEL_GROUP_MAX]);
+void weir__channel_name(const struct weir_channel_id *id, char out[WEIR_CHANNEL_NAME_MAX]);
 
 /* --- the producers' side --- */
 
@@ -42,8 +45,8 @@ void weir_out_peer_add_take(struct weir_out_peer *peer, const char *name, struct
 /* Sends what may be sent; redials when that is due. Returns the time of the next call that is due by itself (INT64_MAX: none). */
 int64_t weir_out_peer_pump(struct weir_out_peer *peer, int64_t now_ms);
 
-/* Lets go of channels whose name starts with "<job>/<attempt>/" for attempts up to `attempt`. */
-void weir_out_peer_drop(struct weir_out_peer *peer, const char *job_id, uint32_t attempt);
+/* Lets go of the group's channels of attempts up to `attempt`. */
+void weir_out_peer_drop(struct weir_out_peer *peer, const char *group, uint32_t attempt);
 
 /* Whether nothing is left to send and nothing came of it: broken and without channels. */
 bool weir_out_peer_spent(const struct weir_out_peer *peer);
@@ -76,10 +79,10 @@ void weir_in_peer_destroy(struct weir_in_peer *peer); /* breaks its channels; ac
 /* Attaches expected channels whose opening came before; hands on what was kept; gives credit back; gives up a peer that does not say hello in
  * open_timeout_ms. Returns the time of the next call that is due by itself (INT64_MAX: none). */
 int64_t weir_in_peer_pump(struct weir_in_peer *peer, int64_t now_ms);
-void weir_in_peer_drop(struct weir_in_peer *peer, const char *job_id, uint32_t attempt);
+void weir_in_peer_drop(struct weir_in_peer *peer, const char *group, uint32_t attempt);
 bool weir_in_peer_over(const struct weir_in_peer *peer);
 
-/* Whether a channel name is of the job and an attempt up to `attempt`. */
-bool weir__channel_name_of(const char *name, const char *job_id, uint32_t attempt);
+/* Whether a channel name is of the group and an attempt up to `attempt`. */
+bool weir__channel_name_of(const char *name, const char *group, uint32_t attempt);
 
 #endif

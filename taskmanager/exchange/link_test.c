@@ -70,22 +70,32 @@ static void world_fini(struct world *world)
 }
 
 /* The producer end and the consumer end of channel `to` between the two. */
-static struct weir_channel *open_producer(struct world *world, uint32_t attempt, uint32_t to, uint64_t bytes_max)
+static struct weir_channel *open_producer_in(struct world *world, uint32_t region, uint32_t attempt, uint32_t to, uint64_t bytes_max)
 {
     struct weir_channel *channel = weir_channel_create(bytes_max);
     weir_channel_set_producer_take(channel, (struct weir_channel_wake){.wake = wake, .ctx = world->waker});
-    struct weir_channel_id id = {.job_id = job, .attempt = attempt, .edge = 1, .from = 2, .to = to};
+    struct weir_channel_id id = {.job_id = job, .region = region, .attempt = attempt, .edge = 1, .from = 2, .to = to};
     weir_links_send_take(world->sender, world->address, &id, channel);
     return channel;
 }
 
-static struct weir_channel *open_consumer(struct world *world, uint32_t attempt, uint32_t to, uint64_t bytes_max)
+static struct weir_channel *open_consumer_in(struct world *world, uint32_t region, uint32_t attempt, uint32_t to, uint64_t bytes_max)
 {
     struct weir_channel *channel = weir_channel_create(bytes_max);
     weir_channel_set_consumer_take(channel, (struct weir_channel_wake){.wake = wake, .ctx = world->waker});
-    struct weir_channel_id id = {.job_id = job, .attempt = attempt, .edge = 1, .from = 2, .to = to};
+    struct weir_channel_id id = {.job_id = job, .region = region, .attempt = attempt, .edge = 1, .from = 2, .to = to};
     weir_links_receive_take(world->receiver, &id, world->schema, channel);
     return channel;
+}
+
+static struct weir_channel *open_producer(struct world *world, uint32_t attempt, uint32_t to, uint64_t bytes_max)
+{
+    return open_producer_in(world, 1, attempt, to, bytes_max);
+}
+
+static struct weir_channel *open_consumer(struct world *world, uint32_t attempt, uint32_t to, uint64_t bytes_max)
+{
+    return open_consumer_in(world, 1, attempt, to, bytes_max);
 }
 
 struct stream_state {
@@ -260,15 +270,27 @@ START_TEST(a_dropped_attempt_breaks_now_and_later)
     struct world world;
     world_init(&world, "c", 1 << 20, 5000);
     struct stream_state state = {.producer = open_producer(&world, 3, 0, 100000), .consumer = open_consumer(&world, 3, 0, 100000)};
-    while (state.received < 1000) {
+    struct stream_state others[] = {/* of regions 11 and 0, with an earlier attempt */
+                                    {.producer = open_producer_in(&world, 11, 1, 0, 100000), .consumer = open_consumer_in(&world, 11, 1, 0, 100000)},
+                                    {.producer = open_producer_in(&world, 0, 2, 0, 100000), .consumer = open_consumer_in(&world, 0, 2, 0, 100000)}};
+    while (state.received < 1000 || others[0].received < 1000 || others[1].received < 1000) {
         (void)turn(&world, &state, 1 << 30);
+        (void)turn(&world, &others[0], 1 << 30);
+        (void)turn(&world, &others[1], 1 << 30);
     }
-    weir_links_drop(world.receiver, job, 3);
+    weir_links_drop(world.receiver, job, 1, 3);
     run_until(&world, &state, 1, 1 << 30, is_broken);
     struct stream_state late = {.end_sent = true, .consumer = open_consumer(&world, 2, 0, 100000)};
     run_until(&world, &late, 1, 0, is_broken);
+    int64_t before[] = {others[0].received, others[1].received};
+    while (others[0].received < before[0] + 100000 || others[1].received < before[1] + 100000) {
+        (void)turn(&world, &others[0], 1 << 30);
+        (void)turn(&world, &others[1], 1 << 30);
+        ck_assert(!others[0].broken && !others[1].broken);
+    }
     release(&state, 1);
     release(&late, 1);
+    release(others, 2);
     world_fini(&world);
 }
 END_TEST

@@ -168,12 +168,14 @@ static void log_seed(void *state, weir_fuzz_seed_fn *add, void *ctx)
     static const char *const tms[] = {"tm-1", "tm-2"};
     const struct weir_ha_split splits[] = {{weir_slice_str("s"), weir_slice_str("data")}};
     const struct weir_ha_source source = {.vertex = 1, .splits = splits, .nsplits = 1};
+    const struct weir_ha_region region = {.region = 1, .tm_ids = tms, .ntms = 2};
     const struct weir_ha_record records[] = {
         {.kind = WEIR_HA_LEADER, .epoch = 1, .job_id = "", .u.leader.node = "jm"},
         {.kind = WEIR_HA_SUBMIT, .epoch = 1, .job_id = "j", .u.submit = {.name = "n", .graph = weir_slice_str("graph")}},
         {.kind = WEIR_HA_ATTEMPT,
          .job_id = "j",
          .u.attempt = {.attempt = 1, .slot_tm_ids = tms, .nslots = 2, .has_sources = true, .sources = &source, .nsources = 1}},
+        {.kind = WEIR_HA_ATTEMPT, .job_id = "j", .u.attempt = {.attempt = 2, .regions = &region, .nregions = 1}},
         {.kind = WEIR_HA_JOB_STATE, .job_id = "j", .u.job_state = {.state = 1, .attempt = 1, .text = "why"}},
         {.kind = WEIR_HA_CKPT_COMPLETE, .job_id = "j", .u.ckpt_complete = {.attempt = 1, .id = 7, .path = "/p", .bytes = 9, .retained_max = 1}},
         {.kind = WEIR_HA_CKPT_ABORT, .job_id = "j", .u.ckpt_abort = {.attempt = 1, .id = 8, .text = "late"}}};

@@ -34,7 +34,7 @@ stage build make -j"$(nproc)" all failpoints build/kafka-tool chaos-tools
 stage tidy make -j"$(nproc)" tidy
 stage unit make -j"$(nproc)" unit
 stage fuzz make -j"$(nproc)" fuzz
-stage sim make sim SEEDS=1..2000
+stage sim make sim SEEDS=1..2000 SIM_FLAGS=--ledger
 stage integration python3 tests/integration/run.py
 stage chaos python3 tests/chaos/run.py --minutes 2
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -679,6 +679,7 @@ START_TEST(one_is_replaced)
     ck_assert_int_eq(ask(&c.nodes[leader], replace, c.nodes[old].address, "127.0.0.1:1"), WEIR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(c.answer_err.text, "jobmanager.join=true"));
     ck_assert_int_eq(ask(&c.nodes[leader], replace, "nonsense", "127.0.0.1:1"), WEIR_INVALID);
+    ck_assert_int_eq(ask(&c.nodes[leader], replace, c.nodes[old].address, c.nodes[old].address), WEIR_NOT_FOUND); /* nobody who joins there */
     if (!leads) {
         node_stop(&c.nodes[old], true);
     }

@@ -187,6 +187,7 @@ static enum weir_rc find_new(struct weir_jm *jm, const char *address, struct wei
 /* Who is to go: the member at the address that is not the new one. None is right only if the new one is a member already. */
 static enum weir_rc find_old(const struct weir_jm *jm, const char *address, struct weir_jm_replacement *r, struct weir_error *err)
 {
+    bool removed = false;
     const struct weir_raft_member *members = NULL;
     uint32_t count = weir__jm_members(jm, &members);
     const struct weir_meta *meta = weir_dispatcher_meta(jm->dispatcher);
@@ -197,8 +198,15 @@ static enum weir_rc find_old(const struct weir_jm *jm, const char *address, stru
     }
     for (uint32_t i = 0; r->old_id == 0 && i < weir_meta_member_count(meta); i++) { /* out of Raft already, but not of the table */
         const struct weir_meta_member *known = weir_meta_member_at(meta, i);
+        removed = removed || (known->removed && strcmp(known->rpc_address, address) == 0 && known->id != r->new_member.id);
         bool gone = !known->removed && weir__jm_member(jm, known->id) == NULL;
         r->old_id = gone && strcmp(known->rpc_address, address) == 0 && known->id != r->new_member.id ? known->id : 0;
+    }
+    if (r->old_id == 0 && !removed && strcmp(address, r->new_member.address) == 0 && weir__jm_member(jm, r->new_member.id) != NULL) {
+        return weir_error_set(err, WEIR_NOT_FOUND,
+                              "no JobManager that could take the place of the member at %s has been heard from there: start it with an empty "
+                              "jobmanager.data.dir, jobmanager.join=true and the cluster.jobmanagers of the others, then repeat the command",
+                              address);
     }
     if (r->old_id == 0 && weir__jm_member(jm, r->new_member.id) == NULL) {
         return weir_error_set(err, WEIR_NOT_FOUND, "%s is no JobManager of this cluster: weir cluster shows which there are", address);

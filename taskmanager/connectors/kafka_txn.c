@@ -28,6 +28,7 @@
 enum {
     GROUP_MAX = 249,           /* as a topic's name: what every tool takes */
     CALL_MS = 10000,           /* recover's patience in one call */
+    FENCE_MS = 500,            /* of it, for init_transactions: then the caller looks anew whether this attempt may still fence others */
     COMMITTED_MS = 5000,
     BACKOFF_MS = 50,
     FLUSH_SLICE_MS = 500,
@@ -243,7 +244,8 @@ static enum weir_rc open_client(struct kafka_txn *txn, struct weir_error *err)
 
 /* --- recover --------------------------------------------------------------------------------------------------------- */
 
-/* The call can be made again and goes on where it was. */
+/* The call can be made again and goes on where it was. A zombie that wakes up inside must not go on for long: each init that comes through fences
+ * whoever lives. */
 static enum weir_rc fence(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
 {
     rd_kafka_t *handle = weir__kafka_client_handle(txn->client);
@@ -337,7 +339,8 @@ static enum weir_rc open_and_read(struct kafka_txn *txn, int64_t deadline_ms, bo
         (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), SECOND_MS);
     }
     if (rc == WEIR_OK && txn->state == FENCING) {
-        rc = fence(txn, deadline_ms, err);
+        int64_t fence_deadline_ms = now_ms(txn) + FENCE_MS;
+        rc = fence(txn, fence_deadline_ms < deadline_ms ? fence_deadline_ms : deadline_ms, err);
     }
     if (rc == WEIR_OK && !wrong_order) {
         rc = read_cursor(txn, deadline_ms, out_found, out_cursor, err);

@@ -150,10 +150,20 @@ static void take_out(struct weir_tm_registry *registry, size_t i)
     registry->ntms--;
 }
 
+/* (T4) */
+static void excuse(int64_t *deadline_ms, int64_t now_ms)
+{
+    if (*deadline_ms != INT64_MAX && now_ms - *deadline_ms > WEIR_TM_LATE_MS) {
+        *deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+    }
+}
+
 struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why)
 {
     for (size_t i = 0; i < registry->ntms; i++) {
         struct weir_tm_entry *tm = registry->tms[i];
+        excuse(&tm->heartbeat_deadline_ms, now_ms);
+        excuse(&tm->grace_deadline_ms, now_ms);
         bool silent = tm->heartbeat_deadline_ms <= now_ms;
         if (silent || tm->grace_deadline_ms <= now_ms) {
             take_out(registry, i);

@@ -6,6 +6,8 @@
  * (T2) It is lost when it is silent for heartbeat.timeout, or when its connection closed and it has neither registered again nor sent a
  *      heartbeat within WEIR_TM_GRACE_MS: a killed process is noticed at once, a dropped connection costs nothing.
  * (T3) An expelled one (it did not end its tasks when told) is refused for good: it must start anew.
+ * (T4) Who looks more than WEIR_TM_LATE_MS after a deadline was not there itself (frozen, starved, its disk stalled), and has yet to read what
+ *      came meanwhile: the deadline is put off once, by WEIR_TM_GRACE_MS.
  */
 #ifndef WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
 #define WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
@@ -13,7 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/slice.h"
 
-enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
+enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 500, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
 
 /* What a TaskManager says of itself; strings are borrowed. */
 struct weir_tm_info {

@@ -49,6 +49,27 @@ START_TEST(silence_and_closed_connections)
 }
 END_TEST
 
+/* (T4) */
+START_TEST(who_was_not_there_looks_again)
+{
+    struct weir_tm_registry *registry = weir_tm_registry_create(1000);
+    bool added = false;
+    const char *why = NULL;
+    struct weir_error err;
+    ck_assert_int_eq(reg(registry, "a", 0, &added), WEIR_OK);
+    ck_assert_int_eq(reg(registry, "b", 0, &added), WEIR_OK);
+    weir_tm_registry_closed(registry, "b", 0);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 9000, &why)); /* frozen for 9 s */
+    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 9000 + WEIR_TM_GRACE_MS);
+    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 9010, 9010, &err), WEIR_OK); /* it waited in the socket */
+    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 9000 + WEIR_TM_GRACE_MS, &why);
+    ck_assert_str_eq(lost->info.id, "b");
+    weir_tm_entry_destroy(lost);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 9000 + WEIR_TM_GRACE_MS, &why));
+    weir_tm_registry_destroy(registry);
+}
+END_TEST
+
 START_TEST(expelled_and_nonsense_are_refused)
 {
     struct weir_tm_registry *registry = weir_tm_registry_create(1000);
@@ -80,6 +101,7 @@ Suite *tm_registry_suite(void)
     Suite *suite = suite_create("tm_registry");
     TCase *tcase = tcase_create("tm_registry");
     tcase_add_test(tcase, silence_and_closed_connections);
+    tcase_add_test(tcase, who_was_not_there_looks_again);
     tcase_add_test(tcase, expelled_and_nonsense_are_refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -6,9 +6,11 @@
  * (R1) The host's `vote` is durable when it returns, and nothing is sent before. An answer to AppendEntries is sent only after `persisted`.
  * (R2) Committed commands are applied in index order, each once per life of the instance, or are contained in a snapshot that is restored.
  *      A committed entry may not be durable here; it is on a majority.
- * (R3) The four defects of 0.22.1 are worked around here (RELIABILITY 3.7): 1. the answer to a request of an older term says last_log_index 0;
+ * (R3) Eight defects of 0.22.1 are worked around here (raft_core_fixes.c): 1. the answer to a request of an older term says last_log_index 0;
  *      2. a refused pre-vote carries our term; 3. a rejection at or below the match index is neutralised; 4. AppendEntries from below what was
- *      compacted is moved to the snapshot's index. raft_core_test has a directed test of each, and the schedule of figure 8.
+ *      compacted is moved to the snapshot's index (RELIABILITY 3.7); 5. a CHANGE behind other entries of a message is stepped by itself; 6. a sole
+ *      voter leads in a new, durable term; 7. a learner votes, so that it can be promoted by a leader that then dies; 8. a CHANGE waits for the
+ *      leader's own disk. Each has a directed test, and so has the schedule of figure 8.
  * (R4) A CHANGE of members travels alone, one server at a time, and the next waits until the one before is committed.
  * (R5) After a failed `vote`, a failed write or an error of the library the instance is FAILED: it answers nothing any more, and the process
  *      must start anew from what is on its disk. (Debian builds the library without its assertions: everything that comes from outside is

@@ -333,7 +333,11 @@ START_TEST(renewed_files_are_taken_and_wrong_ones_left)
     char *dir = weir_test_tls_write(&certs, &taskmanager);
     ck_assert_int_eq(weir_tls_create(&(struct weir_tls_options){.dir = dir, .role = "taskmanager", .watch_ms = 5}, &tls, &err), WEIR_OK);
     struct weir__tls_identity *first = weir__tls_identity(tls);
-    weir_free(weir_test_tls_write(&certs, &(struct weir_x509_node){.role = "taskmanager", .name = "tm-1", .days = 9}));
+    struct weir_buf renewed = {0}; /* its file alone: another ca.pem would be a renewal of its own */
+    struct weir_x509_node later = {.role = "taskmanager", .name = "tm-1", .now_ms = weir_clock_wall_ms(weir_clock_real()), .days = 9};
+    ck_assert_int_eq(weir_x509_make_node(&later, weir_buf_slice(&certs.ca), weir_buf_slice(&certs.ca_key), &renewed, &err), WEIR_OK);
+    weir_test_tls_write_file(dir, "node.pem", weir_buf_slice(&renewed));
+    weir_x509_wipe(&renewed);
     wait_renewals(tls, 1, 0);
     struct weir__tls_identity *second = weir__tls_identity(tls);
     ck_assert_int_gt(second->info.not_after_ms, first->info.not_after_ms + 3ll * DAY_MS);

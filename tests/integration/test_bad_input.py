@@ -70,8 +70,8 @@ def rpc_frame(method, body, length=None, version=1):
     return head + struct.pack("<I", crc32c(body, crc32c(head))) + body
 
 
-def rpc_hello(version=1, cluster=b"weir"):
-    return rpc_frame(0, struct.pack("<H", version) + counted(cluster) + counted(b"stranger") + counted(b"stranger-1"))
+def rpc_hello(version=1, cluster=b"weir", role=b"stranger"):
+    return rpc_frame(0, struct.pack("<H", version) + counted(cluster) + counted(role) + counted(b"stranger-1"))
 
 
 def data_frame(kind, body, channel=1, length=None, version=1):
@@ -296,20 +296,21 @@ class Ports(test_checkpoints.Exactness, unittest.TestCase):
         for length in range(len(hello)):
             port.exchange(hello[:length])
 
-    def attack_rpc(self, daemon, methods):
+    def attack_rpc(self, daemon, methods, role=b"stranger"):
+        hello = rpc_hello(role=role)
         port = Port(daemon.ready["rpc"])
         idle = self.silent(port)
-        self.noise(port, rpc_hello())
-        self.assertIn(b"protocol version 99", port.exchange(rpc_hello(version=99)))
-        self.assertIn(b"cluster", port.exchange(rpc_hello(cluster=b"other")))
+        self.noise(port, hello)
+        self.assertIn(b"protocol version 99", port.exchange(rpc_hello(version=99, role=role)))
+        self.assertIn(b"cluster", port.exchange(rpc_hello(cluster=b"other", role=role)))
         self.assertIn(b"hello", port.exchange(rpc_frame(1, b"")))
         self.assertEqual(port.exchange(rpc_frame(0, b"", version=9)), b"")
         for length in (5000, 1 << 31, (1 << 32) - 1):
             self.assertEqual(port.exchange(rpc_frame(0, b"x", length=length)), b"")
-            port.exchange(rpc_hello() + rpc_frame(2, b"x", length=length))
+            port.exchange(hello + rpc_frame(2, b"x", length=length))
         for method in methods:
             for body in (b"", b"\xff" * 40, struct.pack("<Q", 1 << 62), b"\x0a\x00" * 100_000, *(self.random.randbytes(n) for n in (1, 10, 200))):
-                port.exchange(rpc_hello() + rpc_frame(method, body))
+                port.exchange(hello + rpc_frame(method, body))
         self.logged(daemon, "rpc_frame_malformed")
         for stream in idle:
             stream.close()
@@ -319,7 +320,8 @@ class Ports(test_checkpoints.Exactness, unittest.TestCase):
         self.check_unharmed()
 
     def test_taskmanager_rpc(self):
-        self.attack_rpc(self.cluster.taskmanagers[0], range(1, 30))
+        self.assertIn(b"serves only a \"jobmanager\"", Port(self.cluster.taskmanagers[0].ready["rpc"]).exchange(rpc_hello()))
+        self.attack_rpc(self.cluster.taskmanagers[0], range(1, 30), role=b"jobmanager")
         self.check_unharmed()
 
     def test_data_plane(self):

@@ -355,10 +355,10 @@ static int provoke(enum weir_sim_phase phase)
     } else if (phase == WEIR_SIM_PHASE_RESTORE || phase == WEIR_SIM_PHASE_CANCEL || phase == WEIR_SIM_PHASE_DEPLOY ||
                phase == WEIR_SIM_PHASE_LEASE) {
         strike(WEIR_SIM_FAULT_KILL_TM);
-    } else {
+    } else if (phase != WEIR_SIM_PHASE_INIT && phase != WEIR_SIM_PHASE_TXN_OPEN && phase != WEIR_SIM_PHASE_TXN_COMMIT) {
         return ARMED_MS_MAX;
     }
-    return PROVOKED_MS_MAX;
+    return PROVOKED_MS_MAX; /* of the last three: only once a checkpoint with output is committed */
 }
 
 static void run(void *ctx)

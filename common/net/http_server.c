@@ -360,7 +360,9 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
     case REQUEST_ASKED:
         break; /* MHD calls no handler of a suspended connection */
     case REQUEST_ANSWERED:
-        weir_assert(response != NULL);
+        if (response == NULL) { /* MHD took it and did nothing with it: it is being stopped, which MHD_queue_response calls success */
+            return MHD_NO;
+        }
         enum MHD_Result queued = MHD_queue_response(connection, request->status, response);
         MHD_destroy_response(response);
         return queued;

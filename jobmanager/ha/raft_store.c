@@ -24,8 +24,9 @@ static const char file_magic[8] = {'W', 'E', 'I', 'R', 'R', 'A', 'F', 'T'};
 static const uint32_t frame_magic = 0xa51c6e02u;
 static const uint64_t file_bytes_max = UINT64_C(8) << 30;
 
-static const char what_to_do[] = "restore the directory from a backup, or move it away: while a majority of the other JobManagers is up this one "
-                                 "joins them again with an empty one; a JobManager that is alone then starts an empty cluster";
+static const char what_to_do[] = "one of several JobManagers is replaced: start it with an empty directory and jobmanager.join=true, then `weir cluster "
+                                 "replace-jobmanager` (an old copy of the directory would take back what it has promised the others); for one that "
+                                 "is alone put a backup back, or move the directory away to start an empty cluster";
 
 struct weir_raft_store {
     struct weir_fs *fs;
@@ -458,7 +459,7 @@ static enum weir_rc open_dir(struct weir_raft_store *store, uint64_t incarnation
     if (names.cluster_log) {
         rc = weir_error_set(err, WEIR_UNSUPPORTED,
                             "%s/cluster.log is the log of a Weir before JobManagers agreed by Raft, which this one cannot read: move it away to "
-                            "start with an empty cluster, then submit the jobs again from their savepoints or checkpoints",
+                            "start with an empty cluster, then submit the jobs again",
                             store->dir);
         goto out;
     }

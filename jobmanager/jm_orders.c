@@ -211,13 +211,15 @@ static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckp
     if (handle->path[0] == '\0') {
         return;
     }
-    to->restore = weir_arena_alloc(arena, sizeof(*to->restore));
-    weir__control__state_handle__init(to->restore);
-    to->restore->vertex = handle->vertex;
-    to->restore->subtask = handle->subtask;
-    to->restore->path = text(handle->path);
-    to->restore->bytes = handle->bytes;
-    to->restore->hash = handle->hash;
+    Weir__Control__StateHandle *restore = weir_arena_alloc(arena, sizeof(*restore));
+    weir__control__state_handle__init(restore);
+    restore->vertex = handle->vertex;
+    restore->subtask = handle->subtask;
+    restore->path = text(handle->path);
+    restore->bytes = handle->bytes;
+    restore->hash = handle->hash;
+    to->restore = weir_arena_alloc(arena, sizeof(Weir__Control__StateHandle *));
+    to->restore[to->n_restore++] = restore;
 }
 
 static bool deploys_any(const struct weir_job *job, uint32_t attempt, const char *tm_id)

@@ -316,8 +316,9 @@ static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__Depl
         .restore_checkpoint = of->restored_checkpoint_id,
         .drain_only = of->drain_only,
     };
-    if (order->restore != NULL) {
-        spec.restore = (struct weir_snap_handle){.path = order->restore->path, .bytes = order->restore->bytes, .hash = order->restore->hash};
+    if (order->n_restore == 1) {
+        const Weir__Control__StateHandle *restore = order->restore[0];
+        spec.restore = (struct weir_snap_handle){.path = restore->path, .bytes = restore->bytes, .hash = restore->hash};
     }
     enum weir_rc rc = weir_task_thread_create(&spec, task->log, &attempt->host, &task->thread, err);
     weir_free(splits);

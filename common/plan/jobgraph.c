@@ -54,6 +54,10 @@ static void insert_input(const struct weir_jobgraph *graph, uint32_t *inputs, ui
 void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertices)
 {
     weir_assert(vertices == graph->vertices);
+    graph->linked = vertices;
+    for (uint32_t i = 0; i < graph->nvertices; i++) {
+        vertices[i].submitted_parallelism = vertices[i].parallelism;
+    }
     for (uint32_t i = 0; i < graph->nedges; i++) {
         vertices[graph->edges[i].to].ninputs++;
         vertices[graph->edges[i].from].noutputs++;
@@ -75,6 +79,15 @@ void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertice
     }
     weir_free(outputs);
     weir_free(inputs);
+}
+
+void weir_jobgraph_limit_parallelism(struct weir_jobgraph *graph, uint32_t parallelism_max)
+{
+    for (uint32_t i = 0; i < graph->nvertices; i++) {
+        struct weir_vertex *vertex = &graph->linked[i];
+        bool limited = parallelism_max > 0 && parallelism_max < vertex->submitted_parallelism;
+        vertex->parallelism = limited ? parallelism_max : vertex->submitted_parallelism;
+    }
 }
 
 uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph)

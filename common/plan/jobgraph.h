@@ -30,7 +30,8 @@ struct weir_edge {
 struct weir_vertex {
     const char *id;   /* 32 hex digits, a hash of the uid of its head operator: stable for one job file */
     const char *name; /* "read -> valid -> count[local]" */
-    uint32_t parallelism;
+    uint32_t parallelism;           /* what it has now */
+    uint32_t submitted_parallelism; /* what the job asks for; set by weir_jobgraph_link */
     uint32_t max_parallelism;
     const struct weir_opspec *const *ops; /* the chain, source end first */
     uint32_t nops;
@@ -79,7 +80,8 @@ struct weir_jobgraph {
     uint32_t nvertices;
     const struct weir_edge *edges;
     uint32_t nedges;
-    /* internal: owned schemas */
+    /* internal: the same vertices, to be changed; owned schemas */
+    struct weir_vertex *linked;
     const struct weir_schema **schemas;
     uint32_t nschemas;
     uint32_t schemas_cap;
@@ -94,6 +96,11 @@ const struct weir_schema *weir_jobgraph_own_schema_take(struct weir_jobgraph *gr
 
 /* Fills the inputs and outputs of the vertices (the graph's own array, not yet const) from the graph's edges, whose ends exist. */
 void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertices);
+
+/* Gives each vertex the parallelism that the job asks for, but no more than parallelism_max (0: no limit): how an adaptive scheduler runs a job
+ * with what there is. Vertices that a FORWARD edge joins stay equal. The graph is the caller's alone; what was derived from its
+ * parallelism (task indices, slots, regions) is to be made anew. */
+void weir_jobgraph_limit_parallelism(struct weir_jobgraph *graph, uint32_t parallelism_max);
 
 /* Checks every invariant above (indices in range, acyclic order, schemas agree along chains and edges, hash keys exist, forward edges
  * have equal parallelism, parallelism <= max_parallelism, sources first, sinks last). For graphs from outside. INVALID. */

@@ -158,12 +158,29 @@ START_TEST(a_broken_graph_is_refused_with_the_reason)
 }
 END_TEST
 
+START_TEST(parallelism_is_limited_and_comes_back)
+{
+    struct parts p;
+    parts_init(&p);
+    static const uint32_t limits[] = {3, 1, 0, 8};
+    for (size_t k = 0; k < 4; k++) {
+        weir_jobgraph_limit_parallelism(p.graph, limits[k]);
+        for (uint32_t i = 0; i < 3; i++) {
+            ck_assert_uint_eq(p.vertices[i].submitted_parallelism, 2 + i);
+            ck_assert_uint_eq(p.vertices[i].parallelism, limits[k] != 0 && limits[k] < 2 + i ? limits[k] : 2 + i);
+        }
+    }
+    weir_jobgraph_destroy(p.graph);
+}
+END_TEST
+
 Suite *jobgraph_suite(void);
 Suite *jobgraph_suite(void)
 {
     Suite *suite = suite_create("jobgraph");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, a_sound_graph_passes_and_is_counted);
+    tcase_add_test(tc, parallelism_is_limited_and_comes_back);
     tcase_add_loop_test(tc, a_broken_graph_is_refused_with_the_reason, 0, sizeof(wrong) / sizeof(wrong[0]));
     suite_add_tcase(suite, tc);
     return suite;

@@ -923,7 +923,15 @@ void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_cor
                                              .last_index = weir__raft_entries_last(&core->entries),
                                              .commit_index = core->started ? raft_commit_index(&core->raft) : core->applied,
                                              .applied_index = core->applied,
-                                             .snapshot_index = core->durable.index};
+                                             .snapshot_index = core->durable.index,
+                                             .first_index = core->entries.first};
+}
+
+struct weir_raft_entry weir_raft_core_entry(const struct weir_raft_core *core, uint64_t index)
+{
+    const struct weir_raft_entry *entry = weir__raft_entries_at(&core->entries, index);
+    weir_assert(entry != NULL);
+    return *entry;
 }
 
 uint32_t weir_raft_core_members(const struct weir_raft_core *core, const struct weir_raft_member **out_members)

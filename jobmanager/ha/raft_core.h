@@ -145,8 +145,11 @@ struct weir_raft_core_view {
     bool leading, failed;
     uint64_t term, leader; /* leader 0: unknown */
     uint64_t last_index, commit_index, applied_index, snapshot_index;
+    uint64_t first_index; /* of the entries that are kept, since the last compaction; also of the next, when there is none */
 };
 void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_core_view *out_view);
+/* An entry that is kept (first_index to last_index); data is borrowed until the next event. */
+struct weir_raft_entry weir_raft_core_entry(const struct weir_raft_core *core, uint64_t index);
 /* As of the newest CHANGE in the log; borrowed until the next event. */
 uint32_t weir_raft_core_members(const struct weir_raft_core *core, const struct weir_raft_member **out_members);
 /* While leading: the last entry that the member is known to have on its disk, and when it was last heard of. NOT_FOUND. */

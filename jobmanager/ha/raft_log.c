@@ -25,13 +25,6 @@ struct open {
     bool change;
 };
 
-/* An entry of the log: a new log file begins with some of them. */
-struct mirrored {
-    uint64_t term;
-    enum weir_raft_entry_kind kind;
-    struct weir_buf data;
-};
-
 /* A snapshot that is to be written. */
 struct shot {
     bool there, install;
@@ -64,9 +57,6 @@ struct raft_log {
     size_t nqueue, queue_cap;
     struct open *opened;
     size_t nopened, opened_cap;
-    struct mirrored *mirror;
-    size_t nmirror, mirror_cap;
-    uint64_t mirror_first; /* index of mirror[0] */
     struct weir_buf pending; /* what comes next to the disk; behind shot, if that is an install */
     uint64_t pending_generation;
     struct shot shot;
@@ -197,46 +187,9 @@ static enum weir_rc on_vote(void *ctx, uint64_t term, uint64_t voted_for, struct
     return weir_raft_store_vote(log->store, term, voted_for, err);
 }
 
-static void mirror_cut(struct raft_log *log, uint64_t from)
-{
-    weir_assert(from >= log->mirror_first);
-    while (log->nmirror > from - log->mirror_first) {
-        weir_buf_fini(&log->mirror[--log->nmirror].data);
-    }
-}
-
-static void mirror_add(struct raft_log *log, const struct weir_raft_entry *entries, uint32_t count)
-{
-    log->mirror = weir_vec_grow(log->mirror, &log->mirror_cap, sizeof(*log->mirror), log->nmirror + count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct mirrored *to = &log->mirror[log->nmirror++];
-        *to = (struct mirrored){.term = entries[i].term, .kind = entries[i].kind};
-        weir_buf_put_slice(&to->data, entries[i].data);
-    }
-}
-
-static void mirror_drop(struct raft_log *log, uint64_t through)
-{
-    if (through < log->mirror_first) {
-        return;
-    }
-    size_t count = through - log->mirror_first + 1 < log->nmirror ? (size_t)(through - log->mirror_first + 1) : log->nmirror;
-    for (size_t i = 0; i < count; i++) {
-        weir_buf_fini(&log->mirror[i].data);
-    }
-    log->nmirror -= count;
-    if (log->nmirror > 0) {
-        memmove(&log->mirror[0], &log->mirror[count], log->nmirror * sizeof(log->mirror[0]));
-    }
-    log->mirror_first = through + 1;
-}
-
 static void on_append(void *ctx, uint64_t generation, uint64_t first, const struct weir_raft_entry *entries, uint32_t count)
 {
     struct raft_log *log = ctx;
-    mirror_cut(log, first);
-    weir_assert(first == log->mirror_first + log->nmirror);
-    mirror_add(log, entries, count);
     weir_raft_store_put_entries(&log->pending, first, entries, count);
     log->pending_generation = generation;
 }
@@ -254,8 +207,6 @@ static void on_snapshot(void *ctx, const struct weir_raft_snapshot *snapshot, bo
     log->retry_ms = 0;
     if (install) { /* what is not written yet of the log that it replaces need not be */
         weir_buf_clear(&log->pending);
-        mirror_cut(log, log->mirror_first);
-        log->mirror_first = snapshot->index + 1;
         log->flight.abandoned = true;
     }
 }
@@ -346,17 +297,21 @@ static void work_run(struct weir_work *work)
     }
 }
 
+/* What the new log file begins with. */
 static void put_kept(const struct raft_log *log, uint64_t drop_through, struct weir_buf *out)
 {
-    size_t skip = drop_through < log->mirror_first ? 0 : (size_t)(drop_through - log->mirror_first + 1);
-    for (size_t at = skip; at < log->nmirror; at += WEIR_RAFT_ENTRIES_PER_MESSAGE_MAX) {
+    struct weir_raft_core_view view;
+    weir_raft_core_view(log->core, &view);
+    uint64_t at = drop_through < view.first_index ? view.first_index : drop_through + 1;
+    while (at <= view.last_index) {
         struct weir_raft_entry entries[WEIR_RAFT_ENTRIES_PER_MESSAGE_MAX];
         uint32_t count = 0;
-        while (count < WEIR_RAFT_ENTRIES_PER_MESSAGE_MAX && at + count < log->nmirror) {
-            const struct mirrored *from = &log->mirror[at + count];
-            entries[count++] = (struct weir_raft_entry){.term = from->term, .kind = from->kind, .data = weir_buf_slice(&from->data)};
+        while (count < WEIR_RAFT_ENTRIES_PER_MESSAGE_MAX && at + count <= view.last_index) {
+            entries[count] = weir_raft_core_entry(log->core, at + count);
+            count++;
         }
-        weir_raft_store_put_entries(out, log->mirror_first + at, entries, count);
+        weir_raft_store_put_entries(out, at, entries, count);
+        at += count;
     }
 }
 
@@ -416,9 +371,6 @@ static void shot_done(struct raft_log *log)
                      WEIR_LOG_INT(shot->snapshot.index), "snapshot_bytes", WEIR_LOG_INT(shot->data.len), "log_bytes",
                      WEIR_LOG_INT(log->compacted_bytes), NULL);
             log->snapshot_bytes = shot->data.len;
-            if (!shot->install) {
-                mirror_drop(log, shot->drop_through);
-            }
             shot_fini(shot);
             weir_raft_core_snapshot_written(log->core, now_ms(log));
         }
@@ -511,12 +463,12 @@ static void submit_waiting(struct raft_log *log)
 }
 
 /* Entries behind the newest applied one that slow members may want, without filling half of the new log with them. */
-static uint64_t trailing(const struct raft_log *log, uint64_t applied)
+static uint64_t trailing(const struct raft_log *log, const struct weir_raft_core_view *view)
 {
     uint64_t count = 0;
     uint64_t bytes = 0;
-    while (count < WEIR_RAFT_TRAILING && applied >= log->mirror_first + count && applied - count - log->mirror_first < log->nmirror) {
-        bytes += log->mirror[applied - count - log->mirror_first].data.len;
+    while (count < WEIR_RAFT_TRAILING && view->applied_index >= view->first_index + count) {
+        bytes += weir_raft_core_entry(log->core, view->applied_index - count).data.len;
         if (bytes > log->compact_bytes / 4) {
             break;
         }
@@ -536,7 +488,7 @@ static void compact(struct raft_log *log)
     uint64_t bytes = weir_raft_store_log_bytes(log->store);
     weir_raft_core_view(log->core, &view);
     if (bytes > log->compact_bytes && bytes > 4 * log->snapshot_bytes && bytes >= 2 * log->compacted_bytes && view.applied_index > view.snapshot_index) {
-        enum weir_rc rc = weir_raft_core_compact(log->core, trailing(log, view.applied_index), now_ms(log), &err);
+        enum weir_rc rc = weir_raft_core_compact(log->core, trailing(log, &view), now_ms(log), &err);
         weir_assert(rc == WEIR_OK || rc == WEIR_AGAIN);
     }
 }
@@ -712,12 +664,8 @@ static void destroy(struct weir_cluster_log *base)
     for (size_t i = 0; i < log->nqueue; i++) {
         weir_buf_fini(&log->queue[i].bytes);
     }
-    for (size_t i = 0; i < log->nmirror; i++) {
-        weir_buf_fini(&log->mirror[i].data);
-    }
     weir_free(log->queue);
     weir_free(log->opened);
-    weir_free(log->mirror);
     weir_buf_fini(&log->pending);
     weir_buf_fini(&log->flight.entries);
     weir_buf_fini(&log->flight.kept);
@@ -766,8 +714,6 @@ static enum weir_rc create_core(struct raft_log *log, const struct weir_raft_boo
                                                             .restore = on_restore,
                                                             .role = on_role,
                                                             .failed = on_failed}};
-    log->mirror_first = boot->first;
-    mirror_add(log, boot->entries, boot->count);
     log->snapshot_bytes = boot->snapshot == NULL ? 0 : boot->snapshot->data.len;
     log->quiet = log->in_event = true; /* until weir_raft_log_start */
     enum weir_rc rc = weir_raft_core_create(&options, boot, now_ms(log), &log->core, err);

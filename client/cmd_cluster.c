@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
+#include "common/net/address.h"
 
 #include <jansson.h>
 #include <poll.h>
@@ -202,12 +203,12 @@ static enum weir_rc get_log(struct weir_gateway *gateway, const char *tm_id, con
     struct weir_buf path = {0};
     if (tm_id != NULL) {
         weir_buf_put_str(&path, "/taskmanagers/");
-        weir_gateway_put_encoded(&path, tm_id);
+        weir_url_put_encoded(&path, tm_id, "");
         weir_buf_put_str(&path, "/log?contains=");
     } else {
         weir_buf_put_str(&path, "/jobmanager/log?contains=");
     }
-    weir_gateway_put_encoded(&path, contains);
+    weir_url_put_encoded(&path, contains, "");
     weir_buf_put_u8(&path, 0);
     weir_gateway_set_deadline(gateway, tm_id != NULL ? TM_LOG_DEADLINE_MS : 0); /* a TaskManager that is away is no reason to wait */
     enum weir_rc rc =

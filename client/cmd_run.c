@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -62,7 +63,7 @@ static enum weir_rc submit(struct weir_gateway *gateway, const struct weir_optio
     enum weir_rc rc = read_job_file(options->operands[1], &text, err);
     if (rc == WEIR_OK) {
         weir_buf_put_fmt(&path, "/jobs?jobid=%s&name=", job_id);
-        weir_gateway_put_encoded(&path, options->operands[1]);
+        weir_url_put_encoded(&path, options->operands[1], "");
         if (options->parallelism > 0) {
             weir_buf_put_fmt(&path, "&parallelism=%u", (unsigned)options->parallelism);
         }

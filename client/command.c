@@ -1,6 +1,7 @@
 #include "client/command.h"
 
 #include "common/base/mem.h"
+#include "common/net/address.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ char *weir_job_path(const char *job, const char *rest)
 {
     struct weir_buf path = {0};
     weir_buf_put_str(&path, "/jobs/");
-    weir_gateway_put_encoded(&path, job);
+    weir_url_put_encoded(&path, job, "");
     weir_buf_put_str(&path, rest);
     weir_buf_put_u8(&path, 0);
     size_t len;

@@ -2,13 +2,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 #include "common/net/http_client.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { BACK_OFF_MS = 50, BACK_OFF_MAX_MS = 500, REDIRECTS_MAX = 3, ANSWER_MIN_MS = 100 };
 
@@ -29,18 +28,6 @@ enum verdict {
     USELESS,    /* it broke off, did not answer, or has no leader to name */
 };
 
-/* Whether text is "host:port" ("[::1]:8081" too). */
-static bool is_address(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || strpbrk(text, "/?#@ ") != NULL) {
-        return false;
-    }
-    char *end;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    return isdigit((unsigned char)colon[1]) && *end == '\0' && port > 0 && port < 65536;
-}
-
 enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **out_gateway, struct weir_error *err)
 {
     struct weir_gateway *gateway = weir_calloc(1, sizeof(*gateway));
@@ -50,7 +37,7 @@ enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **
         char *address = weir_strndup(at, len);
         if (gateway->naddresses == WEIR_JOBMANAGERS_MAX) {
             rc = weir_error_set(err, WEIR_INVALID, "more than %d JobManagers", WEIR_JOBMANAGERS_MAX);
-        } else if (!is_address(address)) {
+        } else if (!weir_address_valid(weir_slice_str(address))) {
             rc = weir_error_set(err, WEIR_INVALID, "`%s` is no JobManager's address: expected HOST:PORT, several separated by commas",
                                 address);
         } else {
@@ -139,7 +126,7 @@ static bool follow(struct weir_gateway *gateway, struct weir_slice url)
     char *begin = strstr(text, "://");
     begin = begin == NULL ? text : begin + 3;
     begin[strcspn(begin, "/?#")] = '\0';
-    bool good = is_address(begin);
+    bool good = weir_address_valid(weir_slice_str(begin));
     uint32_t i = 0;
     while (good && i < gateway->naddresses && strcmp(gateway->addresses[i], begin) != 0) {
         i++;
@@ -288,15 +275,4 @@ enum weir_rc weir_gateway_call_json(struct weir_gateway *gateway, const struct w
 enum weir_rc weir_gateway_get(struct weir_gateway *gateway, const char *path, json_t **out, struct weir_error *err)
 {
     return weir_gateway_call_json(gateway, &(struct weir_gateway_request){.method = "GET", .path = path}, out, err);
-}
-
-void weir_gateway_put_encoded(struct weir_buf *out, const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        if (isalnum((unsigned char)*c) || strchr("-._~", *c) != NULL) {
-            weir_buf_put(out, c, 1);
-        } else {
-            weir_buf_put_fmt(out, "%%%02X", (unsigned)(unsigned char)*c);
-        }
-    }
 }

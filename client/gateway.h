@@ -51,9 +51,6 @@ enum weir_rc weir_gateway_call_json(struct weir_gateway *gateway, const struct w
                                     struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_gateway_get(struct weir_gateway *gateway, const char *path, struct json_t **out, struct weir_error *err) WEIR_CHECKED;
 
-/* Appends text as one path segment or query value. */
-void weir_gateway_put_encoded(struct weir_buf *out, const char *text);
-
 /* A status and body of 4xx or 5xx as an error. */
 enum weir_rc weir_gateway_error(unsigned status, struct weir_slice body, struct weir_error *err);
 

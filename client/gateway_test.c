@@ -42,15 +42,6 @@ START_TEST(errors_become_lines)
 }
 END_TEST
 
-START_TEST(encoding)
-{
-    struct weir_buf out = {0};
-    weir_gateway_put_encoded(&out, "a b/c?d&e=\xc3\xb6.-_~%");
-    ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "a%20b%2Fc%3Fd%26e%3D%C3%B6.-_~%25"));
-    weir_buf_fini(&out);
-}
-END_TEST
-
 static void answer(void *ctx, struct weir_http_request *request)
 {
     (void)ctx;
@@ -327,7 +318,6 @@ Suite *gateway_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, lists_of_addresses);
     tcase_add_test(tc, errors_become_lines);
-    tcase_add_test(tc, encoding);
     tcase_add_test(tc, the_first_that_answers_is_asked);
     tcase_add_test(tc, the_leader_is_followed_and_remembered);
     tcase_add_test(tc, without_a_leader_it_is_tried_again);

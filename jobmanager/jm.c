@@ -6,6 +6,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 #include "jobmanager/jm_internal.h"
 #include "proto/methods.h"
 
@@ -235,7 +236,7 @@ static enum weir_rc prepare(struct weir_jm *jm, struct weir_error *err)
 static enum weir_rc name_oneself(struct weir_jm *jm, struct weir_error *err)
 {
     const struct weir_config *config = jm->options.config;
-    jm->own_address = weir_jm_address_copy(weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS), weir_rpc_server_port(jm->server));
+    jm->own_address = weir_address_copy(weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS), weir_rpc_server_port(jm->server));
     enum weir_rc rc = weir_jm_founders_parse(weir_config_string(config, WEIR_CFG_JOBMANAGERS), jm->own_address,
                                              weir_config_bool(config, WEIR_CFG_JM_JOIN), &jm->founders, err);
     if (rc != WEIR_OK) {

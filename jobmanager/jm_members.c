@@ -2,31 +2,12 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 
-#include <stdlib.h>
-
-char *weir_jm_address_copy(const char *host, uint16_t port)
-{
-    bool bare_ip6 = strchr(host, ':') != NULL && host[0] != '[';
-    return weir_strfmt(bare_ip6 ? "[%s]:%u" : "%s:%u", host, port);
-}
 
 enum weir_rc weir_jm_address_check(struct weir_slice address, struct weir_error *err)
 {
-    size_t colon = address.len;
-    while (colon > 0 && address.data[colon - 1] != ':') {
-        colon--;
-    }
-    bool good = colon > 1 && colon < address.len && address.len - colon <= 5;
-    uint32_t port = 0;
-    for (size_t i = colon; good && i < address.len; i++) {
-        good = address.data[i] >= '0' && address.data[i] <= '9';
-        port = port * 10 + (uint32_t)(address.data[i] - '0');
-    }
-    for (size_t i = 0; good && i + 1 < colon; i++) {
-        good = address.data[i] > ' ' && address.data[i] < 0x7f && address.data[i] != '/';
-    }
-    if (!good || port == 0 || port > UINT16_MAX) {
+    if (!weir_address_valid(address)) {
         return weir_error_set(err, WEIR_INVALID, "\"%.*s\" is no JobManager's address: expected host:port with a port from 1 to 65535",
                               WEIR_SLICE_ARG(address));
     }

@@ -20,9 +20,6 @@ struct weir_jm_founders {
     uint32_t own;   /* index; WEIR_JM_NOBODY: not in the list (joins only) */
 };
 
-/* "host:port"; "[host]:port" for an IPv6 address. By weir_malloc. */
-char *weir_jm_address_copy(const char *host, uint16_t port);
-
 /* list: as configured; "" is one JobManager, at own_address, with id 1. joins: own_address need not be in it. INVALID: a sentence. */
 enum weir_rc weir_jm_founders_parse(const char *list, const char *own_address, bool joins, struct weir_jm_founders *out_founders,
                                     struct weir_error *err) WEIR_CHECKED;

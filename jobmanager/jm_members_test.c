@@ -31,9 +31,6 @@ START_TEST(one_three_or_five_with_ids_that_everybody_computes_alike)
     }
     weir_jm_founders_fini(&founders);
     weir_jm_founders_fini(&other);
-    char *address = weir_jm_address_copy("::1", 3);
-    ck_assert_str_eq(address, "[::1]:3");
-    weir_free(address);
 }
 END_TEST
 

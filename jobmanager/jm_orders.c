@@ -164,11 +164,6 @@ static void call_send(struct call *call, const ProtobufCMessage *message, uint32
 }
 
 /* --- orders ----------------------------------------------------------------------------------------------------------- */
-static ProtobufCBinaryData binary(struct weir_slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
-}
-
 static char *text(const char *s)
 {
     return (char *)(uintptr_t)s;
@@ -180,7 +175,7 @@ static void send_enumerate(struct weir_jm *jm, struct call *call, const struct w
     weir__control__enumerate_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
     order.job_id = job->id;
-    order.graph = binary(job->graph);
+    order.graph = weir_pb_bytes(job->graph);
     order.vertex = call->vertex;
     call_send(call, &order.base, ENUMERATE_DEADLINE_MS);
 }
@@ -198,7 +193,7 @@ static void add_splits(Weir__Control__TaskDeployment *to, const struct weir_meta
             Weir__Control__Split *split = weir_arena_alloc(arena, sizeof(*split));
             weir__control__split__init(split);
             split->id = weir_arena_strndup(arena, source->splits[i].id.data, source->splits[i].id.len);
-            split->data = binary(source->splits[i].data);
+            split->data = weir_pb_bytes(source->splits[i].data);
             to->splits[to->n_splits++] = split;
         }
     }
@@ -245,7 +240,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     order.job_id = job->id;
     order.job_name = job->name;
     order.attempt = call->attempt;
-    order.graph = binary(job->graph);
+    order.graph = weir_pb_bytes(job->graph);
     order.restored_checkpoint_id = restore == NULL ? 0 : restore->checkpoint_id;
     order.drain_only = job->drain_of != 0;
     order.tasks = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.tasks));

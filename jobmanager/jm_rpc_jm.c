@@ -5,11 +5,6 @@
 #include "proto/pb.h"
 #include "proto/raft.pb-c.h"
 
-static ProtobufCBinaryData binary(struct weir_slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
-}
-
 void weir__jm_raft_request(const struct weir_jm *jm, uint64_t to, struct weir_slice chunk, struct weir_buf *out)
 {
     Weir__Raft__RaftRequest message;
@@ -17,7 +12,7 @@ void weir__jm_raft_request(const struct weir_jm *jm, uint64_t to, struct weir_sl
     message.from = weir__jm_id(jm);
     message.incarnation = weir__jm_incarnation(jm);
     message.to = to;
-    message.chunk = binary(chunk);
+    message.chunk = weir_pb_bytes(chunk);
     weir_pb_encode(&message.base, out);
 }
 

@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/base/version.h"
 #include "common/fs/fs_local.h"
+#include "common/net/address.h"
 #include "common/runtime/daemon.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/jm_members.h"
@@ -37,7 +38,7 @@ static void tell_rest_address(const struct weir_config *config, struct weir_jm *
 {
     const char *host = weir_config_string(config, WEIR_CFG_REST_ADDRESS);
     bool wildcard = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-    char *address = weir_jm_address_copy(wildcard ? weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS) : host, weir_rest_port(rest));
+    char *address = weir_address_copy(wildcard ? weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS) : host, weir_rest_port(rest));
     weir_jm_set_rest_address(jm, address);
     weir_free(address);
 }

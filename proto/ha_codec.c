@@ -2,16 +2,12 @@
 
 #include "common/base/assert.h"
 #include "proto/ha.pb-c.h"
+#include "proto/pb.h"
 
 /* protobuf-c's structs want mutable pointers although packing only reads them. */
 static char *unconst(const char *text)
 {
     return (char *)(uintptr_t)text;
-}
-
-static ProtobufCBinaryData to_binary(struct weir_slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
 }
 
 static struct weir_slice from_binary(struct weir_arena *arena, ProtobufCBinaryData data)
@@ -30,8 +26,8 @@ static Weir__Ha__Source *encode_source(const struct weir_ha_source *source, stru
     for (uint32_t i = 0; i < source->nsplits; i++) {
         to->splits[i] = weir_arena_alloc(arena, sizeof(**to->splits));
         weir__ha__split__init(to->splits[i]);
-        to->splits[i]->id = to_binary(source->splits[i].id);
-        to->splits[i]->data = to_binary(source->splits[i].data);
+        to->splits[i]->id = weir_pb_bytes(source->splits[i].id);
+        to->splits[i]->data = weir_pb_bytes(source->splits[i].data);
     }
     return to;
 }
@@ -141,7 +137,7 @@ static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, stru
         to->submit->name = unconst(record->u.submit.name);
         to->submit->text_hash_1 = record->u.submit.text_hash[0];
         to->submit->text_hash_2 = record->u.submit.text_hash[1];
-        to->submit->graph = to_binary(record->u.submit.graph);
+        to->submit->graph = weir_pb_bytes(record->u.submit.graph);
         break;
     case WEIR_HA_ATTEMPT:
         to->attempt = encode_attempt(record, arena);

@@ -22,4 +22,10 @@ enum weir_rc weir_pb_decode(const ProtobufCMessageDescriptor *descriptor, struct
 
 void weir_pb_free(void *message); /* accepts NULL */
 
+/* A field of bytes that borrows them. */
+static inline ProtobufCBinaryData weir_pb_bytes(struct weir_slice s)
+{
+    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
+}
+
 #endif

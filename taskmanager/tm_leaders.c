@@ -2,9 +2,8 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { NONE = -1, DOUBT_SLACK_MS = 100 };
@@ -12,7 +11,7 @@ enum { NONE = -1, DOUBT_SLACK_MS = 100 };
 static const int64_t NEVER_MS = INT64_MIN / 2;
 
 struct jobmanager {
-    char address[WEIR_TM_JM_ADDRESS_BYTES_MAX];
+    char address[WEIR_ADDRESS_BYTES_MAX];
     bool configured; /* else an answer has named it */
     bool wanted;     /* to be connected: not told yet */
     bool connected;
@@ -32,18 +31,6 @@ struct weir_tm_leaders {
     int64_t heartbeat_ms, timeout_ms, heard_ms;
     enum weir_tm_leaders_lost lost; /* not told yet */
 };
-
-/* "host:port" ("[::1]:6123" too). */
-static bool is_address(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || strlen(text) >= WEIR_TM_JM_ADDRESS_BYTES_MAX || strpbrk(text, "/?#@ ,") != NULL) {
-        return false;
-    }
-    char *end;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    return isdigit((unsigned char)colon[1]) && *end == '\0' && port > 0 && port < 65536;
-}
 
 /* The one with that address, one that is not used yet, or one that need not be kept; NULL: there is no room. */
 static struct jobmanager *place(struct weir_tm_leaders *leaders, const char *address)
@@ -81,7 +68,7 @@ enum weir_rc weir_tm_leaders_create(const char *jobmanagers, struct weir_tm_lead
         for (size_t i = strlen(address); i > 0 && address[i - 1] == ' '; i--) {
             address[i - 1] = '\0';
         }
-        if (!is_address(address)) {
+        if (!weir_address_valid(weir_slice_str(address))) {
             rc = weir_error_set(err, WEIR_INVALID, "`%s` is no JobManager's address: expected HOST:PORT, several separated by commas", address);
         } else if (!know(leaders, address, true)) {
             rc = weir_error_set(err, WEIR_INVALID, "more than %d JobManagers", WEIR_TM_LEADERS_MAX);
@@ -143,11 +130,11 @@ void weir_tm_leaders_told(struct weir_tm_leaders *leaders, uint32_t jm, const st
     }
     from->epoch = word->epoch;
     for (size_t i = 0; i < word->njobmanagers && i < WEIR_TM_LEADERS_MAX; i++) {
-        if (is_address(word->jobmanagers[i])) {
+        if (weir_address_valid(weir_slice_str(word->jobmanagers[i]))) {
             (void)know(leaders, word->jobmanagers[i], false);
         }
     }
-    if (is_address(word->leader_address)) {
+    if (weir_address_valid(weir_slice_str(word->leader_address))) {
         (void)know(leaders, word->leader_address, false);
     }
 }

@@ -29,7 +29,6 @@ enum {
     WEIR_TM_ASK_EVERY_MS = 50,
     WEIR_TM_REGISTER_AGAIN_MS = 200,  /* after a refusal, with the same one */
     WEIR_TM_MEMBERS_EVERY_MS = 5000,  /* the leader is asked who belongs to the cluster */
-    WEIR_TM_JM_ADDRESS_BYTES_MAX = 128,
 };
 
 /* Why there is no leader any more. */

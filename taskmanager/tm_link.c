@@ -4,6 +4,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/vec.h"
 #include "common/base/version.h"
+#include "common/net/address.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
 #include "taskmanager/tm_leaders.h"
@@ -561,7 +562,7 @@ static void on_disconnected(void *ctx);
 /* A connection to a JobManager under this number, instead of what was there. */
 static enum weir_rc open_peer(struct weir_tm_link *link, uint32_t jm, struct weir_error *err)
 {
-    char address[WEIR_TM_JM_ADDRESS_BYTES_MAX + 8];
+    char address[WEIR_ADDRESS_BYTES_MAX + 8];
     (void)snprintf(address, sizeof(address), "tcp://%s", weir_tm_leaders_address(link->leaders, jm));
     struct weir_rpc_client_options client = {
         .address = address,
@@ -698,7 +699,7 @@ enum weir_rc weir_tm_link_create(const struct weir_tm_link_options *options, str
     link->options = *options;
     link->timer = (struct weir_timer){.fire = beat, .ctx = link};
     link->look = (struct weir_timer){.fire = look, .ctx = link};
-    char address[WEIR_TM_JM_ADDRESS_BYTES_MAX];
+    char address[WEIR_ADDRESS_BYTES_MAX];
     const char *jobmanagers = weir_config_string(options->config, WEIR_CFG_JOBMANAGERS);
     if (jobmanagers[0] == '\0') {
         (void)snprintf(address, sizeof(address), "%s:%lld", weir_config_string(options->config, WEIR_CFG_JM_RPC_ADDRESS),

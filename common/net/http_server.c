@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 #include "common/net/keeper.h"
 #include "common/runtime/sync.h"
 
@@ -423,28 +424,16 @@ void weir_http_respond_error(struct weir_http_request *request_take, unsigned st
     respond(request_take, status, error_response_create(text));
 }
 
-static void put_encoded(struct weir_buf *out, const char *text, const char *also)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || strchr("-._~", *c) != NULL;
-        if (plain || strchr(also, *c) != NULL) {
-            weir_buf_put_u8(out, (uint8_t)*c);
-        } else {
-            weir_buf_put_fmt(out, "%%%02X", (unsigned)(unsigned char)*c);
-        }
-    }
-}
-
 void weir_http_respond_elsewhere(struct weir_http_request *request_take, unsigned status, const char *origin, const char *text)
 {
     struct weir_buf location = {0};
     weir_buf_put_str(&location, origin);
-    put_encoded(&location, request_take->path, "/");
+    weir_url_put_encoded(&location, request_take->path, "/");
     for (const struct pair *pair = request_take->query; pair != NULL; pair = pair->next) {
         weir_buf_put_u8(&location, pair == request_take->query ? '?' : '&');
-        put_encoded(&location, pair->name, "");
+        weir_url_put_encoded(&location, pair->name, "");
         weir_buf_put_u8(&location, '=');
-        put_encoded(&location, pair->value, "");
+        weir_url_put_encoded(&location, pair->value, "");
     }
     weir_buf_put_u8(&location, '\0');
     struct MHD_Response *response = error_response_create(text);

@@ -528,14 +528,6 @@ const char *weir_stream_peer_role(struct weir_stream *stream)
     return role;
 }
 
-const char *weir_stream_peer_name(struct weir_stream *stream)
-{
-    weir_mutex_lock(&stream->mutex);
-    const char *name = stream->secure == NULL ? "" : weir__tls_session_peer_name(stream->secure->session);
-    weir_mutex_unlock(&stream->mutex);
-    return name;
-}
-
 void weir_stream_close(struct weir_stream *stream)
 {
     weir_mutex_lock(&stream->mutex);

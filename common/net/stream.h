@@ -40,7 +40,6 @@ void weir_stream_receive(struct weir_stream *stream, uint8_t *into, size_t bytes
 
 /* What the certificate of the peer says: "" without TLS, or before a byte of the peer's has been received. Any thread until destroy. */
 const char *weir_stream_peer_role(struct weir_stream *stream);
-const char *weir_stream_peer_name(struct weir_stream *stream);
 
 /* Ends what is in flight with CLOSED, soon. Idempotent; any thread. */
 void weir_stream_close(struct weir_stream *stream);

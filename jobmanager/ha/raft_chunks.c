@@ -55,7 +55,7 @@ void weir_raft_chunks_put(struct weir_raft_chunks *chunks, uint64_t to, const ch
     for (size_t at = 0; at < message.len; at += WEIR_RAFT_CHUNK_BYTES) {
         size_t bytes = message.len - at < WEIR_RAFT_CHUNK_BYTES ? message.len - at : WEIR_RAFT_CHUNK_BYTES;
         chunk.offset = at;
-        chunk.bytes = (ProtobufCBinaryData){.len = bytes, .data = (uint8_t *)(uintptr_t)message.data + at};
+        chunk.bytes = weir_pb_bytes(weir_slice(message.data + at, bytes));
         weir_buf_clear(&chunks->encoded);
         weir_pb_encode(&chunk.base, &chunks->encoded);
         each(ctx, to, address, weir_buf_slice(&chunks->encoded));

@@ -13,11 +13,6 @@ static const uint64_t number_max = UINT64_C(1) << 62;
 
 /* --- encoding ----------------------------------------------------------------------------------------------------------- */
 
-static ProtobufCBinaryData to_binary(struct weir_slice s)
-{
-    return (ProtobufCBinaryData){.len = s.len, .data = (uint8_t *)(uintptr_t)s.data};
-}
-
 static void put_append_entries(const struct raft_append_entries *from, const struct weir_raft_entry *entries, Weir__Raft__Message *message,
                                struct weir_arena *arena)
 {
@@ -34,7 +29,7 @@ static void put_append_entries(const struct raft_append_entries *from, const str
         weir__raft__entry__init(&items[i]);
         items[i].term = entries[i].term;
         items[i].kind = (uint32_t)entries[i].kind;
-        items[i].data = to_binary(entries[i].data);
+        items[i].data = weir_pb_bytes(entries[i].data);
         to->entries[i] = &items[i];
     }
     message->body_case = WEIR__RAFT__MESSAGE__BODY_APPEND_ENTRIES;
@@ -91,8 +86,8 @@ static void put_install_snapshot(const struct raft_install_snapshot *from, const
     to->last_index = snapshot->index;
     to->last_term = snapshot->term;
     to->members_index = snapshot->members_index;
-    to->members = to_binary(snapshot->members);
-    to->data = to_binary(snapshot->data);
+    to->members = weir_pb_bytes(snapshot->members);
+    to->data = weir_pb_bytes(snapshot->data);
     message->body_case = WEIR__RAFT__MESSAGE__BODY_INSTALL_SNAPSHOT;
     message->install_snapshot = to;
 }

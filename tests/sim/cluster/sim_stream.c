@@ -382,12 +382,6 @@ const char *weir_stream_peer_role(struct weir_stream *stream)
     return "";
 }
 
-const char *weir_stream_peer_name(struct weir_stream *stream)
-{
-    (void)stream;
-    return "";
-}
-
 void weir_stream_close(struct weir_stream *stream)
 {
     weir_sim_yield_maybe();

@@ -22,8 +22,13 @@ static char *known_path_copy(const struct weir_jm *jm)
 enum weir_rc weir__jm_known_load(struct weir_jm *jm, struct weir_error *err)
 {
     char *path = known_path_copy(jm);
-    enum weir_rc rc = weir_fs_read_all(jm->options.fs, path, KNOWN_BYTES_MAX, &jm->known, err);
+    enum weir_rc rc = weir_fs_read_sealed(jm->options.fs, path, KNOWN_BYTES_MAX, &jm->known, err);
     rc = rc == WEIR_NOT_FOUND ? WEIR_OK : rc;
+    if (rc == WEIR_CORRUPT) {
+        struct weir_error why = *err;
+        rc = weir_error_set(err, WEIR_CORRUPT, "%s; remove the file if no other JobManager of the cluster has lost its directory, else replace this one "
+                            "(weir cluster replace-jobmanager)", why.text);
+    }
     weir_free(path);
     return rc;
 }
@@ -59,7 +64,7 @@ void weir__jm_known_save(struct weir_jm *jm)
         }
         struct weir_error err;
         char *path = known_path_copy(jm);
-        if (weir_fs_write_atomic(jm->options.fs, path, weir_buf_slice(&next), &err) == WEIR_OK) { /* rare, and short */
+        if (weir_fs_write_sealed(jm->options.fs, path, weir_buf_slice(&next), &err) == WEIR_OK) { /* rare, and short */
             weir_buf_clear(&jm->known);
             weir_buf_put_slice(&jm->known, weir_buf_slice(&next));
         } else {

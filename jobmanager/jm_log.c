@@ -115,7 +115,7 @@ static void on_removed(void *ctx, const char *address, const char *text)
 static enum weir_rc read_member(struct weir_jm *jm, const char *path, uint64_t *out_id, bool *out_found, struct weir_error *err)
 {
     struct weir_buf text = {0};
-    enum weir_rc rc = weir_fs_read_all(jm->options.fs, path, MEMBER_BYTES_MAX, &text, err);
+    enum weir_rc rc = weir_fs_read_sealed(jm->options.fs, path, MEMBER_BYTES_MAX, &text, err);
     if (rc == WEIR_NOT_FOUND) {
         *out_found = false;
         rc = WEIR_OK;
@@ -139,7 +139,7 @@ static enum weir_rc write_member(struct weir_jm *jm, const char *path, uint64_t 
 {
     char text[MEMBER_BYTES_MAX];
     int bytes = snprintf(text, sizeof(text), member_format, id);
-    return weir_fs_write_atomic(jm->options.fs, path, weir_slice(text, (size_t)bytes), err);
+    return weir_fs_write_sealed(jm->options.fs, path, weir_slice(text, (size_t)bytes), err);
 }
 
 /* (L5): whoever answers is asked whether it has known this JobManager before. */

@@ -2,7 +2,10 @@
 
 #include "common/base/assert.h"
 #include "common/base/buf.h"
+#include "common/base/crc32c.h"
 #include "common/base/mem.h"
+
+#include <stdio.h>
 
 enum weir_rc weir_fs_open(struct weir_fs *fs, const char *path, enum weir_fs_mode mode, struct weir_fs_file **out_file,
                           struct weir_error *err)
@@ -157,4 +160,39 @@ enum weir_rc weir_fs_read_all(struct weir_fs *fs, const char *path, uint64_t byt
     }
     weir_fs_close(file);
     return rc;
+}
+
+enum { SEAL_BYTES = 16 }; /* "crc32c 01234567\n" */
+
+static void make_seal(struct weir_slice bytes, char out_seal[SEAL_BYTES + 1])
+{
+    (void)snprintf(out_seal, SEAL_BYTES + 1, "crc32c %08x\n", weir_crc32c(0, bytes.data, bytes.len));
+}
+
+enum weir_rc weir_fs_write_sealed(struct weir_fs *fs, const char *path, struct weir_slice bytes, struct weir_error *err)
+{
+    char seal[SEAL_BYTES + 1];
+    struct weir_buf whole = {0};
+    make_seal(bytes, seal);
+    weir_buf_put_slice(&whole, bytes);
+    weir_buf_put_str(&whole, seal);
+    enum weir_rc rc = weir_fs_write_atomic(fs, path, weir_buf_slice(&whole), err);
+    weir_buf_fini(&whole);
+    return rc;
+}
+
+enum weir_rc weir_fs_read_sealed(struct weir_fs *fs, const char *path, uint64_t bytes_max, struct weir_buf *buf, struct weir_error *err)
+{
+    size_t start = buf->len;
+    enum weir_rc rc = weir_fs_read_all(fs, path, bytes_max + SEAL_BYTES, buf, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    char seal[SEAL_BYTES + 1];
+    size_t len = buf->len - start;
+    size_t covered = len < SEAL_BYTES ? 0 : len - SEAL_BYTES;
+    make_seal(weir_slice(buf->data + start, covered), seal);
+    bool whole = len >= SEAL_BYTES && memcmp(buf->data + start + covered, seal, SEAL_BYTES) == 0;
+    buf->len = whole ? start + covered : start;
+    return whole ? WEIR_OK : weir_error_set(err, WEIR_CORRUPT, "%s: damaged, or not written by this version of Weir: its last line is not the checksum of the others", path);
 }

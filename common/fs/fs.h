@@ -111,6 +111,11 @@ enum weir_rc weir_fs_write_atomic(struct weir_fs *fs, const char *path, struct w
 enum weir_rc weir_fs_read_all(struct weir_fs *fs, const char *path, uint64_t bytes_max, struct weir_buf *buf,
                               struct weir_error *err) WEIR_CHECKED;
 
+/* The two above, with the checksum of the bytes as a last line, which reading takes off again: for small files of text that people may look at.
+ * CORRUPT: the line is missing, or is not of these bytes. */
+enum weir_rc weir_fs_write_sealed(struct weir_fs *fs, const char *path, struct weir_slice bytes, struct weir_error *err) WEIR_CHECKED;
+enum weir_rc weir_fs_read_sealed(struct weir_fs *fs, const char *path, uint64_t bytes_max, struct weir_buf *buf, struct weir_error *err) WEIR_CHECKED;
+
 /* The directory of a path ("." for a bare name, "/" for "/x"), by weir_malloc; the caller frees it. */
 char *weir_fs_dirname_copy(const char *path);
 

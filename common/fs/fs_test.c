@@ -295,6 +295,42 @@ START_TEST(the_simulator_agrees_with_the_machine)
 }
 END_TEST
 
+START_TEST(a_sealed_file_is_whole_or_refused)
+{
+    struct weir_error err;
+    struct weir_fs *fs = weir_fs_sim_create();
+    struct weir_buf bytes = {0};
+    static const char *const texts[] = {"", "one\ntwo\n", "no end of line"};
+    for (size_t i = 0; i < 3; i++) {
+        ok(weir_fs_write_sealed(fs, "/f", weir_slice_str(texts[i]), &err), &err);
+        weir_buf_clear(&bytes);
+        weir_buf_put_str(&bytes, "before ");
+        ok(weir_fs_read_sealed(fs, "/f", 100, &bytes, &err), &err);
+        ck_assert(weir_slice_eq_str(weir_slice(bytes.data + 7, bytes.len - 7), texts[i]));
+        struct weir_buf raw = {0};
+        ok(weir_fs_read_all(fs, "/f", 200, &raw, &err), &err);
+        for (size_t at = 0; at <= 2 * raw.len; at++) { /* a flipped bit of each byte, and the file cut before it */
+            struct weir_slice spoilt = weir_slice(raw.data, at < raw.len ? raw.len : at - raw.len);
+            if (at < raw.len) {
+                raw.data[at] ^= 1;
+            }
+            if (spoilt.len < raw.len || at < raw.len) {
+                ok(weir_fs_write_atomic(fs, "/f", spoilt, &err), &err);
+                ck_assert_int_eq(weir_fs_read_sealed(fs, "/f", 100, &bytes, &err), WEIR_CORRUPT);
+                ck_assert_ptr_nonnull(strstr(err.text, "/f"));
+            }
+            if (at < raw.len) {
+                raw.data[at] ^= 1;
+            }
+        }
+        weir_buf_fini(&raw);
+    }
+    ck_assert_int_eq(weir_fs_read_sealed(fs, "/absent", 100, &bytes, &err), WEIR_NOT_FOUND);
+    weir_buf_fini(&bytes);
+    weir_fs_sim_destroy(fs);
+}
+END_TEST
+
 START_TEST(directories_of_paths)
 {
     static const char *const cases[][2] = {{"a", "."}, {"a/b", "a"}, {"/a", "/"}, {"/a/b/c", "/a/b"}, {"/", "/"}};
@@ -317,6 +353,7 @@ Suite *fs_suite(void)
     tcase_add_test(tc, a_crash_loses_what_was_not_synced);
     tcase_add_test(tc, an_unsynced_rename_happens_wholly_or_not_at_all);
     tcase_add_test(tc, the_simulator_agrees_with_the_machine);
+    tcase_add_test(tc, a_sealed_file_is_whole_or_refused);
     tcase_add_test(tc, directories_of_paths);
     suite_add_tcase(suite, tc);
     return suite;

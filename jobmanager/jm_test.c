@@ -470,6 +470,40 @@ START_TEST(start_up_refuses_what_cannot_work)
 }
 END_TEST
 
+/* Adds 1 to the last byte of text of a file beside the log, ahead of its line end and its checksum. */
+static void spoil(const struct fixture *f, const char *path)
+{
+    struct weir_error err;
+    struct weir_buf bytes = {0};
+    ck_assert_int_eq(weir_fs_read_all(f->fs, path, 1 << 16, &bytes, &err), WEIR_OK);
+    bytes.data[bytes.len - 18]++;
+    ck_assert_int_eq(weir_fs_write_atomic(f->fs, path, weir_buf_slice(&bytes), &err), WEIR_OK);
+    weir_buf_fini(&bytes);
+}
+
+START_TEST(a_damaged_note_beside_the_log_is_refused)
+{
+    struct fixture f;
+    struct weir_error err;
+    char path[128];
+    fixture_init(&f);
+    jm_start(&f);
+    jm_stop(&f);
+    struct weir_jm *jm = NULL;
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    (void)snprintf(path, sizeof(path), "%s/data/member", f.dir);
+    spoil(&f, path);
+    ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_CORRUPT);
+    ck_assert_msg(strstr(err.text, path) != NULL, "%s", err.text);
+    (void)snprintf(path, sizeof(path), "%s/data/jobmanagers", f.dir); /* which is read first */
+    ck_assert_int_eq(weir_fs_write_sealed(f.fs, path, weir_slice_str("0000000000000001 0000000000000002\n"), &err), WEIR_OK);
+    spoil(&f, path);
+    ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_CORRUPT);
+    ck_assert_msg(strstr(err.text, path) != NULL && strstr(err.text, "replace-jobmanager") != NULL, "%s", err.text);
+    fixture_fini(&f);
+}
+END_TEST
+
 Suite *jm_suite(void);
 
 Suite *jm_suite(void)
@@ -481,6 +515,7 @@ Suite *jm_suite(void)
     tcase_add_test(tcase, a_closed_connection_is_noticed_at_once);
     tcase_add_test(tcase, cancel_ends_a_waiting_job);
     tcase_add_test(tcase, start_up_refuses_what_cannot_work);
+    tcase_add_test(tcase, a_damaged_note_beside_the_log_is_refused);
     suite_add_tcase(suite, tcase);
     return suite;
 }

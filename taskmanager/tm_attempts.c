@@ -156,6 +156,9 @@ static void phase_changed(void *payload)
         weir_log(task->log, WEIR_LOG_INFO, mail->phase == WEIR_TASK_PHASE_FINISHED ? "task_finished" : "task_canceled", NULL);
     }
     weir_free(mail);
+    if (task->over) {
+        weir_task_thread_join(task->thread);
+    }
     struct weir_tm_status status = status_of(task);
     attempts->options.on_change(attempts->options.ctx, &status);
 }

@@ -217,12 +217,18 @@ void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoin
     post_checkpoint(thread, notify_mail, checkpoint, outcome);
 }
 
+void weir_task_thread_join(struct weir_task_thread *thread)
+{
+    weir_thread_join(thread->thread);
+    thread->thread = NULL;
+}
+
 void weir_task_thread_destroy(struct weir_task_thread *thread)
 {
     if (thread == NULL) {
         return;
     }
-    weir_thread_join(thread->thread);
+    weir_task_thread_join(thread);
     weir_mailbox_destroy(thread->mailbox);
     weir_task_destroy(thread->task);
     handle_unref(thread->handle);

@@ -46,6 +46,9 @@ void weir_task_thread_cancel(struct weir_task_thread *thread);
 void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint);
 void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 
+/* Waits for the thread, which has told a phase that is over: it and its stack are gone then, the task can still be asked. Idempotent. */
+void weir_task_thread_join(struct weir_task_thread *thread);
+
 /* Waits for the thread, which is over or never started, then frees all. Accepts NULL. */
 void weir_task_thread_destroy(struct weir_task_thread *thread);
 

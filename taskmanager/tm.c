@@ -40,6 +40,7 @@ struct weir_tm {
     struct weir_mem *mem;
     struct weir_links *links;
     struct weir_tm_leases *leases;
+    struct weir_tm_fences *fences;
     struct weir_tm_attempts *attempts;
     struct weir_rpc_server *server;
     struct weir_tls *tls; /* NULL: plaintext */
@@ -380,6 +381,11 @@ static void on_snapshot(void *ctx, const struct weir_tm_status *status, const st
     weir_tm_link_snapshot(tm->jm, status, snapshot);
 }
 
+static void fence_answered(void *ctx, enum weir_rc rc, const char *text)
+{
+    weir_tm_fences_answer(ctx, rc, text);
+}
+
 static void lease_answered(void *ctx, enum weir_rc rc, const char *text)
 {
     weir_tm_leases_answer(ctx, rc, text);
@@ -391,6 +397,43 @@ static void ask_lease(void *ctx, struct weir_tm_lease_question *question_take)
     weir_tm_link_ask_lease(tm->jm, weir_tm_lease_question_job(question_take), weir_tm_lease_question_region(question_take),
                            weir_tm_lease_question_attempt(question_take), lease_answered,
                            question_take);
+}
+
+static void ask_fence(void *ctx, const struct weir_tm_fence_of *of, struct weir_tm_fence_question *question_take)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_link_ask_lease(tm->jm, of->job_id, of->region, of->attempt, fence_answered, question_take);
+}
+
+static void on_resumed(void *ctx, const struct weir_tm_fence_of *of)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_attempts_resume(tm->attempts, of->job_id, of->region, of->attempt);
+}
+
+static void on_replaced(void *ctx, const struct weir_tm_fence_of *of)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_attempts_cancel(tm->attempts, of->job_id, &of->region, 1, of->attempt);
+}
+
+static void on_heard(void *ctx, int64_t sent_boot_ns)
+{
+    struct weir_tm *tm = ctx;
+    weir_tm_fences_heard(tm->fences, sent_boot_ns);
+}
+
+static enum weir_rc check_fencing(const struct weir_config *config, struct weir_error *err)
+{
+    int64_t fencing_ms = weir_config_int(config, WEIR_CFG_FENCING_TIMEOUT);
+    int64_t heartbeat_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT);
+    if (fencing_ms == 0 || fencing_ms > heartbeat_ms) {
+        return WEIR_OK;
+    }
+    return weir_error_set(err, WEIR_INVALID,
+                          "cluster.fencing.timeout is %lld ms and heartbeat.timeout %lld ms: tasks would pause before a silent leader counts as lost "
+                          "and another is looked for; set cluster.fencing.timeout to more than heartbeat.timeout, or to 0 to let them never pause",
+                          (long long)fencing_ms, (long long)heartbeat_ms);
 }
 
 static enum weir_rc check_address(const struct weir_config *config, struct weir_error *err)
@@ -499,6 +542,16 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .ask = ask_lease,
         .ctx = tm,
     });
+    tm->fences = weir_tm_fences_create(&(struct weir_tm_fences_options){
+        .clock = tm->clock,
+        .timers = &tm->timers,
+        .log = tm->log,
+        .timeout_ms = weir_config_int(tm->config, WEIR_CFG_FENCING_TIMEOUT),
+        .ask = ask_fence,
+        .on_resumed = on_resumed,
+        .on_replaced = on_replaced,
+        .ctx = tm,
+    });
     tm->attempts = weir_tm_attempts_create(&(struct weir_tm_attempts_options){
         .tm_id = tm->id,
         .mailbox = tm->mailbox,
@@ -510,6 +563,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .log = tm->log,
         .links = tm->links,
         .leases = tm->leases,
+        .fences = tm->fences,
         .channel_bytes = CHANNEL_BYTES,
         .checkpoints_dir = weir_config_string(tm->config, WEIR_CFG_CHECKPOINTS_DIR),
         .on_change = on_change,
@@ -529,6 +583,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
                                    .attempts = tm->attempts,
                                    .mem = tm->mem,
                                    .on_expelled = on_expelled,
+                                   .on_heard = on_heard,
                                    .ctx = tm,
                                },
                                &tm->jm, err);
@@ -544,6 +599,7 @@ enum weir_rc weir_tm_create(const struct weir_config *config, struct weir_log_si
                             struct weir_tm **out_tm, struct weir_error *err)
 {
     enum weir_rc rc = check_address(config, err);
+    rc = rc != WEIR_OK ? rc : check_fencing(config, err);
     if (rc != WEIR_OK) {
         return rc;
     }
@@ -632,6 +688,7 @@ void weir_tm_destroy(struct weir_tm *tm)
     weir_tm_leases_close(tm->leases); /* drain threads that outlive their tasks ask no more */
     weir_tm_link_destroy(tm->jm);
     weir_tm_attempts_destroy(tm->attempts);
+    weir_tm_fences_destroy(tm->fences);
     weir_pool_destroy(tm->pool);
     weir_rocks_backend_close(tm->backend);
     weir_links_destroy(tm->links);

@@ -86,6 +86,8 @@ static void destroy_attempt(struct attempt *attempt)
     }
     weir_free(attempt->tasks);
     attempt->host.lease->unref(attempt->host.lease);
+    weir_tm_fences_remove(attempt->owner->options.fences, attempt->host.fence);
+    weir_fence_unref(attempt->host.fence);
     weir_log_destroy(attempt->log);
     unref_graph(attempt->shared);
     weir_free(attempt->job_id);
@@ -142,6 +144,17 @@ static struct weir_tm_status status_of(const struct held_task *task)
     };
 }
 
+/* With the last task goes the fence: there is nothing left that it could pause. */
+static void unfence_over(struct attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->ntasks; i++) {
+        if (!attempt->tasks[i].over) {
+            return;
+        }
+    }
+    weir_tm_fences_remove(attempt->owner->options.fences, attempt->host.fence);
+}
+
 static void phase_changed(void *payload)
 {
     struct phase_mail *mail = payload;
@@ -158,6 +171,7 @@ static void phase_changed(void *payload)
     weir_free(mail);
     if (task->over) {
         weir_task_thread_join(task->thread);
+        unfence_over(task->attempt);
     }
     struct weir_tm_status status = status_of(task);
     attempts->options.on_change(attempts->options.ctx, &status);
@@ -402,6 +416,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
         .clock = attempts->options.clock,
         .mem = attempts->options.mem,
         .lease = weir_tm_lease_create(attempts->options.leases, order->job_id, region, order->attempt),
+        .fence = weir_tm_fences_add(attempts->options.fences, &(struct weir_tm_fence_of){order->job_id, region, order->attempt}),
         .backend = attempts->options.backend,
         .on_phase = on_phase,
         .on_snapshot = on_snapshot,
@@ -655,6 +670,14 @@ void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_
                 weir_task_thread_notify(of->tasks[i].thread, checkpoint, outcome);
             }
         }
+    }
+}
+
+void weir_tm_attempts_resume(struct weir_tm_attempts *attempts, const char *job_id, uint32_t region, uint32_t attempt)
+{
+    const struct attempt *of = find_attempt(attempts, job_id, region, attempt);
+    for (uint32_t i = 0; of != NULL && i < of->ntasks; i++) {
+        weir_task_thread_wake(of->tasks[i].thread);
     }
 }
 

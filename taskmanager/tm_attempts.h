@@ -17,6 +17,7 @@
 #include "proto/control.pb-c.h"
 #include "taskmanager/exchange/link.h"
 #include "taskmanager/task/task_thread.h"
+#include "taskmanager/tm_fence.h"
 #include "taskmanager/tm_lease.h"
 
 struct weir_tm_attempts;
@@ -41,6 +42,7 @@ struct weir_tm_attempts_options {
     const struct weir_log *log;
     struct weir_links *links;
     struct weir_tm_leases *leases;
+    struct weir_tm_fences *fences;
     uint64_t channel_bytes; /* credit of one channel */
     const char *checkpoints_dir;
     /* A task has changed its state: report it. On the owner's thread. */
@@ -68,6 +70,9 @@ enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const c
                                       struct weir_error *err) WEIR_CHECKED;
 /* Tells the tasks of the same how the checkpoint ended; nothing when none is here. */
 void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
+
+/* The fence of this attempt was opened: its tasks go on. */
+void weir_tm_attempts_resume(struct weir_tm_attempts *attempts, const char *job_id, uint32_t region, uint32_t attempt);
 
 /* Tasks not over yet, and all tasks held. */
 uint32_t weir_tm_attempts_live(const struct weir_tm_attempts *attempts);

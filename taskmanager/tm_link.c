@@ -64,6 +64,7 @@ struct call {
     struct weir_tm_link *link;
     struct peer *peer;
     uint64_t bond;
+    int64_t sent_boot_ns;
     uint16_t method;
     uint64_t unanswered; /* which report it carries; 0: none */
     struct told *told;
@@ -205,6 +206,7 @@ static bool send_bytes_take(struct peer *peer, struct call *call, uint16_t metho
     call->peer = peer;
     call->bond = link->bond;
     call->method = method;
+    call->sent_boot_ns = weir_clock_boot_ns(link->options.clock);
     bool sent = false;
     if (weir_mailbox_reserve(link->options.mailbox) == WEIR_OK) {
         sent = weir_rpc_call(peer->client, method, body, deadline_ms, on_done, call, &err) == WEIR_OK;
@@ -423,6 +425,13 @@ static void acknowledge(struct weir_tm_link *link, const struct call *call)
     }
 }
 
+static void heard(struct weir_tm_link *link, const struct call *call)
+{
+    if (link->options.on_heard != NULL) {
+        link->options.on_heard(link->options.ctx, call->sent_boot_ns);
+    }
+}
+
 static void registered(struct weir_tm_link *link, const struct call *call)
 {
     Weir__Control__RegisterReply *reply = NULL;
@@ -438,6 +447,7 @@ static void registered(struct weir_tm_link *link, const struct call *call)
         weir_log(link->options.log, WEIR_LOG_INFO, "registered", "leader_epoch", WEIR_LOG_INT(reply->leader_epoch), "jobmanager",
                  weir_tm_leaders_address(link->leaders, call->peer->jm), NULL);
         acknowledge(link, call);
+        heard(link, call);
         send_unanswered(link);
         arm(link, link->interval_ms);
     }
@@ -463,6 +473,7 @@ static void heartbeat_ended(struct weir_tm_link *link, const struct call *call)
     link->calling = false;
     if (call->rc == WEIR_OK) {
         weir_tm_leaders_heard(link->leaders, now_ms(link));
+        heard(link, call);
     } else if (call->rc != WEIR_TIMEOUT && call->rc != WEIR_CANCELED) {
         weir_log(link->options.log, WEIR_LOG_INFO, "heartbeat_refused", "why", call->text, NULL);
         weir_tm_leaders_disowned(link->leaders);

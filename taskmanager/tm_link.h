@@ -33,6 +33,8 @@ struct weir_tm_link_options {
     /* The leader has given this incarnation up and its tasks with it: cancel them and take a new id (what tm_id points to changes). It
      * registers again when no task is left. */
     void (*on_expelled)(void *ctx);
+    /* The leader has answered a registration or a heartbeat that was sent at this moment of the boot clock; it can be asked for leases. May be NULL. */
+    void (*on_heard)(void *ctx, int64_t sent_boot_ns);
     void *ctx;
 };
 

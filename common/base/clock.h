@@ -9,6 +9,8 @@
 struct weir_clock {
     /* Nanoseconds since an arbitrary start; never jumps (CLOCK_MONOTONIC). The only time that may drive a timeout. */
     int64_t (*mono_ns)(const struct weir_clock *clock);
+    /* The same, but it counts the time for which the machine was suspended (CLOCK_BOOTTIME): for promises to others, whose clocks went on. */
+    int64_t (*boot_ns)(const struct weir_clock *clock);
     /* Milliseconds since 1970-01-01 UTC; may jump. For people and for processing time. */
     int64_t (*wall_ms)(const struct weir_clock *clock);
 };
@@ -22,10 +24,12 @@ struct weir_clock_virtual {
     struct weir_clock clock; /* first member */
     int64_t mono_ns_now;
     int64_t wall_ms_now;
+    int64_t suspended_ns; /* so far; the boot clock is the monotonic one and this */
 };
 
 void weir_clock_virtual_init(struct weir_clock_virtual *clock, int64_t mono_ns, int64_t wall_ms);
 void weir_clock_virtual_advance(struct weir_clock_virtual *clock, int64_t ns);
+void weir_clock_virtual_suspend(struct weir_clock_virtual *clock, int64_t ns); /* the machine sleeps for so long */
 
 static inline int64_t weir_clock_mono_ns(const struct weir_clock *clock)
 {
@@ -35,6 +39,11 @@ static inline int64_t weir_clock_mono_ns(const struct weir_clock *clock)
 static inline int64_t weir_clock_mono_ms(const struct weir_clock *clock)
 {
     return clock->mono_ns(clock) / 1000000;
+}
+
+static inline int64_t weir_clock_boot_ns(const struct weir_clock *clock)
+{
+    return clock->boot_ns(clock);
 }
 
 static inline int64_t weir_clock_wall_ms(const struct weir_clock *clock)

@@ -14,6 +14,7 @@
 #include "common/plan/jobgraph.h"
 #include "common/runtime/executor.h"
 #include "taskmanager/connectors/bad_records.h"
+#include "taskmanager/connectors/fence.h"
 
 /*
  * Asks the JobManager whether an attempt is still the job's present one, before something outside is taken over in its name (RELIABILITY 4.6:
@@ -48,6 +49,8 @@ struct weir_conn_ctx {
     /* Makes the task step again soon. Any thread. */
     void (*wake)(void *wake_ctx);
     void *wake_ctx;
+    /* While it is closed nothing may be begun outside; the operator SINK sees to it for all that the task's thread calls. NULL: never closed. */
+    struct weir_fence *fence;
     struct weir_lease *lease; /* NULL in tests without a JobManager: the attempt is always the present one */
 };
 

@@ -42,6 +42,7 @@ struct weir__drain {
     struct weir_fs *fs;
     const struct weir_clock *clock;
     struct weir_lease *lease; /* own reference, or NULL */
+    struct weir_fence *fence; /* likewise */
     struct weir_log *log;     /* own, or NULL */
     char *table;
     struct weir__drain_limits limits;
@@ -73,6 +74,7 @@ struct weir__drain *weir__drain_create(const struct weir_conn_ctx *ctx, struct w
     drain->fs = ctx->fs;
     drain->clock = ctx->clock;
     drain->lease = ctx->lease == NULL ? NULL : ctx->lease->ref(ctx->lease);
+    drain->fence = weir_fence_ref(ctx->fence);
     drain->log = ctx->log == NULL ? NULL : weir_log_bind(ctx->log, "table", ctx->table->name);
     drain->table = weir_strdup(ctx->table->name);
     drain->wake = ctx->wake;
@@ -144,6 +146,7 @@ static void drain_free(struct weir__drain *drain)
     weir_cond_fini(&drain->cond);
     weir_mutex_fini(&drain->mutex);
     weir_log_destroy(drain->log);
+    weir_fence_unref(drain->fence);
     weir_free(drain->table);
     weir_free(drain);
 }
@@ -460,6 +463,10 @@ enum weir__drain_next weir__drain_step(struct weir__drain *drain)
     enum weir_rc rc;
     if (inbox.stop || drain->rc != WEIR_OK) {
         return WEIR__DRAIN_OVER;
+    }
+    if (weir_fence_closed(drain->fence)) {
+        drain->backoff_ms = WEIR__DRAIN_PAUSED_MS;
+        return WEIR__DRAIN_LATER;
     }
     if (!drain->fenced) {
         rc = fence(drain, &err);

@@ -5,6 +5,7 @@
  *   FENCING ----------------------------> FENCED ----------------------------> DRAINING
  *      ^                                                                           |
  *      +------------------------ the target said AGAIN ----------------------------+
+ *   While the attempt's fence is closed it begins nothing, neither to recover nor a chunk.
  *   Any error of lease, target, cursor or file ends it: every call of the log says it from then on.
  *
  * D1  It recovers as soon as it is started, also when a checkpoint will be restored: reading the cursor early is sound, since once recover has
@@ -26,6 +27,7 @@ enum {
     WEIR__DRAIN_LEASE_TIMEOUT_MS = 2000,
     WEIR__DRAIN_BACKOFF_MS_MIN = 20,
     WEIR__DRAIN_BACKOFF_MS_MAX = 2000,
+    WEIR__DRAIN_PAUSED_MS = 100, /* between two looks at a closed fence */
 };
 
 struct weir__drain;

@@ -43,6 +43,9 @@ static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
 {
     struct weir_sink *conn = sink->sink;
     enum weir_rc rc = WEIR_OK;
+    if (weir_fence_closed(sink->op.ctx->conn.fence)) {
+        return WEIR_AGAIN; /* as late as can be: this thread may have stood still since the batch was taken in */
+    }
     switch (sink->doing) {
     case DOING_NOTHING: break;
     case DOING_WRITE: rc = conn->vtable->write(conn, sink->unwritten, err); break;

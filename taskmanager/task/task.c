@@ -579,9 +579,17 @@ static enum weir_task_wait wind_up(struct weir_task *task)
     return WEIR_TASK_OVER;
 }
 
+static bool paused(const struct weir_task *task)
+{
+    return weir_fence_closed(task->spec.env.fence);
+}
+
 static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
 {
     struct weir_error err;
+    if (paused(task)) {
+        return WEIR_TASK_BLOCKED;
+    }
     if (task->phase == WEIR_TASK_PHASE_INITIALIZING) {
         enum weir_rc rc = initialize(task, &err);
         if (rc == WEIR_AGAIN) {
@@ -595,6 +603,10 @@ static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
     }
     enum weir_task_wait wait = WEIR_TASK_RAN;
     for (uint32_t i = 0; i < EVENTS_PER_STEP && wait == WEIR_TASK_RAN; i++) {
+        if (i > 0 && paused(task)) {
+            *out_wait_ms = -1;
+            return WEIR_TASK_BLOCKED;
+        }
         if (run_once(task, &wait, out_wait_ms, &err) != WEIR_OK) {
             fail(task, &err);
             return wind_up(task);

@@ -10,6 +10,9 @@
  * FINISHED when the last checkpoint, which every task of the job took after its end, was committed. At most one snapshot is under way: a
  * barrier that comes meanwhile is declined.
  *
+ * While its fence (env.fence) is closed a task is paused: it takes nothing in and carries nothing on, whatever the phase; only a cancel or an error is
+ * followed. After the fence was opened it needs a wake.
+ *
  * weir_task_step needs no thread: clock, executor, file system and channels are injected, so that a test or simulator can drive whole
  * clusters step by step. task_thread.h is the shell that gives a task its thread. FINISHED, FAILED and CANCELED are reached only when
  * nothing submitted to the executor is in flight.

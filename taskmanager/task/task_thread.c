@@ -102,6 +102,7 @@ enum weir_rc weir_task_thread_create(const struct weir_task_spec *spec, const st
         .wake = handle_wake,
         .wake_ctx = thread->handle,
         .lease = host->lease,
+        .fence = host->fence,
     };
     thread->task = weir_task_create(&full);
     *out_thread = thread;
@@ -162,6 +163,11 @@ static void run_thread(void *ctx)
 enum weir_rc weir_task_thread_start(struct weir_task_thread *thread, struct weir_error *err)
 {
     return weir_thread_start(weir_task_name(thread->task), run_thread, thread, &thread->thread, err);
+}
+
+void weir_task_thread_wake(struct weir_task_thread *thread)
+{
+    weir_waker_wake(thread->handle->waker);
 }
 
 static void cancel_mail(void *payload)

@@ -18,6 +18,7 @@ struct weir_task_host {
     const struct weir_clock *clock;
     struct weir_mem *mem;
     struct weir_lease *lease; /* of the attempt; NULL: none to ask */
+    struct weir_fence *fence; /* of the attempt; NULL: never closed */
     struct weir_state_backend *backend; /* may be NULL */
     /* The task's phase has changed; on the task's thread: copy and post. failure is set for FAILED, else NULL. After a phase that is over
      * the thread touches nothing of the host any more. */
@@ -45,6 +46,9 @@ void weir_task_thread_cancel(struct weir_task_thread *thread);
 /* Checkpoints: see weir_task_trigger and weir_task_notify. Return at once. */
 void weir_task_thread_trigger(struct weir_task_thread *thread, uint64_t checkpoint);
 void weir_task_thread_notify(struct weir_task_thread *thread, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
+
+/* Its fence has been opened: look again. */
+void weir_task_thread_wake(struct weir_task_thread *thread);
 
 /* Waits for the thread, which has told a phase that is over: it and its stack are gone then, the task can still be asked. Idempotent. */
 void weir_task_thread_join(struct weir_task_thread *thread);

@@ -28,6 +28,7 @@ static struct cluster {
     struct weir_sim_node *client;
     int64_t calm_ns; /* the faults end */
     uint32_t heartbeat_ms; /* the time-out */
+    uint32_t fencing_ms;   /* 0: never */
     struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct client_job {
         struct weir_sim_job *job;
@@ -68,6 +69,7 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
     set(config, "jobmanager.data.dir", "/data");
     set(config, "heartbeat.interval", "%u ms", cluster.heartbeat_ms / 8);
     set(config, "heartbeat.timeout", "%u ms", cluster.heartbeat_ms);
+    set(config, "cluster.fencing.timeout", "%u ms", cluster.fencing_ms);
     set(config, "taskmanager.host", "%s", node->host);
     set(config, "taskmanager.numberOfTaskSlots", "3");
     set(config, "taskmanager.tmp.dir", "/tmp");
@@ -395,6 +397,8 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     weir_sim_fs_init();
     weir_sim_hooks_init(what->sabotage, &listener);
     cluster.heartbeat_ms = 400 + (uint32_t)weir_sim_below(1600);
+    /* Mostly so short that a pause, a cut or an election too many meets it. */
+    cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000);
     add_machines();
     int64_t calm_s = weir_sim_between(5, 14);
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;

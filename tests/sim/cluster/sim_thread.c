@@ -196,7 +196,7 @@ static int64_t world_wall_ms(const struct weir_clock *clock)
 
 const struct weir_clock *weir_clock_real(void)
 {
-    static const struct weir_clock of_world = {.mono_ns = world_mono_ns, .wall_ms = world_wall_ms};
+    static const struct weir_clock of_world = {.mono_ns = world_mono_ns, .boot_ns = world_mono_ns, .wall_ms = world_wall_ms};
     const struct weir_sim_node *node = weir_sim_node_here();
     return node == NULL ? &of_world : &node->clock.clock;
 }
@@ -204,6 +204,12 @@ const struct weir_clock *weir_clock_real(void)
 static int64_t virtual_mono_ns(const struct weir_clock *clock)
 {
     return ((const struct weir_clock_virtual *)clock)->mono_ns_now;
+}
+
+static int64_t virtual_boot_ns(const struct weir_clock *clock)
+{
+    const struct weir_clock_virtual *of = (const struct weir_clock_virtual *)clock;
+    return of->mono_ns_now + of->suspended_ns;
 }
 
 static int64_t virtual_wall_ms(const struct weir_clock *clock)
@@ -214,7 +220,7 @@ static int64_t virtual_wall_ms(const struct weir_clock *clock)
 void weir_clock_virtual_init(struct weir_clock_virtual *clock, int64_t mono_ns, int64_t wall_ms)
 {
     *clock = (struct weir_clock_virtual){
-        .clock = {.mono_ns = virtual_mono_ns, .wall_ms = virtual_wall_ms},
+        .clock = {.mono_ns = virtual_mono_ns, .boot_ns = virtual_boot_ns, .wall_ms = virtual_wall_ms},
         .mono_ns_now = mono_ns,
         .wall_ms_now = wall_ms,
     };
@@ -226,6 +232,13 @@ void weir_clock_virtual_advance(struct weir_clock_virtual *clock, int64_t ns)
     int64_t before_ms = clock->mono_ns_now / 1000000;
     clock->mono_ns_now += ns;
     clock->wall_ms_now += clock->mono_ns_now / 1000000 - before_ms;
+}
+
+void weir_clock_virtual_suspend(struct weir_clock_virtual *clock, int64_t ns)
+{
+    weir_assert(ns >= 0);
+    clock->suspended_ns += ns;
+    clock->wall_ms_now += ns / 1000000;
 }
 
 /* --- the directory lock: a machine has one daemon --------------------------------------------------------------------- */

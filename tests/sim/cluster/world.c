@@ -527,8 +527,8 @@ struct weir_sim_node *weir_sim_node_add(const char *name, void (*main)(struct we
     (void)snprintf(node->name, sizeof(node->name), "%s", name);
     (void)snprintf(node->host, sizeof(node->host), "127.0.0.%u", node->index + 1);
     node->power = WEIR_SIM_DEAD;
-    node->clock.clock = (struct weir_clock){.mono_ns = node_mono_ns, .wall_ms = node_wall_ms};
-    node->log_clock = (struct weir_clock){.mono_ns = log_mono_ns, .wall_ms = log_wall_ms};
+    node->clock.clock = (struct weir_clock){.mono_ns = node_mono_ns, .boot_ns = node_mono_ns, .wall_ms = node_wall_ms};
+    node->log_clock = (struct weir_clock){.mono_ns = log_mono_ns, .boot_ns = log_mono_ns, .wall_ms = log_wall_ms};
     node->clock.mono_offset_ns = weir_sim_between(0, 1000000) * NS_PER_S / 1000;
     node->disk = weir_fs_sim_create();
     node->main = main;

@@ -580,6 +580,33 @@ START_TEST(destroy_does_not_wait_for_the_target)
 }
 END_TEST
 
+/* A closed fence lets it neither fence its predecessors nor begin a chunk; opened, it goes on by itself. */
+START_TEST(a_closed_fence_lets_the_drain_begin_nothing)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 1);
+    struct weir_fence *fence = weir_fence_create(&model.kit.clock.clock, 0);
+    model.kit.ctx.fence = fence;
+    replace(&model, false);
+    struct weir__drain *drain = weir__epoch_log_drain_of(model.live->log);
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_LATER);
+    weir_fence_set(fence, WEIR_FENCE_NEVER);
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_RAN);
+    complete(&model, 3);
+    ck_assert_int_eq(weir_epoch_log_commit(model.live->log, model.committed, &err), WEIR_OK);
+    weir_fence_set(fence, weir_clock_boot_ns(&model.kit.clock.clock));
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_LATER);
+    ck_assert_uint_eq(model.broker.visible.len, 0);
+    weir_fence_set(fence, WEIR_FENCE_NEVER);
+    weir_fence_unref(fence); /* the drain has its own reference */
+    model.kit.ctx.fence = NULL;
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    ck_assert_uint_eq(model.broker.visible.len, model.canon.len);
+    model_fini(&model);
+}
+END_TEST
+
 Suite *epoch_log_edge_suite(void);
 
 Suite *epoch_log_edge_suite(void)
@@ -592,6 +619,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);
     tcase_add_test(tcase, an_aborted_checkpoint_whose_directory_is_gone_harms_nobody);
+    tcase_add_test(tcase, a_closed_fence_lets_the_drain_begin_nothing);
     tcase_add_test(tcase, the_thread_drains_while_the_task_goes_on);
     tcase_add_test(tcase, destroy_does_not_wait_for_the_target);
     suite_add_tcase(suite, tcase);

@@ -155,6 +155,39 @@ START_TEST(sinks_without_state)
 }
 END_TEST
 
+/* Whatever the operator was told to do waits until the fence is open. */
+START_TEST(nothing_reaches_the_connector_while_the_fence_is_closed)
+{
+    struct fixture f;
+    struct weir_error err;
+    struct weir_buf state = {0};
+    init(&f, "filesystem", 1000);
+    struct weir_fence *fence = weir_fence_create(&f.kit.clock.clock, WEIR_FENCE_NEVER);
+    f.ctx.conn.fence = fence;
+    process_row(&f, 1);
+    while (conn_kit_step(&f.kit)) {
+    }
+    weir_fence_set(fence, weir_clock_boot_ns(&f.kit.clock.clock));
+    ck_assert_int_eq(weir_sink_op.snapshot(f.op, 7, &state, &err), WEIR_AGAIN);
+    ck_assert_int_eq(weir_sink_op.resume(f.op, &err), WEIR_AGAIN);
+    ck_assert(!conn_kit_step(&f.kit));
+    check_files(&f, 0, 0);
+    weir_fence_set(fence, WEIR_FENCE_NEVER);
+    ck_assert_uint_gt(resume(&f, weir_sink_op.resume(f.op, &err)), 0);
+    check_files(&f, 0, 1);
+    weir_fence_set(fence, 0);
+    ck_assert_int_eq(weir_sink_op.notify(f.op, 7, &err), WEIR_AGAIN);
+    ck_assert(!conn_kit_step(&f.kit));
+    weir_fence_set(fence, WEIR_FENCE_NEVER);
+    ck_assert_uint_gt(resume(&f, weir_sink_op.resume(f.op, &err)), 0);
+    check_files(&f, 1, 0);
+    weir_buf_fini(&state);
+    close_op(&f);
+    weir_fence_unref(fence);
+    conn_kit_fini(&f.kit);
+}
+END_TEST
+
 Suite *sink_suite(void);
 Suite *sink_suite(void)
 {
@@ -163,6 +196,7 @@ Suite *sink_suite(void)
     tcase_add_loop_test(tc, rows_before_the_end_wait_for_the_last_checkpoint, 0, 2);
     tcase_add_test(tc, without_checkpoints_the_end_commits);
     tcase_add_loop_test(tc, sinks_without_state, 0, 2);
+    tcase_add_test(tc, nothing_reaches_the_connector_while_the_fence_is_closed);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -9,6 +9,7 @@
 #include "proto/pb.h"
 #include "taskmanager/tm_leaders.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@ struct peer {
     struct weir_tm_link *link;
     struct weir_rpc_client *client;
     uint32_t jm; /* in tm_leaders */
-    bool retired; /* its number is another's now: what it still says does not count */
+    bool retired; /* its number is another's now: what it still says does not count, and it is freed when that is over */
+    uint32_t calls; /* not ended yet, as the owner's thread knows */
+    _Atomic uint32_t notices; /* of connections, posted and not dealt with */
 };
 
 struct weir_tm_link {
@@ -214,7 +217,9 @@ static bool send_bytes_take(struct peer *peer, struct call *call, uint16_t metho
             weir_mailbox_unreserve(link->options.mailbox);
         }
     }
-    if (!sent) {
+    if (sent) {
+        peer->calls++;
+    } else {
         free_call(call);
     }
     return sent;
@@ -520,6 +525,7 @@ static void lease_answered(struct call *call)
 }
 
 static void step(struct weir_tm_link *link);
+static void free_if_over(struct peer *peer);
 
 static void call_ended(void *payload)
 {
@@ -548,6 +554,8 @@ static void call_ended(void *payload)
         }
     }
     step(link);
+    call->peer->calls--;
+    free_if_over(call->peer);
     free_call(call);
 }
 
@@ -570,6 +578,36 @@ static void beat(void *ctx)
 static void on_connected(void *ctx);
 static void on_disconnected(void *ctx);
 
+/* A retired one whose last call is over: then nothing can block for long here. Notices of its connection may still be on their way. */
+static void free_if_over(struct peer *peer)
+{
+    struct weir_tm_link *link = peer->link;
+    if (!peer->retired || peer->calls > 0) {
+        return;
+    }
+    weir_rpc_client_destroy(peer->client);
+    peer->client = NULL;
+    if (atomic_load(&peer->notices) > 0) {
+        return;
+    }
+    for (size_t i = 0; i < link->nretired; i++) {
+        if (link->retired[i] == peer) {
+            link->retired[i] = link->retired[--link->nretired];
+            break;
+        }
+    }
+    weir_free(peer);
+}
+
+static void retire(struct weir_tm_link *link, struct peer *peer)
+{
+    peer->retired = true;
+    weir_rpc_client_stop(peer->client);
+    link->retired = weir_vec_grow(link->retired, &link->retired_cap, sizeof(struct peer *), link->nretired + 1);
+    link->retired[link->nretired++] = peer;
+    free_if_over(peer);
+}
+
 /* A connection to a JobManager under this number, instead of what was there. */
 static enum weir_rc open_peer(struct weir_tm_link *link, uint32_t jm, struct weir_error *err)
 {
@@ -588,11 +626,8 @@ static enum weir_rc open_peer(struct weir_tm_link *link, uint32_t jm, struct wei
     struct weir_rpc_client_callbacks callbacks = {.on_connected = on_connected, .on_disconnected = on_disconnected};
     struct peer *peer = weir_calloc(1, sizeof(*peer));
     *peer = (struct peer){.link = link, .jm = jm};
-    if (link->peers[jm] != NULL) { /* freed at the end: calls may still be on their way back */
-        link->peers[jm]->retired = true;
-        weir_rpc_client_stop(link->peers[jm]->client);
-        link->retired = weir_vec_grow(link->retired, &link->retired_cap, sizeof(struct peer *), link->nretired + 1);
-        link->retired[link->nretired++] = link->peers[jm];
+    if (link->peers[jm] != NULL) {
+        retire(link, link->peers[jm]);
     }
     link->peers[jm] = peer; /* before it can connect */
     enum weir_rc rc = weir_rpc_client_create(&client, &callbacks, peer, &peer->client, err);
@@ -656,6 +691,12 @@ static void look(void *ctx)
     step(ctx);
 }
 
+static void noticed(struct peer *peer)
+{
+    atomic_fetch_sub(&peer->notices, 1);
+    free_if_over(peer);
+}
+
 static void connected(void *payload)
 {
     struct peer *peer = payload;
@@ -663,6 +704,7 @@ static void connected(void *payload)
         weir_tm_leaders_connected(peer->link->leaders, peer->jm);
         step(peer->link);
     }
+    noticed(peer);
 }
 
 static void disconnected(void *payload)
@@ -672,23 +714,26 @@ static void disconnected(void *payload)
         weir_tm_leaders_disconnected(peer->link->leaders, peer->jm);
         step(peer->link);
     }
+    noticed(peer);
 }
 
 /* On RPC threads. */
-static void on_connected(void *ctx)
+static void post_notice(struct peer *peer, void (*run)(void *payload))
 {
-    struct peer *peer = ctx;
-    struct weir_mail mail = {.run = connected, .payload = peer};
+    struct weir_mail mail = {.run = run, .payload = peer};
+    atomic_fetch_add(&peer->notices, 1);
     enum weir_rc rc = weir_mailbox_post(peer->link->options.mailbox, WEIR_MAIL_CONTROL, mail);
     weir_assert(rc == WEIR_OK || rc == WEIR_CLOSED);
+}
+
+static void on_connected(void *ctx)
+{
+    post_notice(ctx, connected);
 }
 
 static void on_disconnected(void *ctx)
 {
-    struct peer *peer = ctx;
-    struct weir_mail mail = {.run = disconnected, .payload = peer};
-    enum weir_rc rc = weir_mailbox_post(peer->link->options.mailbox, WEIR_MAIL_CONTROL, mail);
-    weir_assert(rc == WEIR_OK || rc == WEIR_CLOSED);
+    post_notice(ctx, disconnected);
 }
 
 /* Connects to all that the configuration names. */

@@ -385,6 +385,24 @@ START_TEST(expelled_it_comes_back_under_a_new_name)
 }
 END_TEST
 
+/* More JobManagers are named than are kept: those that were tried make room, with connections and calls that were under way. */
+START_TEST(jobmanagers_come_and_go)
+{
+    struct rig *rig = rig_create(1);
+    for (uint32_t i = 0; i < 3 * 16; i++) {
+        weir_mutex_lock(&rig->jms[0].mutex);
+        uint32_t asked = rig->jms[0].asked;
+        /* Some that are there, and are asked themselves, among many that are not. */
+        (void)snprintf(rig->jms[0].names, sizeof(rig->jms[0].names), "127.0.0.%u:%u", i % 8 < 2 ? 1 : 2, i % 8 < 2 ? weir_rpc_server_port(rig->jms[1 + i % 8].server) : i + 1);
+        weir_mutex_unlock(&rig->jms[0].mutex);
+        run_until(rig, &rig->jms[0], &rig->jms[0].asked, asked + 2, "it asks");
+    }
+    jm_set(&rig->jms[0], true, 1, false);
+    run_until(rig, &rig->jms[0], &rig->jms[0].heartbeats, 3, "heartbeats");
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(bad_addresses_are_refused)
 {
     struct weir_config *config = weir_config_create();
@@ -416,6 +434,7 @@ Suite *tm_link_suite(void)
     tcase_add_test(tc, one_that_is_named_is_found);
     tcase_add_test(tc, reports_are_repeated_to_the_new_leader);
     tcase_add_test(tc, expelled_it_comes_back_under_a_new_name);
+    tcase_add_test(tc, jobmanagers_come_and_go);
     tcase_add_test(tc, bad_addresses_are_refused);
     suite_add_tcase(suite, tc);
     return suite;

@@ -72,7 +72,17 @@ static void put_vertices(const json_t *job, struct weir_buf *out)
     weir_table_destroy(table);
 }
 
-static void print_status(const json_t *job, const json_t *exceptions)
+/* Checkpoints that fail are no failure of the job, but nothing is committed any more: says why, until one succeeds again. */
+static void put_failing_checkpoint(const json_t *checkpoints, struct weir_buf *out)
+{
+    const json_t *latest = json_object_get(checkpoints, "latest");
+    const json_t *failed = json_object_get(latest, "failed");
+    if (weir_json_int(failed, "id") > weir_json_int(json_object_get(latest, "completed"), "id")) {
+        weir_buf_put_fmt(out, "failing   checkpoint %lld: %s\n", (long long)weir_json_int(failed, "id"), weir_json_text(failed, "failure_message"));
+    }
+}
+
+static void print_status(const json_t *job, const json_t *exceptions, const json_t *checkpoints)
 {
     struct weir_buf out = {0};
     char text[WEIR_RENDER_TEXT];
@@ -92,6 +102,7 @@ static void print_status(const json_t *job, const json_t *exceptions)
     if (weir_json_text(exceptions, "root-exception")[0] != '\0') {
         weir_buf_put_fmt(&out, "failure   %s\n", weir_json_text(exceptions, "root-exception"));
     }
+    put_failing_checkpoint(checkpoints, &out);
     weir_buf_put_str(&out, "\n");
     put_vertices(job, &out);
     weir_print(weir_buf_slice(&out));
@@ -103,27 +114,31 @@ enum weir_rc weir_cmd_status(const struct weir_options *options, struct weir_gat
 {
     json_t *job = NULL;
     json_t *exceptions = NULL;
+    json_t *checkpoints = NULL;
     char *job_path = weir_job_path(options->operands[1], "");
     char *exceptions_path = weir_job_path(options->operands[1], "/exceptions");
+    char *checkpoints_path = weir_job_path(options->operands[1], "/checkpoints");
     enum weir_rc rc = weir_gateway_get(gateway, job_path, &job, err);
-    if (rc == WEIR_OK && !(options->given & WEIR_OPTION_JSON)) {
-        rc = weir_gateway_get(gateway, exceptions_path, &exceptions, err);
-    }
-    weir_free(job_path);
-    weir_free(exceptions_path);
-    if (rc != WEIR_OK) {
-        json_decref(job);
-        return rc;
-    }
-    *out_exit = WEIR_EXIT_OK;
-    if (options->given & WEIR_OPTION_JSON) {
+    if (rc == WEIR_OK && (options->given & WEIR_OPTION_JSON)) {
+        *out_exit = WEIR_EXIT_OK;
         weir_print_json_take(job);
-        return WEIR_OK;
+        job = NULL;
+        goto out;
     }
-    print_status(job, exceptions);
+    rc = rc != WEIR_OK ? rc : weir_gateway_get(gateway, exceptions_path, &exceptions, err);
+    rc = rc != WEIR_OK ? rc : weir_gateway_get(gateway, checkpoints_path, &checkpoints, err);
+    if (rc == WEIR_OK) {
+        *out_exit = WEIR_EXIT_OK;
+        print_status(job, exceptions, checkpoints);
+    }
+out:
     json_decref(job);
     json_decref(exceptions);
-    return WEIR_OK;
+    json_decref(checkpoints);
+    weir_free(job_path);
+    weir_free(exceptions_path);
+    weir_free(checkpoints_path);
+    return rc;
 }
 
 /* Polls until the job has ended; *out_job is its document then. Says what it waits for when that takes long. */

@@ -37,6 +37,7 @@ struct sim {
     uint64_t crashes;
     struct weir_fs_sim_fault fault;
     bool failed;
+    uint64_t room; /* bytes that can still be appended */
 };
 
 struct sim_file {
@@ -179,6 +180,11 @@ static enum weir_rc end(struct sim *sim, enum weir_rc rc)
     return rc;
 }
 
+static enum weir_rc no_room(const char *path, struct weir_error *err)
+{
+    return weir_error_set(err, WEIR_RESOURCE, "%s: no space left on the simulated disk", path);
+}
+
 /* The same for a call on an open file. */
 static bool begin_file_fails(struct sim_file *file, struct weir_error *err)
 {
@@ -219,6 +225,7 @@ static enum weir_rc open_locked(struct sim *sim, const char *path, enum weir_fs_
             return weir_error_set(err, WEIR_NOT_FOUND, "%s: no such file", path);
         }
         enum weir_rc rc = dir_check(sim, path, err);
+        rc = rc == WEIR_OK && sim->room == 0 ? no_room(path, err) : rc;
         if (rc != WEIR_OK) {
             return rc;
         }
@@ -259,8 +266,14 @@ static enum weir_rc sim_append(struct weir_fs_file *file, struct weir_slice byte
     struct sim_file *f = file_of(file);
     weir_assert(f->writable);
     bool fails = begin_file_fails(f, err);
+    size_t len = fails ? bytes.len / 2 : bytes.len;
+    if (!fails && len > f->sim->room) {
+        len = (size_t)f->sim->room;
+        fails = no_room(f->path, err) != WEIR_OK;
+    }
     if (f->crashes == f->sim->crashes) {
-        weir_buf_put(&f->inode->live, bytes.data, fails ? bytes.len / 2 : bytes.len);
+        weir_buf_put(&f->inode->live, bytes.data, len);
+        f->sim->room -= f->sim->room == UINT64_MAX || len > f->sim->room ? 0 : len;
     }
     return end(f->sim, fails ? err->rc : WEIR_OK);
 }
@@ -370,6 +383,7 @@ static enum weir_rc sim_link(struct weir_fs *fs, const char *from, const char *t
         rc = weir_error_set(err, WEIR_EXISTS, "%s exists", to);
     } else {
         rc = dir_check(sim, to, err);
+        rc = rc == WEIR_OK && sim->room == 0 ? no_room(to, err) : rc;
     }
     if (rc == WEIR_OK) {
         change_names(sim, NULL, to, inode);
@@ -402,6 +416,7 @@ static enum weir_rc mkdirs_locked(struct sim *sim, const char *path, struct weir
     }
     char *parent = weir_fs_dirname_copy(path);
     enum weir_rc rc = mkdirs_locked(sim, parent, err);
+    rc = rc == WEIR_OK && sim->room == 0 ? no_room(path, err) : rc;
     if (rc == WEIR_OK) {
         struct inode *inode = weir_calloc(1, sizeof(*inode));
         inode->is_dir = true;
@@ -566,6 +581,7 @@ struct weir_fs *weir_fs_sim_create(void)
 {
     struct sim *sim = weir_calloc(1, sizeof(*sim));
     sim->fs.ops = &sim_ops;
+    sim->room = UINT64_MAX;
     weir_mutex_init(&sim->mutex);
     sim->live = weir_hmap_create(0);
     sim->durable = weir_hmap_create(0);
@@ -674,6 +690,14 @@ void weir_fs_sim_fail(struct weir_fs *fs, struct weir_fs_sim_fault fault)
     weir_mutex_lock(&sim->mutex);
     sim->fault = fault;
     sim->failed = false;
+    weir_mutex_unlock(&sim->mutex);
+}
+
+void weir_fs_sim_room(struct weir_fs *fs, uint64_t bytes)
+{
+    struct sim *sim = sim_of(fs);
+    weir_mutex_lock(&sim->mutex);
+    sim->room = bytes;
     weir_mutex_unlock(&sim->mutex);
 }
 

@@ -25,6 +25,10 @@ struct weir_fs_sim_fault {
 };
 void weir_fs_sim_fail(struct weir_fs *fs, struct weir_fs_sim_fault fault);
 
+/* Appends take so many bytes more, then a part of what they are given and RESOURCE; with 0 there is no room for a new name either. Nothing gives room
+ * back but another call; UINT64_MAX, as it begins: no limit. */
+void weir_fs_sim_room(struct weir_fs *fs, uint64_t bytes);
+
 /* Whether the fault was met: a test raises nth until it is not. */
 bool weir_fs_sim_failed(struct weir_fs *fs);
 

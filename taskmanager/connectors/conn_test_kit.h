@@ -86,7 +86,7 @@ static inline void conn_kit_init(struct conn_kit *kit, const char *connector, co
     }
     kit->settings = (struct weir_job_settings){.parallelism = 1, .max_parallelism = 128, .record_bytes_max = 1 << 20};
     kit->ctx = (struct weir_conn_ctx){.table = &kit->table, .settings = &kit->settings, .job_id = "0123456789abcdef0123456789abcdef",
-                                      .attempt = 1, .parallelism = 1, .mem = kit->mem, .executor = &kit->executor, .fs = kit->fs,
+                                      .uid = "write", .attempt = 1, .parallelism = 1, .mem = kit->mem, .executor = &kit->executor, .fs = kit->fs,
                                       .clock = &kit->clock.clock, .errors_skipped = &kit->errors_skipped, .wake = conn_kit_wake, .wake_ctx = kit};
 }
 

@@ -9,6 +9,9 @@
  *     its segments stay in the book and are linked again for k + 1.
  * F3  Own names are unlinked when their records are drained. A link in chk-k is another name of the same file: it lives until the JobManager
  *     removes chk-k, whatever happens to the own one.
+ * F4  A job that finds no room (E8) leaves everything such that it can be done again: what is drained is unlinked first, what is in the file stays
+ *     there, whole, and the other rows go back before those that came meanwhile. A segment that prepare has sealed is in the book, also when its
+ *     links found no room.
  */
 #include "taskmanager/connectors/epoch_log_private.h"
 
@@ -54,6 +57,9 @@ struct weir_epoch_log {
     bool begun;             /* it is known where the log begins */
     uint64_t preparing;     /* checkpoint; 0: none */
     bool linked;            /* its job is done */
+    bool stalled;           /* the last job found no room (E8); why says where */
+    int64_t retry_at_ms;
+    struct weir_error why;
     uint64_t charged_bytes; /* to ctx->mem */
     struct weir_work work;
     enum weir_rc rc;        /* of the last job; once it failed, it stays */
@@ -62,6 +68,9 @@ struct weir_epoch_log {
     /* Handed over with the job in flight. */
     enum job job;
     struct rows writing;
+    size_t written;         /* so many of them are in the file */
+    bool sealed;            /* PREPARE: the open segment is whole and durable */
+    bool again;             /* RESTORE: some may be linked already */
     struct numbers unlinking;
     uint32_t open_number;   /* of the open segment */
     bool segment_open;      /* it has records, maybe not written yet */
@@ -138,15 +147,22 @@ static enum weir_rc open_dir(struct weir_epoch_log *log, struct weir_error *err)
     return rc;
 }
 
+/* Some file systems need room to unlink as well: what is left waits for the next job. */
 static enum weir_rc unlink_drained(struct weir_epoch_log *log, struct weir_error *err)
 {
-    enum weir_rc rc = WEIR_OK;
-    for (size_t i = 0; i < log->unlinking.len && rc == WEIR_OK; i++) {
+    size_t left = 0;
+    for (size_t i = 0; i < log->unlinking.len; i++) {
         char *path = own_path(log, log->unlinking.items[i]);
-        rc = unlink_own(log->ctx->fs, path, err);
+        enum weir_rc rc = unlink_own(log->ctx->fs, path, err);
         weir_free(path);
+        if (rc == WEIR_RESOURCE) {
+            log->unlinking.items[left++] = log->unlinking.items[i];
+        } else if (rc != WEIR_OK) {
+            return rc;
+        }
     }
-    return rc;
+    log->unlinking.len = left;
+    return WEIR_OK;
 }
 
 static enum weir_rc write_rows(struct weir_epoch_log *log, struct weir_error *err)
@@ -158,7 +174,8 @@ static enum weir_rc write_rows(struct weir_epoch_log *log, struct weir_error *er
         weir_free(path);
     }
     if (rc == WEIR_OK && log->writing.count > 0) {
-        rc = weir__segment_append(&log->writer, &log->options.block, log->writing.bytes.data, log->writing.ends, log->writing.count, err);
+        rc = weir__segment_append(&log->writer, &log->options.block, log->writing.bytes.data, log->writing.ends, log->writing.count, &log->written,
+                                  err);
     }
     return rc;
 }
@@ -190,6 +207,7 @@ static enum weir_rc end_epoch(struct weir_epoch_log *log, struct weir_error *err
 {
     struct weir_fs *fs = log->ctx->fs;
     enum weir_rc rc = log->segment_open ? weir__segment_seal(&log->writer, err) : WEIR_OK;
+    log->sealed = log->segment_open;
     size_t count = log->book.nsegments + (log->segment_open ? 1 : 0);
     if (rc != WEIR_OK || count == 0) {
         return rc;
@@ -209,7 +227,8 @@ static enum weir_rc restore_segment(const struct weir_epoch_log *log, const char
     const struct weir__segment *segment = &log->state.segments[i];
     char *linked = weir_strfmt("%s/%s", dir, log->state.names[i]);
     char *own = own_path(log, segment->number);
-    enum weir_rc rc = weir_fs_link(log->ctx->fs, linked, own, err);
+    enum weir_rc rc = log->again ? unlink_own(log->ctx->fs, own, err) : WEIR_OK;
+    rc = rc != WEIR_OK ? rc : weir_fs_link(log->ctx->fs, linked, own, err);
     if (rc == WEIR_NOT_FOUND) {
         rc = weir_error_set(err, WEIR_CORRUPT,
                             "%s: the file is missing, but checkpoint %" PRIu64 " needs it: it holds records that may not be written outside yet; restore "
@@ -240,13 +259,13 @@ static void run(struct weir_work *work)
     struct weir_epoch_log *log = log_of(work);
     struct weir_error *err = &log->err;
     enum weir_rc rc = open_dir(log, err);
+    rc = rc != WEIR_OK ? rc : unlink_drained(log, err);
     rc = rc != WEIR_OK ? rc : write_rows(log, err);
     if (rc == WEIR_OK && log->job == PREPARE) {
         rc = end_epoch(log, err);
     } else if (rc == WEIR_OK && log->job == RESTORE) {
         rc = restore_segments(log, err);
     }
-    rc = rc != WEIR_OK ? rc : unlink_drained(log, err);
     if (rc != WEIR_OK) {
         (void)weir_error_prefix(err, "table %s", log->ctx->table->name);
     }
@@ -271,15 +290,20 @@ static void charge(struct weir_epoch_log *log, uint64_t drain_bytes)
 static void begin(struct weir_epoch_log *log, enum job job)
 {
     struct rows rows = log->writing;
-    struct numbers numbers = log->unlinking;
     weir_buf_clear(&rows.bytes);
     rows.count = 0;
-    numbers.len = 0;
     log->writing = log->fill;
     log->fill = rows;
-    log->unlinking = log->drained;
-    log->drained = numbers;
+    for (size_t i = 0; i < log->drained.len; i++) {
+        struct numbers *to = &log->unlinking;
+        to->items = weir_vec_grow(to->items, &to->cap, sizeof(*to->items), to->len + 1);
+        to->items[to->len++] = log->drained.items[i];
+    }
+    log->drained.len = 0;
     log->job = job;
+    log->written = 0;
+    log->sealed = false;
+    log->again = log->stalled;
     if (log->writing.count > 0 && !log->segment_open) {
         log->segment_open = true;
         log->open_number = log->book.next_number++;
@@ -287,13 +311,19 @@ static void begin(struct weir_epoch_log *log, enum job job)
     weir_executor_submit(log->ctx->executor, &log->work);
 }
 
-static void prepared(struct weir_epoch_log *log)
+static void sealed(struct weir_epoch_log *log)
 {
-    if (log->segment_open) {
+    if (log->sealed) {
         weir__epoch_book_seal(&log->book, log->open_number, log->writer.bytes, log->writer.hash);
         weir__drain_add(log->drain, own_path(log, log->open_number), &log->book.segments[log->book.nsegments - 1]);
         log->segment_open = false;
     }
+}
+
+static void prepared(struct weir_epoch_log *log)
+{
+    sealed(log);
+    weir_assert(!log->segment_open);
     weir__epoch_book_prepared(&log->book, log->checkpoint);
     log->linked = true;
 }
@@ -309,10 +339,67 @@ static void restored(struct weir_epoch_log *log)
     log->begun = true;
 }
 
+static void fill_rows(struct rows *rows, struct weir_slice bytes, const uint32_t *ends, size_t count)
+{
+    uint32_t base = (uint32_t)rows->bytes.len;
+    weir_buf_put_slice(&rows->bytes, bytes);
+    rows->ends = weir_vec_grow(rows->ends, &rows->cap, sizeof(*rows->ends), rows->count + count);
+    uint32_t *to = rows->ends + rows->count;
+    for (size_t i = 0; i < count; i++) {
+        to[i] = base + ends[i];
+    }
+    rows->count += count;
+}
+
+/* What could not be written comes before what was filled meanwhile. */
+static void put_back(struct weir_epoch_log *log)
+{
+    struct rows left = log->writing, newer = log->fill;
+    uint32_t cut = log->written == 0 ? 0 : left.ends[log->written - 1];
+    left.bytes.len -= cut;
+    left.count -= log->written;
+    if (cut > 0) {
+        memmove(left.bytes.data, left.bytes.data + cut, left.bytes.len);
+    }
+    for (size_t i = 0; i < left.count; i++) {
+        left.ends[i] = left.ends[i + log->written] - cut;
+    }
+    fill_rows(&left, weir_buf_slice(&newer.bytes), newer.ends, newer.count);
+    weir_buf_clear(&newer.bytes);
+    newer.count = 0;
+    log->fill = left;
+    log->writing = newer;
+}
+
+/* The job found no room (F4). */
+static void stall(struct weir_epoch_log *log)
+{
+    log->rc = WEIR_OK;
+    log->why = log->err;
+    put_back(log);
+    sealed(log);
+    if (!log->stalled) {
+        log->stalled = true;
+        weir_log(log->ctx->log, WEIR_LOG_WARN, "sink_log_waits_for_room", "why", log->why.text, NULL);
+    }
+    log->retry_at_ms = weir_clock_mono_ms(log->ctx->clock) + WEIR__EPOCH_LOG_RETRY_MS;
+}
+
+static void unstall(struct weir_epoch_log *log)
+{
+    if (log->stalled) {
+        log->stalled = false;
+        weir_log(log->ctx->log, WEIR_LOG_INFO, "sink_log_goes_on", "table", log->ctx->table->name, NULL);
+    }
+}
+
 static void done(struct weir_work *work)
 {
     struct weir_epoch_log *log = log_of(work);
-    if (log->rc == WEIR_OK) {
+    if (log->rc == WEIR_RESOURCE) {
+        stall(log);
+    } else if (log->rc == WEIR_OK) {
+        unstall(log);
         switch (log->job) {
         case WRITE: break;
         case PREPARE: prepared(log); break;
@@ -353,6 +440,32 @@ static enum weir_rc settled(struct weir_epoch_log *log, struct weir_error *err)
         return log->rc;
     }
     return WEIR_OK;
+}
+
+/* Nothing is in flight. OK: the log is not stalled. AGAIN: it is; what waits is tried when it is time. */
+static enum weir_rc retry(struct weir_epoch_log *log, enum job job, struct weir_error *err)
+{
+    if (!log->stalled) {
+        return WEIR_OK;
+    }
+    if (weir_clock_mono_ms(log->ctx->clock) < log->retry_at_ms) {
+        return WEIR_AGAIN;
+    }
+    begin(log, job);
+    enum weir_rc rc = settled(log, err);
+    return rc == WEIR_OK && log->stalled ? WEIR_AGAIN : rc;
+}
+
+bool weir_epoch_log_stalled(const struct weir_epoch_log *log, int64_t *out_wait_ms, struct weir_error *out_why)
+{
+    bool waits = !log->begun || log->fill.bytes.len >= log->options.fill_bytes; /* restore, or append */
+    if (!log->stalled || !waits || log->work.in_flight) {
+        return false;
+    }
+    int64_t wait_ms = log->retry_at_ms - weir_clock_mono_ms(log->ctx->clock);
+    *out_wait_ms = wait_ms > 0 ? wait_ms : 0;
+    *out_why = log->why;
+    return true;
 }
 
 /* No state was restored: the log begins at 0. */
@@ -455,18 +568,6 @@ struct weir__drain *weir__epoch_log_drain_of(struct weir_epoch_log *log)
     return log->drain;
 }
 
-static void fill_rows(struct rows *rows, struct weir_slice bytes, const uint32_t *ends, uint32_t count)
-{
-    uint32_t base = (uint32_t)rows->bytes.len;
-    weir_buf_put_slice(&rows->bytes, bytes);
-    rows->ends = weir_vec_grow(rows->ends, &rows->cap, sizeof(*rows->ends), rows->count + count);
-    uint32_t *to = rows->ends + rows->count;
-    for (uint32_t i = 0; i < count; i++) {
-        to[i] = base + ends[i];
-    }
-    rows->count += count;
-}
-
 enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice bytes, const uint32_t *ends, uint32_t count, struct weir_error *err)
 {
     struct weir__drain_view view;
@@ -475,8 +576,10 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
     weir_assert(bytes.len <= APPEND_BYTES_MAX);
     begin_new(log);
     enum weir_rc rc = settled(log, err);
-    if (rc == WEIR_AGAIN && log->fill.bytes.len < log->options.fill_bytes) {
+    if (rc == WEIR_AGAIN && !log->stalled && log->fill.bytes.len < log->options.fill_bytes) {
         rc = WEIR_OK; /* the other buffer is being written */
+    } else if (rc == WEIR_OK && log->fill.bytes.len >= log->options.fill_bytes) {
+        rc = retry(log, WRITE, err);
     }
     rc = rc != WEIR_OK ? rc : look(log, false, &view, err);
     if (rc == WEIR_OK && weir__epoch_book_full(&log->book, log->options.bytes_max)) {
@@ -515,9 +618,13 @@ enum weir_rc weir_epoch_log_prepare(struct weir_epoch_log *log, uint64_t checkpo
     if (rc != WEIR_OK) {
         return rc;
     }
-    weir_assert(log->linked);
-    weir__epoch_book_encode(&log->book, log->owner, out);
     log->preparing = 0;
+    if (!log->linked) {
+        weir_assert(log->stalled);
+        *err = log->why;
+        return err->rc;
+    }
+    weir__epoch_book_encode(&log->book, log->owner, out);
     return WEIR_OK;
 }
 
@@ -550,8 +657,10 @@ enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpo
         log->checkpoint = checkpoint;
         begin(log, RESTORE);
         rc = settled(log, err);
+    } else {
+        rc = retry(log, RESTORE, err);
     }
-    return rc;
+    return rc == WEIR_OK && log->stalled ? WEIR_AGAIN : rc;
 }
 
 enum weir_rc weir_epoch_log_drain(struct weir_epoch_log *log, struct weir_error *err)

@@ -22,6 +22,10 @@
  * E7  The drain thread outlives the log if it is inside a call of the target when the log is destroyed: it touches only what is its own, ends
  *     at the next return, and destroys the target. Until then it may still commit what it was told of: harmless, by I1 and the fence (I4).
  *
+ * E8  No room on the disk (RESOURCE of anything but an fsync) is no failure: what could not be written stays in memory, at most what two buffers
+ *     hold, and is tried again when more comes, at most every WEIR__EPOCH_LOG_RETRY_MS while append has to say AGAIN. prepare says RESOURCE: its
+ *     checkpoint cannot be, and the rows belong to the next one. What is committed is drained meanwhile. restore waits for room.
+ *
  * All calls on the task's thread. The drain thread owns the target.
  */
 #ifndef WEIR_TASKMANAGER_CONNECTORS_EPOCH_LOG_H
@@ -74,10 +78,12 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
                                    struct weir_error *err) WEIR_CHECKED;
 
 /* The sink's hooks of the same names (connector.h). commit never says AGAIN: it lets the drain thread go on up to e(checkpoint). restore lets it
- * drain up to the restored end. drain: OK when everything committed has been drained, and then the cursor stands at its end. */
+ * drain up to the restored end. drain: OK when everything committed has been drained, and then the cursor stands at its end. prepare: E8. */
 enum weir_rc weir_epoch_log_prepare(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_commit(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_drain(struct weir_epoch_log *log, struct weir_error *err) WEIR_CHECKED;
+/* Whether what it holds waits for room (E8): append and restore say AGAIN at least *out_wait_ms longer, and no wake comes; why: no room for what. */
+bool weir_epoch_log_stalled(const struct weir_epoch_log *log, int64_t *out_wait_ms, struct weir_error *out_why);
 
 #endif

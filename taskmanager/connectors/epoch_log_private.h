@@ -8,6 +8,8 @@
 #include "taskmanager/connectors/epoch_log.h"
 #include "taskmanager/connectors/epoch_segment.h"
 
+enum { WEIR__EPOCH_LOG_RETRY_MS = 500 };
+
 struct weir__epoch_log_options {
     uint64_t bytes_max; /* E6 */
     size_t fill_bytes;  /* a buffer is written when it has so many */

@@ -1,5 +1,5 @@
 /*
- * The epoch log through random crashes, losses of power, failing disks, zombies, aborted and unnotified checkpoints; and the proof that the oracle can
+ * The epoch log through random crashes, losses of power, failing and full disks, zombies, aborted and unnotified checkpoints; and the proof that the oracle can
  * tell: a target that reads its cursor before it fences (RELIABILITY D4) is caught.
  */
 #include "taskmanager/connectors/epoch_log_test_kit.h"
@@ -88,6 +88,10 @@ static bool live_some(struct model *model)
         weir_fs_sim_fail(model->fs, (struct weir_fs_sim_fault){0});
         return prepared;
     }
+    if (dice < 24) {
+        give_room(model, dice < 21 ? weir_rand_below(&model->rand, 1000) : UINT64_MAX);
+        return true;
+    }
     if (dice < 45) {
         return append_some(model, live);
     }
@@ -109,6 +113,7 @@ static void finish(struct model *model)
     attempt_end(&model->live, false);
     model->calm = true;
     model->broker.trouble = 0;
+    give_room(model, UINT64_MAX);
     weir_fs_sim_fail(model->fs, (struct weir_fs_sim_fault){0});
     model->live = attempt_create(model);
     ck_assert(model->committed == 0 || restore(model, model->live));

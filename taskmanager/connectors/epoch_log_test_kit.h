@@ -228,7 +228,14 @@ struct model {
     struct weir_buf committed_state;
     bool violated;           /* the oracle's word */
     bool calm;               /* nothing goes wrong any more */
+    uint64_t room;           /* on the disk; about */
 };
+
+static inline void give_room(struct model *model, uint64_t bytes)
+{
+    model->room = bytes;
+    weir_fs_sim_room(model->fs, bytes);
+}
 
 static inline bool chance(struct model *model, uint32_t percent)
 {
@@ -357,7 +364,9 @@ static inline void chk_make(struct model *model, uint64_t checkpoint)
     struct weir_error err;
     char dir[128];
     chk_dir(dir, checkpoint);
+    weir_fs_sim_room(model->fs, UINT64_MAX); /* the JobManager found some */
     ck_assert_int_eq(weir_fs_mkdirs(model->fs, dir, &err), WEIR_OK);
+    weir_fs_sim_room(model->fs, model->room);
 }
 
 static inline void chk_remove(struct model *model, uint64_t checkpoint)
@@ -392,6 +401,7 @@ static inline void model_init(struct model *model, uint64_t seed)
     *model = (struct model){.options = small};
     conn_kit_init(&model->kit, "kafka", columns, NULL);
     model->fs = weir_fs_sim_create();
+    model->room = UINT64_MAX;
     weir_rand_init(&model->rand, seed);
     weir_rand_init(&model->broker.rand, seed ^ 0x5bd1e995);
     model->broker.trouble = 20;
@@ -483,8 +493,16 @@ static inline bool drain_some(struct model *model, struct attempt *attempt, uint
 static inline bool go_on(struct model *model, struct attempt *attempt)
 {
     uint32_t wakes = attempt->wakes;
+    int64_t wait_ms = -1;
+    struct weir_error why;
     if (attempt_work(attempt)) {
         ck_assert_uint_gt(attempt->wakes, wakes);
+        return true;
+    }
+    if (weir_epoch_log_stalled(attempt->log, &wait_ms, &why)) { /* E8: only time and somebody else can help */
+        ck_assert(wait_ms >= 0 && wait_ms <= WEIR__EPOCH_LOG_RETRY_MS);
+        weir_clock_virtual_advance(&model->kit.clock, wait_ms * 1000000);
+        give_room(model, chance(model, 50) ? UINT64_MAX : weir_rand_below(&model->rand, 500));
         return true;
     }
     for (uint32_t i = 0; i < PUMP_MAX; i++) { /* nothing of its own to do: only the drain can help */
@@ -550,6 +568,13 @@ static inline bool prepare(struct model *model, struct attempt *attempt)
     if (attempt != model->live) { /* nobody has asked it: its directory is not there */
         return rc == WEIR_OK;
     }
+    if (rc == WEIR_RESOURCE) { /* E8: declined */
+        ck_assert_uint_ne(model->room, UINT64_MAX);
+        ck_assert_ptr_nonnull(strstr(err.text, "no space left"));
+        attempt->inside = false;
+        chk_remove(model, checkpoint);
+        return true;
+    }
     if (!allowed(model, attempt, rc, &err)) {
         return false;
     }
@@ -578,7 +603,7 @@ static inline bool restore(struct model *model, struct attempt *attempt)
         if (!model->calm && (chance(model, 3) || (chance(model, 30) && !drain_some(model, attempt, 2)))) {
             return false;
         }
-        ck_assert(attempt_work(attempt));
+        ck_assert(go_on(model, attempt));
     }
     attempt->inside = rc != WEIR_OK;
     salts_copy(&attempt->salts, &model->canon, model->canon.len);

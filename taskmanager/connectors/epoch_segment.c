@@ -31,10 +31,16 @@ enum weir_rc weir__segment_create(struct weir__segment_writer *writer, struct we
     writer->bytes = 0;
     writer->hash = 0;
     writer->next = first;
+    writer->torn = false;
+    return WEIR_OK;
+}
+
+static enum weir_rc put_header(struct weir__segment_writer *writer, struct weir_error *err)
+{
     weir_buf_clear(&writer->head);
     weir_buf_put(&writer->head, magic, sizeof(magic));
     weir_buf_put_u32(&writer->head, FORMAT_VERSION);
-    weir_buf_put_u64(&writer->head, first);
+    weir_buf_put_u64(&writer->head, writer->next);
     weir_buf_put_u32(&writer->head, weir_crc32c(0, writer->head.data, HEADER_CRC));
     return put(writer, weir_buf_slice(&writer->head), err);
 }
@@ -56,24 +62,50 @@ static enum weir_rc put_block(struct weir__segment_writer *writer, struct weir_s
     uint32_t crc = weir_crc32c(0, head->data, BLOCK_CRC);
     crc = weir_crc32c(crc, head->data + BLOCK_HEAD_BYTES, head->len - BLOCK_HEAD_BYTES);
     weir_buf_set_u32(head, BLOCK_CRC, weir_crc32c(crc, bytes.data, bytes.len));
-    writer->next += count;
     enum weir_rc rc = put(writer, weir_buf_slice(head), err);
-    return rc != WEIR_OK ? rc : put(writer, bytes, err);
+    rc = rc != WEIR_OK ? rc : put(writer, bytes, err);
+    writer->next += rc == WEIR_OK ? count : 0;
+    return rc;
+}
+
+/* A block, with the header before the first. Of what is not whole in the file the writer knows nothing afterwards. */
+static enum weir_rc put_whole(struct weir__segment_writer *writer, struct weir_slice bytes, const uint32_t *ends, uint32_t count, uint32_t base,
+                              struct weir_error *err)
+{
+    uint64_t bytes_before = writer->bytes, hash_before = writer->hash;
+    enum weir_rc rc = writer->torn ? weir_fs_truncate(writer->file, writer->bytes, err) : WEIR_OK;
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    writer->torn = false;
+    rc = writer->bytes == 0 ? put_header(writer, err) : WEIR_OK;
+    rc = rc != WEIR_OK ? rc : put_block(writer, bytes, ends, count, base, err);
+    if (rc != WEIR_OK) {
+        writer->bytes = bytes_before;
+        writer->hash = hash_before;
+        writer->torn = true;
+    }
+    return rc;
 }
 
 enum weir_rc weir__segment_append(struct weir__segment_writer *writer, const struct weir__block_limits *limits, const uint8_t *bytes,
-                                  const uint32_t *ends, size_t count, struct weir_error *err)
+                                  const uint32_t *ends, size_t count, size_t *out_taken, struct weir_error *err)
 {
     weir_assert(writer->file != NULL);
     enum weir_rc rc = WEIR_OK;
-    for (size_t at = 0; at < count && rc == WEIR_OK;) {
+    *out_taken = 0;
+    for (size_t at = 0; at < count;) {
         uint32_t base = at == 0 ? 0 : ends[at - 1];
         uint32_t taken = 1;
         while (at + taken < count && taken < limits->records_max && ends[at + taken] - base <= limits->bytes_max) {
             taken++;
         }
-        rc = put_block(writer, weir_slice(bytes + base, ends[at + taken - 1] - base), ends + at, taken, base, err);
+        rc = put_whole(writer, weir_slice(bytes + base, ends[at + taken - 1] - base), ends + at, taken, base, err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
         at += taken;
+        *out_taken = at;
     }
     return rc;
 }
@@ -81,9 +113,13 @@ enum weir_rc weir__segment_append(struct weir__segment_writer *writer, const str
 enum weir_rc weir__segment_seal(struct weir__segment_writer *writer, struct weir_error *err)
 {
     weir_assert(writer->file != NULL);
+    weir_assert(writer->bytes > 0 && !writer->torn);
     enum weir_rc rc = weir_fs_fsync(writer->file, err);
     weir_fs_close(writer->file);
     writer->file = NULL;
+    if (rc == WEIR_RESOURCE) {
+        rc = err->rc = WEIR_IO;
+    }
     return rc;
 }
 

@@ -28,15 +28,18 @@ struct weir__segment_writer {
     struct weir_buf head;      /* of the block being written */
     uint64_t next;
     uint64_t bytes, hash; /* so far */
+    bool torn;            /* the file may have more than these bytes: a part of what found no room */
 };
 
-/* Creates the file, which must not exist; nothing is open. */
+/* Creates the file, which must not exist; nothing is open. The header comes with the first records. */
 enum weir_rc weir__segment_create(struct weir__segment_writer *writer, struct weir_fs *fs, const char *path, uint64_t first,
                                   struct weir_error *err) WEIR_CHECKED;
-/* Records: bytes cut at ends[0..count). */
+/* Records: bytes cut at ends[0..count). *out_taken of them are in the file, also after an error: with RESOURCE (no room) the others can be appended
+ * later, after any other the file must be abandoned. */
 enum weir_rc weir__segment_append(struct weir__segment_writer *writer, const struct weir__block_limits *limits, const uint8_t *bytes,
-                                  const uint32_t *ends, size_t count, struct weir_error *err) WEIR_CHECKED;
-/* Makes the bytes durable and closes, whatever comes of it. writer->bytes and hash are then the file's. */
+                                  const uint32_t *ends, size_t count, size_t *out_taken, struct weir_error *err) WEIR_CHECKED;
+/* Makes the bytes durable and closes, whatever comes of it. writer->bytes and hash are then the file's. Never RESOURCE: after a failed fsync nobody
+ * knows what is on the disk, whatever it says of room, so it is IO. */
 enum weir_rc weir__segment_seal(struct weir__segment_writer *writer, struct weir_error *err) WEIR_CHECKED;
 void weir__segment_writer_fini(struct weir__segment_writer *writer);
 

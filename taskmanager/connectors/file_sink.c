@@ -1,10 +1,11 @@
 /*
  * The sink "filesystem": part files in a directory.
  *
- * S1  Rows go to `.part-<job>-<attempt>-<subtask>-<n>.inprogress` (job: the first 8 characters of its id); no attempt opens another's file.
+ * S1  Rows go to `.part-<job>-<sink>-<attempt>-<subtask>-<n>.inprogress` (job: the first 8 characters of its id; sink: a hash of the operator's uid,
+ *     so that several sinks of a job can write to one directory); no attempt opens another's file.
  *     A part is closed and made durable, its name too, behind the buffer with which it reaches sink.rolling-policy.file-size or
  *     rollover-interval, and at every checkpoint, so that it belongs to one epoch; parts are cut between rows. An epoch without rows has none.
- * S2  Publishing links each part to `part-<job>-<subtask>-<n>`, makes the directory durable, and only then removes the temporary names: at
+ * S2  Publishing links each part to `part-<job>-<sink>-<subtask>-<n>`, makes the directory durable, and only then removes the temporary names: at
  *     every moment a crash leaves one of the two. Names hold no attempt, so publishing is repeatable by any attempt: when the final name is
  *     there with the part's bytes, an earlier try got so far (link is atomic: the file is whole).
  * S3  With checkpoints (exactly once): the state of checkpoint k is the next n and every part of the epochs up to k that is not known to be
@@ -13,8 +14,8 @@
  *     them, and fails with CORRUPT when a part is nowhere, or other bytes have its final name. The n of a lost epoch is used again: it was
  *     never published.
  * S4  Without checkpoints: finish publishes everything. A final name with other bytes is the output of an attempt that failed after it had
- *     published; that stays as it is and the part is named `part-<job>-<subtask>-<n>-a<attempt>`. So no published rows are ever lost.
- * S5  Before its first row, after restore has published, it removes what earlier attempts of the job left in progress: those whose subtask
+ *     published; that stays as it is and the part is named `part-<job>-<sink>-<subtask>-<n>-a<attempt>`. So no published rows are ever lost.
+ * S5  Before its first row, after restore has published, it removes what earlier attempts of the sink left in progress: those whose subtask
  *     modulo the parallelism is its own, so that each is removed by one subtask. So does an attempt that only drains, at the job's end.
  * S6  All calls of the file system are made by `run` off-thread, one job at a time; write takes nothing while both buffers are in use.
  */
@@ -23,6 +24,7 @@
 #include "common/base/config.h"
 #include "common/base/crc32c.h"
 #include "common/base/failpoint.h"
+#include "common/base/hash.h"
 #include "common/base/vec.h"
 #include "common/catalog/connector_desc.h"
 #include "taskmanager/connectors/out_buffer.h"
@@ -52,6 +54,7 @@ struct file_sink {
     struct weir_encoder *encoder;
     const char *dir;
     char job_id[JOB_CHARS + 1];
+    uint32_t tag; /* in names: of the operator */
     bool checkpoints; /* S3, not S4 */
     uint64_t file_bytes_max;
     int64_t rollover_ms;
@@ -97,12 +100,12 @@ static void leftovers_add(void *ctx, const char *name, bool is_dir)
     struct leftovers *leftovers = ctx;
     const struct weir_conn_ctx *conn = leftovers->sink->out.ctx;
     char job[JOB_CHARS + 1];
-    unsigned attempt, subtask;
+    unsigned tag, attempt, subtask;
     uint64_t number;
     int used = 0;
     /* The names are ours; any other does not match to its end. */
-    if (is_dir || sscanf(name, ".part-%8[^-/]-%u-%u-%" SCNu64 ".inprogress%n", job, &attempt, &subtask, &number, &used) != 4 || used == 0 ||
-        name[used] != '\0' || strcmp(job, leftovers->sink->job_id) != 0 || attempt >= conn->attempt ||
+    if (is_dir || sscanf(name, ".part-%8[^-/]-%8x-%u-%u-%" SCNu64 ".inprogress%n", job, &tag, &attempt, &subtask, &number, &used) != 5 || used == 0 ||
+        name[used] != '\0' || strcmp(job, leftovers->sink->job_id) != 0 || tag != leftovers->sink->tag || attempt >= conn->attempt ||
         subtask % conn->parallelism != conn->subtask) {
         return;
     }
@@ -325,8 +328,8 @@ static void begin_write(struct file_sink *sink, bool last)
     if (!sink->part_open) {
         struct part *part = add_part(sink);
         uint64_t number = sink->next_number++;
-        part->hidden = weir_strfmt(".part-%s-%u-%u-%" PRIu64 ".inprogress", sink->job_id, ctx->attempt, ctx->subtask, number);
-        part->final = weir_strfmt("part-%s-%u-%" PRIu64, sink->job_id, ctx->subtask, number);
+        part->hidden = weir_strfmt(".part-%s-%08x-%u-%u-%" PRIu64 ".inprogress", sink->job_id, sink->tag, ctx->attempt, ctx->subtask, number);
+        part->final = weir_strfmt("part-%s-%08x-%u-%" PRIu64, sink->job_id, sink->tag, ctx->subtask, number);
         sink->part_open = true;
         sink->part_opened_ms = now_ms;
     }
@@ -423,6 +426,7 @@ static enum weir_rc create(const struct weir_conn_ctx *ctx, struct weir_sink **o
     weir__out_buffer_init(&sink->out, ctx, run, done);
     sink->checkpoints = ctx->settings->checkpoint_interval_ms > 0;
     (void)snprintf(sink->job_id, sizeof(sink->job_id), "%.*s", JOB_CHARS, ctx->job_id);
+    sink->tag = (uint32_t)weir_hash_slice(weir_slice_str(ctx->uid), 0);
     enum weir_rc rc = parse_options(sink, ctx->table, err);
     rc = rc != WEIR_OK ? rc : sink->format->encoder_create(ctx->table, &sink->encoder, err);
     if (rc != WEIR_OK) {

@@ -384,8 +384,8 @@ static enum weir_rc restore_first(struct model *model, struct weir_slice state, 
 
 START_TEST(a_part_that_is_nowhere_or_has_other_bytes_is_an_error_that_names_it)
 {
-    static const char hidden[] = ".part-01234567-1-0-0.inprogress";
-    static const char final[] = "part-01234567-0-0";
+    static const char hidden[] = ".part-01234567-308c53da-1-0-0.inprogress";
+    static const char final[] = "part-01234567-308c53da-0-0";
     struct model model;
     struct weir_error err;
     char path[512];

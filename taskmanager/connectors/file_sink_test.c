@@ -121,7 +121,7 @@ START_TEST(stalled_writes_resume_and_every_row_is_published_once)
     ck_assert_uint_le(names.count, 6);
     for (uint32_t i = 0; i < names.count; i++) {
         char wanted[64];
-        (void)snprintf(wanted, sizeof(wanted), "part-01234567-3-%u", i);
+        (void)snprintf(wanted, sizeof(wanted), "part-01234567-308c53da-3-%u", i);
         ck_assert_str_eq(names.text[i], wanted);
         check_part(&kit, names.text[i], seen, next);
     }
@@ -151,13 +151,13 @@ START_TEST(publishing_again_is_idempotent_and_never_overwrites)
     run_job(&kit, 1, 0);
     struct names names = list(&kit);
     ck_assert_uint_eq(names.count, 1);
-    ck_assert_str_eq(names.text[0], "part-01234567-0-0");
+    ck_assert_str_eq(names.text[0], "part-01234567-308c53da-0-0");
     run_job(&kit, 2, 0); /* the same rows */
     ck_assert_uint_eq(list(&kit).count, 1);
     run_job(&kit, 3, 10); /* others */
     names = list(&kit);
     ck_assert_uint_eq(names.count, 2);
-    ck_assert_str_eq(names.text[1], "part-01234567-0-0-a3");
+    ck_assert_str_eq(names.text[1], "part-01234567-308c53da-0-0-a3");
     uint8_t seen[20] = {0};
     check_part(&kit, names.text[0], seen, 20);
     check_part(&kit, names.text[1], seen, 20);
@@ -170,12 +170,13 @@ END_TEST
 
 START_TEST(leftovers_of_earlier_attempts_are_removed)
 {
-    static const char *const left[] = {".part-01234567-1-0-0.inprogress", ".part-01234567-2-4-7.inprogress"};
-    static const char *const kept[] = {".part-01234567-1-1-0.inprogress",   /* another subtask's */
-                                       ".part-01234567-3-0-9.inprogress",   /* this attempt's */
-                                       ".part-01234567-9-0-0.inprogress",   /* a later one's */
-                                       ".part-76543210-1-0-0.inprogress",   /* another job's */
-                                       ".part-01234567-1-0-0.inprogressx", ".part-01234567-x-0-0.inprogress", "part-01234567-0-0"};
+    static const char *const left[] = {".part-01234567-308c53da-1-0-0.inprogress", ".part-01234567-308c53da-2-4-7.inprogress"};
+    static const char *const kept[] = {".part-01234567-308c53da-1-1-0.inprogress",   /* another subtask's */
+                                       ".part-01234567-308c53da-3-0-9.inprogress",   /* this attempt's */
+                                       ".part-01234567-308c53da-9-0-0.inprogress",   /* a later one's */
+                                       ".part-76543210-308c53da-1-0-0.inprogress",   /* another job's */
+                                       ".part-01234567-308c53db-1-0-0.inprogress", /* another sink's */
+                                       ".part-01234567-308c53da-1-0-0.inprogressx", ".part-01234567-308c53da-x-0-0.inprogress", "part-01234567-308c53da-0-0"};
     struct conn_kit kit;
     conn_kit_init(&kit, "filesystem", columns, NULL);
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {

@@ -265,6 +265,10 @@ static enum weir_rc prepare(struct weir_sink *base, uint64_t checkpoint, struct 
 {
     struct kafka_sink *sink = (struct kafka_sink *)base;
     enum weir_rc rc = flush(sink, err);
+    int64_t ignored;
+    if (rc == WEIR_AGAIN && sink->log != NULL && weir_epoch_log_stalled(sink->log, &ignored, err)) {
+        return err->rc; /* nobody knows for how long: the rows that wait here come behind this checkpoint */
+    }
     return rc != WEIR_OK || sink->log == NULL ? rc : weir_epoch_log_prepare(sink->log, checkpoint, out, err);
 }
 
@@ -292,9 +296,15 @@ static enum weir_rc drain(struct weir_sink *base, struct weir_error *err)
     return sink->log == NULL ? WEIR_OK : weir_epoch_log_drain(sink->log, err);
 }
 
+static bool stalled(const struct weir_sink *base, int64_t *out_wait_ms, struct weir_error *out_why)
+{
+    const struct kafka_sink *sink = (const struct kafka_sink *)base;
+    return sink->log != NULL && weir_epoch_log_stalled(sink->log, out_wait_ms, out_why);
+}
+
 #define KAFKA_SINK(name, create_fn) \
     {.connector = (name), .create = (create_fn), .destroy = destroy, .write = write_batch, .finish = finish, .prepare = prepare, \
-     .commit = commit, .restore = restore, .drain = drain}
+     .commit = commit, .restore = restore, .drain = drain, .stalled = stalled}
 
 const struct weir_sink_vtable weir__kafka_sink = KAFKA_SINK("kafka", kafka_create);
 const struct weir_sink_vtable weir__upsert_kafka_sink = KAFKA_SINK("upsert-kafka", upsert_create);

@@ -77,6 +77,11 @@ struct weir_op_vtable {
     enum weir_rc (*drain)(struct weir_op *op, struct weir_error *err);
     /* Goes on with the hook that returned AGAIN. NULL where no hook does. */
     enum weir_rc (*resume)(struct weir_op *op, struct weir_error *err);
+    /* After AGAIN: whether it waits for something outside that may take long, as room on a disk. It is to be resumed after *out_wait_ms even without a
+     * wake, and out_why tells why a checkpoint whose barrier cannot get past it cannot be. NULL: never. */
+    bool (*stalled)(const struct weir_op *op, int64_t *out_wait_ms, struct weir_error *out_why);
+    /* notify, out of order: the operator is stalled, and may be so for long. Never AGAIN; the ordinary one follows. NULL: nothing. */
+    enum weir_rc (*notify_stalled)(struct weir_op *op, uint64_t checkpoint, struct weir_error *err);
 };
 
 struct weir_op {

@@ -14,6 +14,8 @@ struct sink {
     uint64_t checkpoint;          /* PREPARE, COMMIT, RESTORE */
     struct weir_buf *out;         /* PREPARE; the chain's */
     struct weir_buf state;        /* RESTORE; a copy, since the caller's lasts for the call */
+    bool refused;                 /* the connector said that the last checkpoint cannot be; `refusal` says why */
+    struct weir_error refusal;
 };
 
 static enum weir_rc sink_open(struct weir_op *op, const struct weir_opspec *spec, struct weir_error *err)
@@ -38,6 +40,19 @@ static void sink_close(struct weir_op *op)
     }
 }
 
+/* A checkpoint that the connector refuses is no failure of the task: background says it. */
+static enum weir_rc prepare(struct sink *sink, struct weir_error *err)
+{
+    struct weir_sink *conn = sink->sink;
+    enum weir_rc rc = conn->vtable->prepare(conn, sink->checkpoint, sink->out, err);
+    sink->refused = rc == WEIR_RESOURCE && conn->vtable->stalled != NULL;
+    if (sink->refused) {
+        sink->refusal = *err;
+        return WEIR_OK;
+    }
+    return rc;
+}
+
 /* Calls the connector for what is being done; afterwards nothing is, unless it said AGAIN. */
 static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
 {
@@ -50,7 +65,7 @@ static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
     case DOING_NOTHING: break;
     case DOING_WRITE: rc = conn->vtable->write(conn, sink->unwritten, err); break;
     case DOING_FINISH: rc = conn->vtable->finish(conn, err); break;
-    case DOING_PREPARE: rc = conn->vtable->prepare(conn, sink->checkpoint, sink->out, err); break;
+    case DOING_PREPARE: rc = prepare(sink, err); break;
     case DOING_COMMIT: rc = conn->vtable->commit(conn, sink->checkpoint, err); break;
     case DOING_RESTORE: rc = conn->vtable->restore(conn, sink->checkpoint, weir_buf_slice(&sink->state), err); break;
     case DOING_DRAIN: rc = conn->vtable->drain(conn, err); break;
@@ -98,7 +113,23 @@ static enum weir_rc sink_snapshot(struct weir_op *op, uint64_t checkpoint, struc
         return WEIR_OK;
     }
     sink->out = out;
+    sink->refused = false;
     return begin(sink, DOING_PREPARE, checkpoint, err);
+}
+
+static enum weir_rc sink_background(struct weir_op *op, struct weir_buf *out, bool *out_any, struct weir_error *err)
+{
+    const struct sink *sink = (const struct sink *)op;
+    (void)out;
+    (void)out_any;
+    if (sink->doing == DOING_PREPARE) {
+        return WEIR_AGAIN;
+    }
+    if (sink->refused) {
+        *err = sink->refusal;
+        return err->rc;
+    }
+    return WEIR_OK;
 }
 
 static enum weir_rc sink_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
@@ -128,6 +159,20 @@ static enum weir_rc sink_drain(struct weir_op *op, struct weir_error *err)
     return sink->sink->vtable->drain == NULL ? WEIR_OK : begin(sink, DOING_DRAIN, 0, err);
 }
 
+static bool sink_stalled(const struct weir_op *op, int64_t *out_wait_ms, struct weir_error *out_why)
+{
+    const struct sink *sink = (const struct sink *)op;
+    bool may = sink->doing == DOING_WRITE || sink->doing == DOING_RESTORE;
+    return may && sink->sink->vtable->stalled != NULL && sink->sink->vtable->stalled(sink->sink, out_wait_ms, out_why);
+}
+
+static enum weir_rc sink_notify_stalled(struct weir_op *op, uint64_t checkpoint, struct weir_error *err)
+{
+    struct sink *sink = (struct sink *)op;
+    weir_assert(sink->doing == DOING_WRITE);
+    return sink->sink->vtable->commit == NULL ? WEIR_OK : sink->sink->vtable->commit(sink->sink, checkpoint, err);
+}
+
 static enum weir_rc sink_resume(struct weir_op *op, struct weir_error *err)
 {
     return go_on((struct sink *)op, err);
@@ -141,8 +186,11 @@ const struct weir_op_vtable weir_sink_op = {
     .process = sink_process,
     .end_input = sink_end_input,
     .snapshot = sink_snapshot,
+    .background = sink_background,
     .restore = sink_restore,
     .notify = sink_notify,
     .drain = sink_drain,
     .resume = sink_resume,
+    .stalled = sink_stalled,
+    .notify_stalled = sink_notify_stalled,
 };

@@ -1,6 +1,7 @@
 /* The operator SINK over the real connectors: which hook of the connector each event reaches, and that AGAIN goes on by resume. */
 #include "taskmanager/operators/sink.h"
 
+#include "common/fs/fs_sim.h"
 #include "taskmanager/connectors/conn_test_kit.h"
 
 static const char *const columns[] = {"n", "BIGINT", NULL};
@@ -188,6 +189,45 @@ START_TEST(nothing_reaches_the_connector_while_the_fence_is_closed)
 }
 END_TEST
 
+/* The log of an exactly-once Kafka sink finds no room: the barrier passes, the checkpoint does not, and the rows are in the next one. No broker is needed. */
+START_TEST(a_checkpoint_without_room_is_refused_and_nothing_fails)
+{
+    static const char *const options[] = {"topic", "t", "properties.bootstrap.servers", "127.0.0.1:1", "sink.delivery-guarantee", "exactly-once",
+                                          "sink.transactional-id-prefix", "p", NULL};
+    struct fixture f;
+    struct weir_error err;
+    struct weir_buf state = {0};
+    bool any = false;
+    int64_t wait_ms = -1;
+    conn_kit_init(&f.kit, "kafka", columns, options);
+    f.kit.deferred = true;
+    f.kit.settings.checkpoint_interval_ms = 1000;
+    f.kit.ctx.fs = weir_fs_sim_create();
+    f.kit.ctx.checkpoints_dir = "/c";
+    f.kit.ctx.uid = "write";
+    ck_assert_int_eq(weir_fs_mkdirs(f.kit.ctx.fs, "/c/0123456789abcdef0123456789abcdef/chk-2", &err), WEIR_OK);
+    open_op(&f, 1);
+    process_row(&f, 1);
+    weir_fs_sim_room(f.kit.ctx.fs, 0);
+    enum weir_rc rc = weir_sink_op.snapshot(f.op, 1, &state, &err);
+    ck_assert_int_eq(rc, WEIR_AGAIN);
+    ck_assert_int_eq(weir_sink_op.background(f.op, &state, &any, &err), WEIR_AGAIN);
+    ck_assert(!weir_sink_op.stalled(f.op, &wait_ms, &err)); /* it will be woken */
+    ck_assert_uint_gt(resume(&f, rc), 0);
+    ck_assert_int_eq(weir_sink_op.background(f.op, &state, &any, &err), WEIR_RESOURCE);
+    ck_assert_ptr_nonnull(strstr(err.text, "no space left"));
+    ck_assert_uint_eq(state.len, 0);
+    process_row(&f, 2); /* there is room in memory */
+    ck_assert(!weir_sink_op.stalled(f.op, &wait_ms, &err));
+    weir_fs_sim_room(f.kit.ctx.fs, UINT64_MAX);
+    ck_assert_uint_gt(resume(&f, weir_sink_op.snapshot(f.op, 2, &state, &err)), 0);
+    ck_assert_int_eq(weir_sink_op.background(f.op, &state, &any, &err), WEIR_OK);
+    ck_assert_uint_gt(state.len, 0);
+    weir_buf_fini(&state);
+    /* The drain thread looks for a broker, and outlives this process's test: nothing is closed here. */
+}
+END_TEST
+
 Suite *sink_suite(void);
 Suite *sink_suite(void)
 {
@@ -197,6 +237,7 @@ Suite *sink_suite(void)
     tcase_add_test(tc, without_checkpoints_the_end_commits);
     tcase_add_loop_test(tc, sinks_without_state, 0, 2);
     tcase_add_test(tc, nothing_reaches_the_connector_while_the_fence_is_closed);
+    tcase_add_test(tc, a_checkpoint_without_room_is_refused_and_nothing_fails);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -344,6 +344,31 @@ enum weir_rc weir_chain_background(struct weir_chain *chain, bool *out_any, stru
     return chain->state_rc;
 }
 
+static struct link *stalled_link(const struct weir_chain *chain, int64_t *out_wait_ms, struct weir_error *out_why)
+{
+    for (uint32_t i = chain->nlinks; i-- > 0;) {
+        struct link *link = &chain->links[i];
+        if (link->busy && link->op->vtable->stalled != NULL && link->op->vtable->stalled(link->op, out_wait_ms, out_why)) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+bool weir_chain_stalled(const struct weir_chain *chain, int64_t *out_wait_ms, struct weir_error *out_why)
+{
+    return stalled_link(chain, out_wait_ms, out_why) != NULL;
+}
+
+enum weir_rc weir_chain_notify_stalled(struct weir_chain *chain, uint64_t checkpoint, struct weir_error *err)
+{
+    int64_t ignored_ms;
+    struct weir_error ignored;
+    struct link *link = stalled_link(chain, &ignored_ms, &ignored);
+    bool heard = link != NULL && link->op->vtable->notify_stalled != NULL;
+    return heard ? link->op->vtable->notify_stalled(link->op, checkpoint, err) : WEIR_OK;
+}
+
 bool weir_chain_clear(const struct weir_chain *chain)
 {
     if (chain->control != WEIR_CHAIN_NONE) {

@@ -55,6 +55,12 @@ enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_
 /* Resumes what is unfinished as far as it goes. */
 enum weir_rc weir_chain_pump(struct weir_chain *chain, struct weir_error *err) WEIR_CHECKED;
 
+/* Whether an operator that is not finished waits for something outside that may take long (op.h). */
+bool weir_chain_stalled(const struct weir_chain *chain, int64_t *out_wait_ms, struct weir_error *out_why);
+
+/* It does: tells it of a committed checkpoint at once. NOTIFY follows when the chain is clear. */
+enum weir_rc weir_chain_notify_stalled(struct weir_chain *chain, uint64_t checkpoint, struct weir_error *err) WEIR_CHECKED;
+
 /* Whether everything pushed has been dealt with. */
 bool weir_chain_clear(const struct weir_chain *chain);
 

@@ -34,11 +34,14 @@ struct weir_task {
     int64_t unflushed_since_ms; /* while not flushed: when the first batch since came */
     uint32_t in_flight;
     /* Checkpoints. */
-    uint64_t triggered;      /* a source's: to begin; 0 = none */
+    uint64_t triggered;      /* whose barrier has not come; a source begins it; 0 = none */
+    uint64_t begun;          /* the last whose barrier came, or that was declined before */
+    uint64_t notified_early; /* committed, and what is stalled in the chain was told */
     uint64_t to_notify;      /* committed, the chain not told yet; 0 = none */
     uint64_t notifying;      /* NOTIFY is in the chain */
     enum snapping snapping;
     struct weir_task_snapshot snapshot; /* the one under way */
+    bool given_up;                      /* it was declined while its barrier was in the chain */
     struct weir_buf source_state;       /* from SNAP_CHAIN on: taken when the barrier began */
     struct weir_snap snap;              /* from SNAP_CAPTURE on: what else is as of the barrier */
     struct weir_op_files files;         /* of the snapshot */
@@ -242,6 +245,8 @@ static int64_t now_ms(const struct weir_task *task)
 
 static void decline(struct weir_task *task, uint64_t checkpoint, const char *why)
 {
+    task->begun = checkpoint > task->begun ? checkpoint : task->begun;
+    task->triggered = task->triggered > checkpoint ? task->triggered : 0;
     struct weir_task_snapshot snapshot = {.checkpoint = checkpoint};
     (void)weir_error_set(&snapshot.err, WEIR_AGAIN, "%s: %s", task->name, why);
     task->spec.on_snapshot(task->spec.on_snapshot_ctx, &snapshot);
@@ -256,6 +261,9 @@ static enum weir_rc begin_snapshot(struct weir_task *task, uint64_t checkpoint, 
     }
     WEIR_FAILPOINT("task.before_barrier");
     task->snapping = SNAP_CHAIN;
+    task->begun = checkpoint;
+    task->triggered = task->triggered > checkpoint ? task->triggered : 0;
+    task->given_up = false;
     task->snapshot = (struct weir_task_snapshot){.checkpoint = checkpoint, .ended = task->end_seen};
     task->snap_began_ms = now_ms(task);
     if (task->aligning == checkpoint) {
@@ -338,10 +346,12 @@ static void capture_snapshot(struct weir_task *task, bool *out_any)
         return;
     }
     *out_any = true;
-    if (rc == WEIR_OK) {
+    if (rc == WEIR_OK && !task->given_up) {
         write_snapshot(task);
-    } else {
-        task->snapping = SNAP_NONE;
+        return;
+    }
+    task->snapping = SNAP_NONE;
+    if (!task->given_up) {
         task->snapshot.err = err;
         task->spec.on_snapshot(task->spec.on_snapshot_ctx, &task->snapshot);
     }
@@ -353,7 +363,7 @@ void weir_task_trigger(struct weir_task *task, uint64_t checkpoint)
         decline(task, checkpoint, "the task is not running");
         return;
     }
-    if (task->gate == NULL) {
+    if (checkpoint > task->begun) { /* a barrier may be faster than this order */
         task->triggered = checkpoint > task->triggered ? checkpoint : task->triggered;
     }
 }
@@ -392,13 +402,33 @@ static enum weir_rc checkpoint_work(struct weir_task *task, bool *out_any, struc
         }
         return weir_chain_control(task->chain, WEIR_CHAIN_NOTIFY, (int64_t)task->notifying, err);
     }
-    if (task->triggered != 0 && (task->writer == NULL || weir_writer_ready(task->writer))) {
-        uint64_t checkpoint = task->triggered;
+    if (task->triggered != 0 && task->gate == NULL && (task->writer == NULL || weir_writer_ready(task->writer))) {
         *out_any = true;
-        task->triggered = 0;
-        return begin_snapshot(task, checkpoint, err);
+        return begin_snapshot(task, task->triggered, err);
     }
     return WEIR_OK;
+}
+
+/* The chain is not clear. When it waits for something that may take long, no barrier gets past it: the checkpoint is declined, so that people hear why,
+ * and nobody waits for it. What was committed has its effect nevertheless. */
+static enum weir_rc stall_work(struct weir_task *task, int64_t *out_wait_ms, struct weir_error *err)
+{
+    struct weir_error why;
+    if (!weir_chain_stalled(task->chain, out_wait_ms, &why)) {
+        return WEIR_OK;
+    }
+    if (task->triggered != 0) {
+        decline(task, task->triggered, why.text);
+    }
+    if (task->snapping == SNAP_CHAIN && !task->given_up) {
+        task->given_up = true;
+        decline(task, task->snapshot.checkpoint, why.text);
+    }
+    if (task->to_notify == 0 || task->to_notify == task->notified_early) {
+        return WEIR_OK;
+    }
+    task->notified_early = task->to_notify;
+    return weir_chain_notify_stalled(task->chain, task->to_notify, err);
 }
 
 /* --- input ------------------------------------------------------------------------------------------------------------- */
@@ -547,6 +577,10 @@ static enum weir_rc run_once(struct weir_task *task, enum weir_task_wait *out_wa
     if (clear && worked_off(task)) {
         return wind_off(task, out_wait, err);
     }
+    rc = clear ? WEIR_OK : stall_work(task, out_wait_ms, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
     if (!clear || task->spec.drain_only || (task->end_seen && !takes_checkpoints(task)) || (task->writer != NULL && !weir_writer_ready(task->writer))) {
         *out_wait = captured ? WEIR_TASK_RAN : WEIR_TASK_BLOCKED;
         return WEIR_OK;
@@ -593,6 +627,7 @@ static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
     if (task->phase == WEIR_TASK_PHASE_INITIALIZING) {
         enum weir_rc rc = initialize(task, &err);
         if (rc == WEIR_AGAIN) {
+            (void)(task->chain != NULL && weir_chain_stalled(task->chain, out_wait_ms, &err));
             return WEIR_TASK_BLOCKED;
         }
         if (rc != WEIR_OK) {

@@ -63,11 +63,11 @@ class Exactness:
         owed = {}
         for state in folder.iterdir():
             data = state.read_bytes()
-            for hidden in re.findall(rb"\.part-([0-9a-f]{8})-(\d+)-(\d+)-(\d+)\.inprogress", data):
-                job_part, attempt, subtask, number = (word.decode() for word in hidden)
+            for hidden in re.findall(rb"\.part-([0-9a-f]{8}-[0-9a-f]{8})-(\d+)-(\d+)-(\d+)\.inprogress", data):
+                names, attempt, subtask, number = (word.decode() for word in hidden)
                 for where in (self.copies, self.counts):
-                    path = where / f".part-{job_part}-{attempt}-{subtask}-{number}.inprogress"
-                    final = where / f"part-{job_part}-{subtask}-{number}"
+                    path = where / f".part-{names}-{attempt}-{subtask}-{number}.inprogress"
+                    final = where / f"part-{names}-{subtask}-{number}"
                     self.assertIn(final.name.encode(), data)
                     if path.exists():
                         owed[final] = path.read_bytes()

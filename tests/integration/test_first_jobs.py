@@ -83,6 +83,15 @@ class FirstJobs(unittest.TestCase):
     def test_file_filter_file_in_parallel(self):
         self.filter_once("filter-2", 2, make_rows(20000, seed=2))
 
+    def test_two_sinks_write_to_one_directory(self):
+        for checkpoints in ("", "settings: {execution.checkpointing.interval: 50 ms}\n"):
+            output = self.cluster.folder / f"shared-{len(checkpoints)}.out"
+            text = datagen_job("shared", rows=20000, rate=40000, output=output) + \
+                '  - {id: others, input: read, filter: "MOD(id, 3) <> 0"}\n  - {id: add, input: others, sink: output}\n'
+            self.run_ok("run", "-p", "2", self.job_file("shared", checkpoints + text))
+            self.assertEqual(sorted(row["id"] for row in read_rows(output)), list(range(1, 20001)))
+            self.assertEqual(len({path.name.split("-")[2] for path in output.iterdir()}), 2)
+
     def test_datagen_filter_file(self):
         output = self.cluster.folder / "datagen.out"
         self.run_ok("run", self.job_file("datagen", datagen_job("datagen", rows=100000, output=output)))

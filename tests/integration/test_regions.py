@@ -101,7 +101,7 @@ class Regions(unittest.TestCase):
         self.assertIn(reason, cluster.weir("status", job).stdout)
 
     def written(self):
-        """Bytes in the sink's files, by subtask: .part-JOB-ATTEMPT-SUBTASK-N.inprogress and part-JOB-SUBTASK-N."""
+        """Bytes in the sink's files, by subtask: .part-JOB-SINK-ATTEMPT-SUBTASK-N.inprogress and part-JOB-SINK-SUBTASK-N."""
         sizes = collections.Counter()
         for path in self.copies.iterdir():
             try:

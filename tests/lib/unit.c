@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* More than cores: many suites wait for time-outs or for threads of libraries. */
-enum { WORKERS = 4, SLOW_MS = 10000 };
+enum { WORKERS = 6, SLOW_MS = 10000 };
 
 /* Shared by the workers. */
 struct tally {

@@ -256,14 +256,14 @@ ROWS ?=
 chaos: all failpoints $(BUILD)/kafka-tool chaos-tools
 	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
-# The long forms: units under both sanitizers, mutants, chaos, then the integration tests ROUNDS times, under each build.
+# The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build; mutants.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
-	$(MAKE) mutants
 	CHAOS_STORM_S=600 $(MAKE) chaos ROWS=all MINUTES=20
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SEEDS=$$first..$$((first + 9999)) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do WEIR_ISOLATION_JOBS=10000 $(MAKE) integration || exit 1; $(MAKE) integration-asan integration-tsan || exit 1; done
+	$(MAKE) mutants
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
 bench: all $(BUILD)/kafka-tool

@@ -55,7 +55,7 @@ BINARIES := $(if $(wildcard client/main.c),$(BUILD)/weir) \
             $(if $(wildcard jobmanager/main.c),$(BUILD)/weir-jobmanager) \
             $(if $(wildcard taskmanager/main.c),$(BUILD)/weir-taskmanager)
 
-.PHONY: chaos chaos-tools failpoints fuzz sim all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
+.PHONY: chaos chaos-tools failpoints fuzz sim mutants all check unit headers tidy integration integration-asan integration-tsan test test-asan test-tsan demo bench soak dist clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -154,8 +154,9 @@ $(GEN)/suites.c: FORCE
 
 # tests/sim/cluster stands in the place of threads, clocks, files, streams and Kafka's client: only in weir-sim.
 SRC_SIM := $(filter-out tests/sim/main.c tests/sim/cluster/%,$(call sources_in,tests/sim))
-$(BUILD)/weir-unit: $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib) $(SRC_SIM)) $(call obj,$(SRC_TIDY)) \
-        $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+UNIT_PARTS := $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib) $(SRC_SIM)) $(call obj,$(SRC_TIDY)) \
+              $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+$(BUILD)/weir-unit: $(UNIT_PARTS)
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) -Wl,--wrap=_mark_point -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
@@ -167,8 +168,9 @@ unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
 # The objects of tests/sim/cluster come before the archives, whose members of the same names are then not taken.
 SIM_WRAPS := getpid access statvfs weir_rpc_call weir_raft_log_open weir_ckpt_sweep weir_tm_attempts_create weir_tm_link_snapshot \
              weir_tm_attempts_notify weir_jm_submit
-$(BUILD)/weir-sim: $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/main.c $(SRC_SIM) tests/lib/plain_store.c) \
-        $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+SIM_PARTS := $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/main.c $(SRC_SIM) tests/lib/plain_store.c) \
+             $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+$(BUILD)/weir-sim: $(SIM_PARTS)
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) $(SIM_WRAPS:%=-Wl,--wrap=%) -o $@ $^ $(LIBS_TM) -lraft
 
@@ -176,6 +178,13 @@ $(BUILD)/weir-sim: $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/mai
 SEEDS ?= 1..500
 sim: $(BUILD)/weir-sim
 	$(BUILD)/weir-sim $(if $(filter command line environment,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS)) $(SIM_FLAGS) $(T)
+
+# The protocols, broken mechanically: the simulations must notice. `make mutants T="gate."`: those whose names begin so, `make mutants T=--list`.
+# In the link commands @ stands for the mutant's object, which comes before the archive that has the right one, and % for what comes out.
+link_mutant = $(CC) $(LDFLAGS_ALL) -s $(2) -o % @ $(1) $(LIBS_TM) -lraft
+mutants: $(BUILD)/weir-sim $(BUILD)/weir-unit
+	@MUTANT_COMPILE='$(CC) $(CFLAGS_ALL)' MUTANT_LINK_SIM='$(call link_mutant,$(SIM_PARTS),$(SIM_WRAPS:%=-Wl,--wrap=%))' \
+	        MUTANT_LINK_UNIT='$(call link_mutant,$(UNIT_PARTS),) -lcheck -lsubunit -lrt' nice -n 5 python3 tests/mutants/run.py $(T)
 
 # --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
 $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a
@@ -193,6 +202,7 @@ headers: $(HEADERS:%.h=$(BUILD)/headers/%.ok)
 
 tidy: headers $(BUILD)/weir-tidy
 	$(BUILD)/weir-tidy
+	python3 tests/mutants/run.py --check
 
 # --- variants --------------------------------------------------------------------------------------------------------
 test-asan:
@@ -249,13 +259,14 @@ ROWS ?=
 chaos: all failpoints $(BUILD)/kafka-tool chaos-tools
 	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
-# The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build.
+# The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build; mutants.
 ROUNDS ?= 20
 soak: all test-asan test-tsan
 	CHAOS_STORM_S=600 $(MAKE) chaos ROWS=all MINUTES=20
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SEEDS=$$first..$$((first + 9999)) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do WEIR_ISOLATION_JOBS=10000 $(MAKE) integration || exit 1; $(MAKE) integration-asan integration-tsan || exit 1; done
+	$(MAKE) mutants
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
 bench: all $(BUILD)/kafka-tool

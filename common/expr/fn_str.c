@@ -63,8 +63,9 @@ static enum weir_rc make(struct weir_fn_call *call, uint64_t bytes, uint8_t **ou
         return weir__fn_fail(call, "the result has more than %d bytes", STRING_BYTES_MAX);
     }
     if (call->count > 1 && weir_arena_used_bytes(call->arena) + bytes > WEIR_EXPR_BATCH_BYTES_MAX) {
-        return weir_error_set(call->err, WEIR_LIMIT, "%u:%u: %s: the results for one batch have more than %d bytes; inside an aggregate, compute them in a `project` step "
-                              "before it, which goes on with fewer rows at a time",
+        return weir_error_set(call->err, WEIR_LIMIT,
+                              "%u:%u: %s: the results for one batch have more than %d bytes; inside an aggregate, compute them in a `project` step before "
+                              "it, which goes on with fewer rows at a time",
                               call->pos.line, call->pos.column, call->name, WEIR_EXPR_BATCH_BYTES_MAX);
     }
     *out_made = weir_arena_alloc(call->arena, bytes + 1);

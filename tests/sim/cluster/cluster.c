@@ -19,7 +19,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { LIVENESS_S = 90, JM_PORT = 6123, ANSWER_MS = 3000, LOOK_MS = 50, CALM_S_MAX = 1 };
+enum { LIVENESS_S = 30, JM_PORT = 6123, ANSWER_MS = 3000, LOOK_MS = 50, CALM_S_MAX = 1 };
 
 static struct cluster {
     const struct weir_sim_case *what;
@@ -97,6 +97,7 @@ static void jm_main(struct weir_sim_node *node)
     const struct weir_jm_options options = {
         .config = config, .sink = sink, .log = log, .clock = weir_clock_real(), .fs = weir_fs_local_create(), .decode = weir_plan_decode};
     struct weir_jm *jm = NULL;
+    node->disk_failed = false;
     enum weir_rc rc = weir_jm_create(&options, &jm, &err);
     if (rc == WEIR_OK) {
         node->jm = jm;
@@ -105,7 +106,7 @@ static void jm_main(struct weir_sim_node *node)
         weir_jm_destroy(jm);
     }
     weir_sim_trace("%s: %s", node->name, rc == WEIR_OK ? "ends as it was told" : err.text);
-    if (rc == WEIR_CORRUPT) {
+    if (rc == WEIR_CORRUPT || ((rc == WEIR_IO || rc == WEIR_NOT_FOUND) && !node->disk_failed)) { /* it ends by itself, and its disk is well */
         weir_sim_fail("%s: %s", node->name, err.text);
     }
     weir_log_destroy(log);

@@ -311,6 +311,15 @@ void weir_sim_hook_unlink(const char *path)
     }
 }
 
+/* No fault lasts as long as a TaskManager may take to end its tasks. */
+struct weir_tm_entry *__wrap_weir_tm_registry_remove(struct weir_tm_registry *registry, const char *id, bool expel)
+{
+    if (expel && weir_tm_registry_find(registry, id) != NULL) {
+        weir_sim_fail("TaskManager %s is expelled: it did not end tasks that were cancelled", id);
+    }
+    return __real_weir_tm_registry_remove(registry, id, expel);
+}
+
 /* --- what is broken on purpose -------------------------------------------------------------------------------------------- */
 
 enum weir_rc __wrap_weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *job_id, const uint64_t *keep, uint32_t nkeep, uint64_t below,

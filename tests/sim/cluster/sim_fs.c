@@ -59,9 +59,10 @@ static void spend(const struct weir_sim_node *node, bool shared, uint32_t cost)
     weir_sim_sleep(ns);
 }
 
-static enum weir_rc room(const struct weir_sim_node *node, const char *path, struct weir_error *err)
+static enum weir_rc room(struct weir_sim_node *node, const char *path, struct weir_error *err)
 {
     if (is_shared(path) ? store.full : node->disk_full) {
+        node->disk_failed = true;
         return weir_error_set(err, WEIR_RESOURCE, "%s: no space left on device", path);
     }
     return WEIR_OK;
@@ -89,6 +90,7 @@ static enum weir_rc file_fsync(struct weir_fs_file *base, struct weir_error *err
     uint32_t eio_one_in = file->shared ? store.eio_one_in : file->node->eio_one_in;
     if (eio_one_in != 0 && weir_sim_one_in(eio_one_in)) {
         weir_sim_trace("%s: EIO on fsync of %s", file->node->name, file->path);
+        file->node->disk_failed = true;
         return weir_error_set(err, WEIR_IO, "%s: fsync: input/output error", file->path);
     }
     return weir_sim_hook_fsync(file->path) ? weir_fs_fsync(file->inner, err) : WEIR_OK;

@@ -50,6 +50,7 @@ struct weir_sim_node {
     struct weir_fs *disk; /* fs_sim */
     bool disk_full;
     uint32_t eio_one_in; /* fsyncs; 0: none */
+    bool disk_failed;    /* an error of these two, or of the shared store, has come back since its process began */
     uint32_t slow;       /* its disk is so many times slower; 0, 1: not */
     void (*main)(struct weir_sim_node *node);
     struct weir_jm *jm; /* while it is one */

@@ -7,6 +7,7 @@
 
 #include "common/net/rpc.h"
 #include "jobmanager/checkpoint/storage.h"
+#include "jobmanager/cluster/tm_registry.h"
 #include "jobmanager/ha/raft_log.h"
 #include "jobmanager/jm_api.h"
 #include "taskmanager/tm_attempts.h"
@@ -27,6 +28,7 @@ WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);
 WEIR_SIM_WRAP(weir_tm_attempts_notify);
 WEIR_SIM_WRAP(weir_jm_submit);
+WEIR_SIM_WRAP(weir_tm_registry_remove);
 
 /* The file system of the process that runs (sim_fs.c). */
 struct weir_fs *weir_sim_fs_of_node(void);

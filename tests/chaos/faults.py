@@ -5,14 +5,17 @@ Daemons that died are started again by Rig.tend. `touches` says what a fault may
 
 import os
 
+from cluster import wait_for
+
 KINDS = {}
 
 
-def fault(weight, touches, alone=None, jobmanagers=1):
-    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers: it needs so many."""
+def fault(weight, touches, alone=None, jobmanagers=1, tls=False):
+    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers: it needs so many; tls: it needs that."""
     def enter(function):
         function.kind = function.__name__
         function.weight, function.touches, function.alone, function.jobmanagers = weight, touches, alone or touches, jobmanagers
+        function.tls = tls
         KINDS[function.kind] = function
         return function
     return enter
@@ -148,6 +151,19 @@ def clock_jumps(rig, rng):
     host = rng.choice(rig.hosts)
     rig.set_clock(host, rig.clocks.get(host, 0) + rng.choice([7, 3600]))
     yield rng.uniform(0.5, 2)
+
+
+# --- certificates ---
+
+@fault(2, "nothing", tls=True)
+def certificate_renewed(rig, rng):
+    host = rng.choice(rig.hosts)
+    daemon, before = rig.daemon(host), rig.renewals(host)
+    rig.renew_certificate(host)
+    yield rng.uniform(0.1, 3)
+    # A daemon looks every 2 s. One that has died or is frozen meanwhile, by another fault, need not.
+    wait_for(lambda: rig.renewals(host) > before or rig.daemon(host) is not daemon or not rig.alive(host) or host in rig.frozen,
+             f"{host} takes its new certificate into use")
 
 
 # --- TaskManagers ---
@@ -291,8 +307,9 @@ def empty(folder):
     (folder / "ballast").unlink()
 
 
-def deck(jobmanagers, rng, without=()):
+def deck(jobmanagers, tls, rng, without=()):
     """Kinds without end: each as often as its weight says before any comes again."""
-    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers and kind.kind not in without]
+    cards = [kind for kind in KINDS.values() for _ in range(kind.weight)
+             if kind.jobmanagers <= jobmanagers and (tls or not kind.tls) and kind.kind not in without]
     while True:
         yield from rng.sample(cards, len(cards))

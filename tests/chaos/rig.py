@@ -156,8 +156,8 @@ class Watch(threading.Thread):
 class Rig:
     """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
 
-    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=()):
-        self.folder, self.build, self.rate = folder, build, rate
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False):
+        self.folder, self.build, self.rate, self.tls = folder, build, rate, tls
         self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
         self.founders = list(self.jm_hosts)
@@ -181,6 +181,8 @@ class Rig:
                 self.tmpfs(f"{host}.data", "160m")
             for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
                 (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
+            if tls:
+                self.make_certificates()
             self.broker = HostBroker(self.net, folder)
             for host in self.jm_hosts:
                 self.start_jobmanager(host)
@@ -204,6 +206,29 @@ class Rig:
         self.mounts.append(path)
         return path
 
+    # --- certificates ---
+
+    def certs(self, verb, *words):
+        """As if run yesterday: clocks will be set back, and a certificate holds from the moment that it was made."""
+        clock = self.folder / "certs.clock"
+        clock.write_bytes(struct.pack("=q", -86400))
+        result = subprocess.run([self.build / "weir", "certs", verb, self.folder / "certs", *words], capture_output=True, text=True, timeout=DEADLINE_S,
+                                env={**os.environ, "CHAOS_CLOCK": str(clock), "LD_PRELOAD": "" if "san" in self.build.name else str(CLOCK)})
+        if result.returncode != 0:
+            raise AssertionError(f"weir certs {verb}: {result.stderr}")
+
+    def make_certificates(self):
+        """One for each host, good for its own address only."""
+        for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
+            role = "taskmanager" if host in self.tm_hosts else "jobmanager"
+            self.certs("add" if (self.folder / "certs").exists() else "init", "--node", f"{role}:{host}", "--hosts", self.net.address(host))
+
+    def renew_certificate(self, host):
+        self.certs("renew", "--node", host, "--days", "30")
+
+    def renewals(self, host):
+        return self.daemon(host).log_path.read_text(errors="replace").count("event=tls_certificate_renewed ")
+
     # --- daemons ---
 
     @property
@@ -217,7 +242,10 @@ class Rig:
         own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **self.environment, **(environment or {})}
         if "san" not in self.build.name:
             own["LD_PRELOAD"] = str(CLOCK)
-        command = [*self.net.enter(host), *prefix, str(self.build / binary), "--insecure", "-D", f"state.checkpoints.dir={self.checkpoints}",
+        security = ["--insecure"]  # the HTTP API has no TLS
+        if self.tls:
+            security += ["-D", "security.ssl.internal.enabled=true", "-D", f"security.ssl.internal.dir={self.folder / 'certs' / host}"]
+        command = [*self.net.enter(host), *prefix, str(self.build / binary), *security, "-D", f"state.checkpoints.dir={self.checkpoints}",
                    "-D", "log.level=info", *options, *self.options]
         self.frozen.discard(host)
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)

@@ -6,13 +6,15 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import time
 import traceback
 
 import faults
 import rig
-from cluster import wait_for
+from cluster import DEADLINE_S, wait_for
 from faults import others
 
 ROWS = {}
@@ -466,16 +468,35 @@ def storm(stage):
     stage.peace("after the storm")
 
 
+def answer_to(address, data, words, certificate):
+    """What comes back for the data until it has the words, or the other side closes; certificate: of a node of the cluster, None: no TLS."""
+    host, port = address.rsplit(":", 1)
+    answer = b""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(socket.create_connection((host, int(port)), DEADLINE_S))
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # who dials does not ask here
+            context.load_cert_chain(certificate)
+            stream = stack.enter_context(context.wrap_socket(stream, suppress_ragged_eofs=True))
+        stream.sendall(data)
+        with contextlib.suppress(ConnectionError):
+            while not all(word in answer for word in words) and (more := stream.recv(1 << 16)):
+                answer += more
+    return answer
+
+
 @row(40, "version skew: a daemon of another release is refused, and both versions are named")
 def version_skew(stage):
     import test_bad_input
     cluster = stage.cluster
+    certificate = cluster.folder / "certs" / cluster.spare / "node.pem" if cluster.tls else None
     for host, address in [(host, cluster.net.address(host) + ":6123") for host in cluster.jm_hosts] + \
             [(host, cluster.taskmanagers[host].ready["rpc"]) for host in cluster.tm_hosts]:
-        answer = test_bad_input.Port(address).exchange(test_bad_input.rpc_hello(version=99))
-        for words in (b"speaks protocol version 99", b"speaks 1"):
-            if words not in answer:
-                raise AssertionError(f"{host} answers {answer!r}")
+        words = (b"speaks protocol version 99", b"speaks 1")
+        answer = answer_to(address, test_bad_input.rpc_hello(version=99, role=b"jobmanager"), words, certificate)
+        if not all(word in answer for word in words):
+            raise AssertionError(f"{host} answers {answer!r}")
     stage.peace("they are refused")
     stage.nothing_restarted()
 
@@ -498,7 +519,7 @@ def play(run, words):
     while numbers:
         began, error, folder = time.monotonic(), None, run.folder("rows")
         try:
-            with rig.Rig(folder, run.options.seed, run.options.jobmanagers, rate=run.options.rate, build=rig.BUILD_FP) as cluster:
+            with rig.Rig(folder, run.options.seed, run.options.jobmanagers, rate=run.options.rate, build=rig.BUILD_FP, tls=run.options.tls) as cluster:
                 cluster.begin_job()
                 while numbers and error is None:
                     error = play_one(run, cluster, numbers.pop(0))

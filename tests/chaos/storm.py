@@ -34,7 +34,7 @@ class Storm:
     def __init__(self, rig, seed, seconds, without=()):
         self.rig, self.seed, self.seconds = rig, seed, seconds
         self.rng = random.Random(seed)
-        self.deck = faults.deck(len(rig.jm_hosts), self.rng, without)
+        self.deck = faults.deck(len(rig.jm_hosts), rig.tls, self.rng, without)
         self.began = time.monotonic()
         self.timeline = []                      # what was done: (seconds since the beginning, text)
         self.counts = collections.Counter()
@@ -149,7 +149,7 @@ class Storm:
             return {label: {"count": len(values), "p50": round(statistics.median(values), 2), "max": round(max(values), 2)}
                     for label, values in lists.items() if values}
         return {"seed": self.seed, "verdict": verdict, "jobmanagers": len(self.rig.jm_hosts), "taskmanagers": len(self.rig.tm_hosts),
-                "minutes": round((time.monotonic() - self.began) / 60, 1), "records": self.records,
+                "tls": self.rig.tls, "minutes": round((time.monotonic() - self.began) / 60, 1), "records": self.records,
                 "rate": round(self.rate), "checkpoints": self.rig.watch.checkpoint if self.rig.watch else None,
                 "small_jobs": {"submitted": len(self.submissions), "answered_and_finished": self.answered},
                 "faults": sum(self.counts.values()), "faults_by_kind": dict(sorted(self.counts.items())),

@@ -1,6 +1,5 @@
 """A whole cluster for faults: JobManagers, TaskManagers and a Kafka broker, each on a host of its own, with a job at full rate through them."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -8,24 +7,25 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 
-import kafka
-from cluster import BUILD, DEADLINE_S, ROOT, Daemon, wait_for
+from brokers import HostBrokers
+from cluster import BUILD, ROOT, Daemon
 from load import PARTITIONS, Checker, Feed, check_complete
 from net import Net
+from patience import DEADLINE_S, wait_for
 
 BUILD_FP = BUILD if "WEIR_BIN_DIR" in os.environ else ROOT / "build-fp"
 CLOCK = ROOT / "build" / "chaos-clock.so"
 SLOTS = 3
 PARALLELISM = 6  # runs on two of three TaskManagers
 GRACE_S = float(os.environ.get("CHAOS_GRACE_S", "60"))  # from the end of a fault to a running job with a new checkpoint
-RPC_PORT, REST_PORT, KAFKA_PORT = 6123, 8081, 9092
+RPC_PORT, REST_PORT = 6123, 8081
+BROKERS = ["kafka", "kafka2"]
 ENDED = ("FAILED", "CANCELED", "FINISHED")
 
 JOB = """\
@@ -44,7 +44,7 @@ tables:
   copies:
     columns: {{p: INT, k: STRING, n: BIGINT, c: BIGINT}}
     with: {{connector: kafka, topic: {copies}, properties.bootstrap.servers: "{servers}", format: json, key.fields: k, key.format: json,
-           sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
+           properties.request.timeout.ms: 4000, sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
   sums:
     columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), g: INT, rows: BIGINT, total: BIGINT}}
     with: {{connector: kafka, topic: {sums}, properties.bootstrap.servers: "{servers}", format: json,
@@ -57,70 +57,6 @@ pipeline:
   - {{id: sum, input: valid, key_by: [g], window: {{tumble: 2 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
   - {{id: write, input: sum, sink: sums}}
 """
-
-
-class HostBroker(kafka.Broker):
-    """kafka.sh on the host "kafka"."""
-
-    def __init__(self, net, folder):
-        self.net = net
-        self.folder = folder / "kafka"
-        self.folder.mkdir()
-        self.host = net.address("kafka")
-        self.port = KAFKA_PORT
-        self.topics = 0
-        self.process = None  # the broker, when it was not kafka.sh that started it
-        self.words = None    # its command line
-        self.run("start")
-
-    @property
-    def servers(self):
-        return f"{self.host}:{self.port}"
-
-    def command(self, *words):
-        return dict(args=[*self.net.enter("kafka"), kafka.SCRIPT, *words], stdin=subprocess.DEVNULL,
-                    env={**os.environ, "KAFKA_DATA": str(self.folder), "KAFKA_HOST": self.host, "KAFKA_PORT": str(self.port),
-                         "KAFKA_HEAP": os.environ.get("KAFKA_HEAP", "400m")})
-
-    def run(self, *words, timeout_s=120):
-        with open(self.folder / "script.out", "w+b") as out:
-            code = subprocess.run(**self.command(*words), stdout=out, stderr=out, timeout=timeout_s).returncode
-            out.seek(0)
-            text = out.read().decode(errors="replace")
-        if code != 0:
-            raise AssertionError(f"kafka.sh {' '.join(words)}: {code}\n{text}")
-        return text
-
-    def tool(self, verb, topic, *words, timeout_s=60):
-        command = [*self.net.enter("kafka"), kafka.TOOL, verb, self.servers, topic, *map(str, words)]
-        result = subprocess.run(command, timeout=timeout_s, capture_output=True, text=True)
-        if result.returncode != 0:
-            raise AssertionError(f"kafka-tool {verb} {topic}: {result.stderr}")
-        return [line.split("\t") for line in result.stdout.splitlines()]
-
-    def pid(self):
-        return self.process.pid if self.process else int((self.folder / "broker.pid").read_text())
-
-    def kill(self):
-        pid = self.pid()
-        self.words = self.words or pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        os.kill(pid, signal.SIGKILL)
-        if self.process:
-            self.process.wait(30)
-        wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the broker is gone")
-
-    def start_again(self):
-        """Starts the process anew, and no more: kafka.sh would ask with a second JVM whether it is ready."""
-        with open(self.folder / "broker.out", "ab") as out:
-            self.process = subprocess.Popen([*self.net.enter("kafka"), *self.words], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-
-        def listens():
-            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
-                return True
-            if self.process.poll() is not None:
-                raise AssertionError(f"the broker does not start again: {self.process.returncode}")
-            return False
-        wait_for(listens, "the broker listens again", 120)
 
 
 class Watch(threading.Thread):
@@ -174,7 +110,7 @@ class Rig:
         self.job = None
         self.jobs = 0
         self.mounts = []
-        self.net = Net(["kafka", *self.jm_hosts, self.spare, *self.tm_hosts], seed)
+        self.net = Net([*BROKERS, *self.jm_hosts, self.spare, *self.tm_hosts], seed)
         try:
             self.checkpoints = self.tmpfs("checkpoints", "768m")
             for host in (*self.jm_hosts, self.spare):
@@ -183,7 +119,7 @@ class Rig:
                 (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
             if tls:
                 self.make_certificates()
-            self.broker = HostBroker(self.net, folder)
+            self.broker = HostBrokers(self.net, folder, BROKERS)
             for host in self.jm_hosts:
                 self.start_jobmanager(host)
             for host in self.tm_hosts:
@@ -212,7 +148,7 @@ class Rig:
         """As if run yesterday: clocks will be set back, and a certificate holds from the moment that it was made."""
         clock = self.folder / "certs.clock"
         clock.write_bytes(struct.pack("=q", -86400))
-        result = subprocess.run([self.build / "weir", "certs", verb, self.folder / "certs", *words], capture_output=True, text=True, timeout=DEADLINE_S,
+        result = subprocess.run([self.build / "weir", "certs", verb, self.folder / "certs", *words], capture_output=True, text=True, timeout=180,
                                 env={**os.environ, "CHAOS_CLOCK": str(clock), "LD_PRELOAD": "" if "san" in self.build.name else str(CLOCK)})
         if result.returncode != 0:
             raise AssertionError(f"weir certs {verb}: {result.stderr}")
@@ -301,6 +237,9 @@ class Rig:
 
     def tend(self):
         """Starts again what has ended, as an init system would; tells what ended by itself."""
+        for node in self.broker.nodes:
+            if not node.killed and not node.alive():
+                raise AssertionError(f"the broker on {node.host} ended by itself")
         for host in self.hosts:
             daemon = self.daemon(host)
             code = daemon.process.poll()
@@ -353,7 +292,7 @@ class Rig:
         return subprocess.Popen([self.build / "weir", *arguments], env={**os.environ, "WEIR_JOBMANAGERS": servers}, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def weir(self, *arguments, timeout_s=60):
+    def weir(self, *arguments, timeout_s=180):
         process = self.begin_weir(*arguments)
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -369,7 +308,7 @@ class Rig:
         self.jobs += 1
         self.source = self.broker.topic("events", PARTITIONS)
         self.sinks = [self.broker.topic("copies", PARTITIONS), self.broker.topic("sums", PARTITIONS)]
-        here = self.net.enter("kafka")
+        here = self.net.enter(BROKERS[0])
         path = self.folder / f"job-{self.jobs}.yaml"
         path.write_text(JOB.format(number=self.jobs, servers=self.broker.servers, source=self.source, copies=self.sinks[0], sums=self.sinks[1]))
         result = self.weir("run", "-d", "-p", str(PARALLELISM), str(path))
@@ -411,7 +350,8 @@ class Rig:
         return time.monotonic() - began
 
     def state_text(self, mark):
-        lines = [f"state {self.watch.state}, tasks {self.watch.counts}, checkpoint {self.watch.checkpoint} (was {mark}), copies {self.copies.latest}"]
+        lines = [f"state {self.watch.state}, tasks {self.watch.counts}, checkpoint {self.watch.checkpoint} (was {mark}), copies {self.copies.latest}",
+                 f"brokers: {self.broker.state_text()}"]
         _, detail = self.ask(f"/jobs/{self.job}")
         if detail:
             lines.append(f"waiting for: {detail['waiting-for']}")
@@ -426,7 +366,7 @@ class Rig:
         self.wait_stable("before the end")
         counts = self.feed.stop()
         check_complete(counts, self.copies, self.sums, GRACE_S)
-        given = Checker(self.net.enter("kafka"), "copies", self.broker.servers, self.source, self.folder)  # the oracle's own ground
+        given = Checker(self.net.enter(BROKERS[0]), "copies", self.broker.servers, self.source, self.folder)  # the oracle's own ground
         wait_for(lambda: given.wrong() or given.latest.received >= sum(counts), "the input is read", 60 + sum(counts) / 100000)
         given.close()
         if given.wrong() or given.latest.received != sum(counts):

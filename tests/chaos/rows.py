@@ -14,8 +14,8 @@ import traceback
 
 import faults
 import rig
-from cluster import DEADLINE_S, wait_for
 from faults import others
+from patience import DEADLINE_S, wait_for
 
 ROWS = {}
 STORM_S = float(os.environ.get("CHAOS_STORM_S", "60"))
@@ -307,20 +307,51 @@ def clocks_jump(stage):
     stage.nothing_restarted()
 
 
-@row(25, "Kafka's answers to commits are lost or late, and the broker dies under transactions (one broker: its coordinator cannot move)")
-def late_answers(stage):
-    cluster = stage.cluster
+@contextlib.contextmanager
+def coordinator_killed(cluster, node):
+    node.kill()
+    yield
+    node.start_again()
+
+
+@contextlib.contextmanager
+def coordinator_frozen(cluster, node):
+    node.freeze()
+    yield
+    node.thaw()
+
+
+@contextlib.contextmanager
+def coordinator_cut_off(cluster, node):
+    """From the other broker, not from its clients."""
+    cluster.net.cut(cluster.broker.hosts, cluster.broker.hosts)
+    yield
+    cluster.net.heal(cluster.broker.hosts, cluster.broker.hosts)
+
+
+@row(25, "the coordinator of transactions moves (killed, frozen, cut off from the other broker only) and back; answers to commits are lost or late")
+def coordinator_moves(stage):
+    cluster, brokers = stage.cluster, stage.cluster.broker
+    stays, moves = brokers.nodes[0], brokers.nodes[-1]
     worker = used_taskmanager(cluster)
     for lost_s in (0.3, 1, 2.5):
-        cluster.net.cut(["kafka"], [worker], both=False)
+        cluster.net.cut(brokers.hosts, [worker], both=False)
         time.sleep(lost_s)
-        cluster.net.heal([worker], ["kafka"])
+        cluster.net.heal([worker], brokers.hosts)
         stage.peace(f"answers were lost for {lost_s} s")
-    cluster.net.slow(cluster.tm_hosts, ["kafka"], delay_ms=300, jitter_ms=300, loss=0.03)
-    time.sleep(6)
-    cluster.broker.kill()
-    cluster.broker.start_again()
-    cluster.net.heal(cluster.tm_hosts, ["kafka"])
+    for way in (coordinator_killed, coordinator_frozen, coordinator_cut_off):
+        wait_for(lambda: brokers.coordinator() == moves.number, f"{moves.host} is the coordinator")
+        with way(cluster, moves):
+            wait_for(lambda: brokers.coordinator() == stays.number, f"the coordinator moves: {way.__name__}")
+            lowest = cluster.copies.latest.lowest
+            wait_for(lambda: cluster.copies.latest.lowest > lowest, f"transactions are committed by the other coordinator: {way.__name__}", rig.GRACE_S)
+        stage.peace(way.__name__)
+    cluster.net.slow(cluster.tm_hosts, brokers.hosts, delay_ms=300, jitter_ms=300, loss=0.03)
+    for node in (moves, stays):
+        time.sleep(4)
+        node.kill()
+        node.start_again()
+    cluster.net.heal(cluster.tm_hosts, brokers.hosts)
     stage.peace("links are quick again")
 
 

@@ -86,8 +86,8 @@ class Run:
         for path in folder.iterdir():
             if path.suffix in (".log", ".err", ".out", ".yaml"):
                 shutil.move(path, kept)
-        if (folder / "kafka" / "broker.out").exists():
-            shutil.move(folder / "kafka" / "broker.out", kept)
+        for path in folder.glob("kafka*/broker.out"):
+            shutil.move(path, kept / f"{path.parent.name}.out")
         print(f"    logs: {kept}", flush=True)
         return kept
 
@@ -126,18 +126,19 @@ class Run:
         try:
             with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate, tls=options.tls) as cluster:
                 cluster.begin_job()
-                play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split())
+                play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split(), OUT / f"random-{options.seed}.json")
                 try:
                     play.run()
                 except BaseException:
                     print("    the last events:\n" + "\n".join(f"    {at:8.2f} {text}" for at, text in play.timeline[-12:]), flush=True)
-                    storm.write(OUT / f"random-{options.seed}.json", play.summary("failed"))
+                    play.write("failed")
                     raise
         except Exception as caught:
             error = "".join(traceback.format_exception_only(caught)) if isinstance(caught, AssertionError) else traceback.format_exc()
         if play is not None:
             summary = play.summary("failed" if error else "exact")
-            storm.write(OUT / f"random-{options.seed}.json", summary)
+            summary["error"] = error
+            storm.write(play.path, summary)
             del summary["timeline"]
             print("\n".join(f"    {name}: {value}" for name, value in summary.items()), flush=True)
         if error:
@@ -173,6 +174,7 @@ def main():
             sys.argv += ["--seed", str(random.SystemRandom().randrange(1 << 32))]
         enter_namespaces()
     options.tls = bool(options.seed % 2 if options.tls is None else options.tls)
+    os.environ.setdefault("WEIR_TEST_DEADLINE_S", "120")  # to begin and to end a daemon: the machine may be loaded
     OUT.mkdir(parents=True, exist_ok=True)
     sweep()
     print(f"seed {options.seed}, {'TLS' if options.tls else 'no TLS'}", flush=True)

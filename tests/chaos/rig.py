@@ -199,6 +199,7 @@ class Rig:
         self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
             "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
             "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
+            "-D", "jobstore.expiration-time=30 d",  # clocks jump by hours, and the storm counts what has finished
             *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
         return self.jobmanagers[host]
 

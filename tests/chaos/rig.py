@@ -393,6 +393,16 @@ class Rig:
             end()
         self.feed = self.copies = self.sums = None
 
+    def failures(self):
+        """Why tasks of the job have failed, by all JobManagers' logs: [(host, text)], each host's in order."""
+        found = []
+        for host in (*self.jm_hosts, self.spare):
+            path = self.folder / f"{host}.log"
+            for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+                if "event=job_failure " in line and self.job in line:
+                    found.append((host, line[line.index("task="):] if "task=" in line else line))
+        return found
+
     # --- the end ---
 
     def complaints(self):

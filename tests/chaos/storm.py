@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import random
+import re
 import statistics
 import time
 
@@ -137,7 +138,8 @@ class Storm:
         if restarts:
             self.restarts[names] += restarts
         if restarts and not touched:
-            raise AssertionError(f"{restarts} restarts of tasks by {names}, which touches none")
+            newest = "\n".join(f"  {one}: {text}" for host in self.rig.jm_hosts for one, text in [why for why in self.rig.failures() if why[0] == host][-3:])
+            raise AssertionError(f"{restarts} restarts of tasks by {names}, which touches none; the newest failures by each JobManager's log:\n{newest}")
         self.since_peace, self.peace_at, self.restarts_at_peace = [], now, self.rig.watch.restarts
 
     def run(self):
@@ -170,7 +172,13 @@ class Storm:
                 "small_jobs": {"submitted": len(self.submissions), "answered_and_finished": self.answered},
                 "faults": sum(self.counts.values()), "faults_by_kind": dict(sorted(self.counts.items())),
                 "restarts": sum(self.restarts.values()), "restarts_by": dict(self.restarts), "exits": self.rig.exits,
+                "causes": self.causes() if verdict != "under way" else None,
                 "recovery_s": figures(self.recoveries), "gap_s": figures(self.gaps), "timeline": self.timeline}
+
+    def causes(self):
+        """How often tasks failed for what, in words without numbers."""
+        texts = [re.sub(r".*error=", "", text) for _, text in self.rig.failures()] if self.rig.job else []
+        return dict(collections.Counter(re.sub(r"[0-9a-f]*\d[0-9a-f.]*", "#", text)[:160] for text in texts).most_common())
 
 
 def write(path, summary):

@@ -300,7 +300,7 @@ def coordinator_cut_from_brokers(rig, rng):
     rig.net.heal(rig.broker.hosts, rig.broker.hosts)
 
 
-@fault(2, "tasks")
+@fault(2, "nothing")
 def checkpoint_disk_full(rig, rng):
     fill(rig.checkpoints)
     yield rng.uniform(0.5, 4)

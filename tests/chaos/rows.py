@@ -236,6 +236,32 @@ def power_cut(stage):
     stage.restarted(3)
 
 
+@row(17, "the checkpoint directory is full: checkpoints are declined, no task restarts, and all goes on when there is room")
+def checkpoint_disk_full(stage):
+    cluster = stage.cluster
+
+    def failed():
+        _, checkpoints = cluster.ask(f"/jobs/{cluster.job}/checkpoints")
+        texts = [entry.get("failure_message") or "" for entry in checkpoints["history"] if entry["status"] == "FAILED"] if checkpoints else []
+        return sum("No space left on device" in text for text in texts)
+    faults.fill(cluster.checkpoints)
+    try:
+        wait_for(lambda: failed() >= 2, "checkpoints are declined, and why")
+        checkpoint = cluster.watch.checkpoint
+        time.sleep(3)
+        if cluster.watch.checkpoint > checkpoint + 1:
+            raise AssertionError(f"checkpoints {checkpoint} to {cluster.watch.checkpoint} completed on a full disk")
+        if len(cluster.jm_hosts) > 1:  # nor does another leader take it for a failure
+            cluster.kill(cluster.leader() or stage.leader)
+            cluster.tend()
+            cluster.wait_leader()
+            time.sleep(2)
+    finally:
+        faults.empty(cluster.checkpoints)
+    stage.peace("there is room again")
+    stage.nothing_restarted()
+
+
 @row(18, "the disk of the leader's log is full")
 def log_disk_full(stage):
     cluster, host = stage.cluster, stage.leader

@@ -10,12 +10,12 @@ from patience import wait_for
 KINDS = {}
 
 
-def fault(weight, touches, alone=None, jobmanagers=1, tls=False):
-    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers: it needs so many; tls: it needs that."""
+def fault(weight, touches, alone=None, jobmanagers=1, tls=False, brokers=1):
+    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers, brokers: it needs so many; tls: it needs that."""
     def enter(function):
         function.kind = function.__name__
         function.weight, function.touches, function.alone, function.jobmanagers = weight, touches, alone or touches, jobmanagers
-        function.tls = tls
+        function.tls, function.brokers = tls, brokers
         KINDS[function.kind] = function
         return function
     return enter
@@ -277,14 +277,14 @@ def broker_frozen(rig, rng):
 
 # The transactions' coordinator moves to the other broker when the controller has not heard of its own for 2 s, and back some seconds after the end.
 
-@fault(1, "tasks")
+@fault(1, "tasks", brokers=2)
 def coordinator_killed(rig, rng):
     rig.broker.nodes[-1].kill()
     yield rng.uniform(0.1, 5)
     rig.broker.nodes[-1].start_again()
 
 
-@fault(1, "tasks")
+@fault(1, "tasks", brokers=2)
 def coordinator_frozen(rig, rng):
     """What was on its way to the old one, it sees when there is a new one."""
     rig.broker.nodes[-1].freeze()
@@ -292,7 +292,7 @@ def coordinator_frozen(rig, rng):
     rig.broker.nodes[-1].thaw()
 
 
-@fault(1, "tasks")
+@fault(1, "tasks", brokers=2)
 def coordinator_cut_from_brokers(rig, rng):
     """Clients still reach the old one."""
     rig.net.cut(rig.broker.hosts, rig.broker.hosts)
@@ -341,6 +341,7 @@ def deck(rig, rng, touched, without=()):
     """Kinds that touch such without end: each as often as its weight says before any comes again."""
     jobmanagers = len(rig.jm_hosts)
     cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers and (rig.tls or not kind.tls)
+             and kind.brokers <= len(rig.broker.nodes)
              and touches(kind, jobmanagers) == touched and kind.kind not in without]
     while cards:
         yield from rng.sample(cards, len(cards))

@@ -92,7 +92,7 @@ class Watch(threading.Thread):
 class Rig:
     """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
 
-    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False):
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False, brokers=2):
         self.folder, self.build, self.rate, self.tls = folder, build, rate, tls
         self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
@@ -110,7 +110,7 @@ class Rig:
         self.job = None
         self.jobs = 0
         self.mounts = []
-        self.net = Net([*BROKERS, *self.jm_hosts, self.spare, *self.tm_hosts], seed)
+        self.net = Net([*BROKERS[:brokers], *self.jm_hosts, self.spare, *self.tm_hosts], seed)
         try:
             self.checkpoints = self.tmpfs("checkpoints", "768m")
             for host in (*self.jm_hosts, self.spare):
@@ -119,7 +119,7 @@ class Rig:
                 (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
             if tls:
                 self.make_certificates()
-            self.broker = HostBrokers(self.net, folder, BROKERS)
+            self.broker = HostBrokers(self.net, folder, BROKERS[:brokers])
             for host in self.jm_hosts:
                 self.start_jobmanager(host)
             for host in self.tm_hosts:

@@ -1,6 +1,6 @@
 """Chaos: real daemons, each in a network namespace of its own, a real broker, faults, and output that must be exact.
 
-run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N] [--tls 0|1] [--without KINDS]
+run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N] [--tls 0|1] [--brokers 1|2] [--without KINDS]
 
 Ends with `N passed, N failed, N skipped`. Figures go to build/chaos/*.json; logs of what failed stay in build/chaos/failed-*. Everything runs in
 namespaces of its own (network, mounts, processes), which end with this program however it ends.
@@ -124,7 +124,7 @@ class Run:
         options, began, error, play = self.options, time.monotonic(), None, None
         folder = self.folder("random")
         try:
-            with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate, tls=options.tls) as cluster:
+            with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate, tls=options.tls, brokers=options.brokers) as cluster:
                 cluster.begin_job()
                 play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split(), OUT / f"random-{options.seed}.json")
                 try:
@@ -160,6 +160,7 @@ def main():
     parser.add_argument("--jobmanagers", type=int, default=3)
     parser.add_argument("--rate", type=int, default=20000)
     parser.add_argument("--tls", type=int, choices=(0, 1), help="mutual TLS inside the cluster; default: where the seed is odd")
+    parser.add_argument("--brokers", type=int, choices=(1, 2), default=1, help="of the random mode; 2: the coordinator of transactions moves, too")
     parser.add_argument("--without", default="", help="kinds of faults (faults.py) that are left out, to search for other troubles")
     options = parser.parse_args()
     if not options.minutes and not options.rows:

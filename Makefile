@@ -253,11 +253,12 @@ integration-tsan:
 export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt
 
 # Faults on a whole cluster of real daemons, each in a network of its own, with a real broker: `make chaos MINUTES=20 SEED=7`, and by number
-# of RELIABILITY's table of scenarios: `make chaos ROWS="7 8 13"` (or ROWS=all).
+# of RELIABILITY's table of scenarios: `make chaos ROWS="7 8 13"` (or ROWS=all). With TLS inside the cluster where the seed is odd; TLS=0|1 decides.
 MINUTES ?=
 ROWS ?=
+TLS ?=
 chaos: all failpoints $(BUILD)/kafka-tool chaos-tools
-	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED))
+	python3 tests/chaos/run.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROWS),--rows "$(ROWS)") $(if $(filter command line,$(origin SEED)),--seed $(SEED)) $(if $(TLS),--tls $(TLS))
 
 # The long forms: units under both sanitizers, chaos, then the integration tests ROUNDS times, under each build; mutants.
 ROUNDS ?= 20

@@ -8,7 +8,8 @@
 #
 # Environment: KAFKA_HOME (where the jars are; default: build-kafka beside deploy/), KAFKA_DATA (the broker's folder; default:
 # $KAFKA_HOME/data), KAFKA_HOST (the address to listen on, default 127.0.0.1), KAFKA_PORT (default 9092; the controller listens on the next
-# one, on loopback), KAFKA_HEAP (default 512m).
+# one, on loopback), KAFKA_HEAP (default 512m), KAFKA_SETTINGS (further lines of server.properties, which win) and KAFKA_CLUSTER_ID (of a
+# cluster of several brokers; default: one of its own).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -90,6 +91,7 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 num.network.threads=1
 num.io.threads=2
+${KAFKA_SETTINGS:-}
 EOF
 }
 
@@ -109,7 +111,7 @@ start() {
     mkdir -p "$data"
     write_config
     if [ ! -f "$data/log/meta.properties" ]; then
-        tool kafka.tools.StorageTool format -t "$(tool kafka.tools.StorageTool random-uuid)" -c "$config" >"$data/format.out" 2>&1 ||
+        tool kafka.tools.StorageTool format -t "${KAFKA_CLUSTER_ID:-$(tool kafka.tools.StorageTool random-uuid)}" -c "$config" >"$data/format.out" 2>&1 ||
             { cat "$data/format.out" >&2; fail "the broker's folder $data could not be made"; }
     fi
     setsid java "-Xms$heap" "-Xmx$heap" -XX:+UseG1GC "$log_level" -cp "$home/libs/*" kafka.Kafka "$config" >>"$data/broker.out" 2>&1 </dev/null &

@@ -6,6 +6,9 @@
  *   chaos-load copies BROKERS TOPIC PARTITIONS     reads copies of them for ever (read_committed) and says every 100 ms how exact they are:
  *                                           "RECEIVED DOUBLED MISSING DISORDERED BAD GAP_US LOWEST"
  *   chaos-load sums BROKERS TOPIC PARTITIONS       the same for the sums of their windows
+ *   chaos-load topic BROKERS TOPIC REPLICAS PARTITIONS [KEY=VALUE ...]     makes a topic; each partition on the brokers REPLICAS ("2,1"), of which
+ *                                           the first leads when it can
+ *   chaos-load leader BROKERS TOPIC PARTITION     the id of the broker that leads the partition, -1: none
  *
  * Record n of partition p: {"p":p,"k":"p-<n mod 20>","g":<n mod 100>,"n":n,"c":<check of p and n>,"ts":EPOCH MS 1,600,000,000,000 + n}. All records
  * of a key are in one partition, so their copies must come in order; each is checked when it comes, by comparing it with the number that
@@ -398,6 +401,80 @@ static int check_topic(const char *brokers, const char *topic, int npartitions, 
     return 0;
 }
 
+/* --- topics --- */
+
+static void check_outcome(rd_kafka_event_t *event, const char *topic)
+{
+    size_t count = 0;
+    const rd_kafka_topic_result_t *const *results =
+        rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count) : NULL;
+    if (count != 1) {
+        die(topic, rd_kafka_event_error_string(event));
+    }
+    if (rd_kafka_topic_result_error(results[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        die(topic, rd_kafka_topic_result_error_string(results[0]));
+    }
+}
+
+static int make_topic(const char *brokers, const char *name, const char *replicas_text, int npartitions, char **settings)
+{
+    char err[512];
+    int32_t replicas[PARTITIONS_MAX];
+    size_t nreplicas = 0;
+    for (const char *at = replicas_text; nreplicas < PARTITIONS_MAX; at = strchr(at, ',') + 1) {
+        replicas[nreplicas++] = (int32_t)strtol(at, NULL, 10);
+        if (strchr(at, ',') == NULL) {
+            break;
+        }
+    }
+    static const char *const no_pairs[] = {NULL};
+    rd_kafka_t *handle = client(RD_KAFKA_PRODUCER, conf_of(brokers, no_pairs));
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, npartitions, -1, err, sizeof(err));
+    for (int32_t i = 0; i < npartitions; i++) {
+        if (rd_kafka_NewTopic_set_replica_assignment(topic, i, replicas, nreplicas, err, sizeof(err)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            die(name, err);
+        }
+    }
+    for (; *settings != NULL; settings++) {
+        char *value = strchr(*settings, '=');
+        if (value == NULL) {
+            die(*settings, "expected KEY=VALUE");
+        }
+        *value = '\0';
+        rd_kafka_NewTopic_set_config(topic, *settings, value + 1);
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(handle);
+    rd_kafka_CreateTopics(handle, &topic, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, -1);
+    check_outcome(event, name);
+    rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_NewTopic_destroy(topic);
+    rd_kafka_destroy(handle);
+    return 0;
+}
+
+static int print_leader(const char *brokers, const char *name, int partition)
+{
+    static const char *const no_pairs[] = {NULL};
+    rd_kafka_t *handle = client(RD_KAFKA_CONSUMER, conf_of(brokers, no_pairs));
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(handle, name, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, topic, &metadata, TIMEOUT_MS);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        die(name, rd_kafka_err2str(code));
+    }
+    int leader = -1;
+    for (int i = 0; metadata->topic_cnt == 1 && i < metadata->topics[0].partition_cnt; i++) {
+        leader = metadata->topics[0].partitions[i].id == partition ? metadata->topics[0].partitions[i].leader : leader;
+    }
+    printf("%d\n", leader);
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(handle);
+    return 0;
+}
+
 static double number_of(const char *text)
 {
     char *end = NULL;
@@ -413,6 +490,12 @@ int main(int argc, char **argv)
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGINT, SIG_IGN);
+    if (argc == 5 && strcmp(argv[1], "leader") == 0) {
+        return print_leader(argv[2], argv[3], (int)number_of(argv[4]));
+    }
+    if (argc >= 6 && strcmp(argv[1], "topic") == 0) {
+        return make_topic(argv[2], argv[3], argv[4], (int)number_of(argv[5]), argv + 6);
+    }
     int npartitions = argc >= 5 ? (int)number_of(argv[argc - 1]) : 0;
     if (npartitions >= 1 && npartitions <= PARTITIONS_MAX) {
         if (argc == 6 && strcmp(argv[1], "feed") == 0) {
@@ -425,6 +508,6 @@ int main(int argc, char **argv)
             return check_topic(argv[2], argv[3], npartitions, true);
         }
     }
-    fprintf(stderr, "usage: chaos-load feed|copies|sums BROKERS TOPIC ... PARTITIONS: see the head of chaos_load.c\n");
+    fprintf(stderr, "usage: chaos-load feed|copies|sums|topic|leader BROKERS TOPIC ...: see the head of chaos_load.c\n");
     return 2;
 }

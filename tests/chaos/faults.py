@@ -5,14 +5,17 @@ Daemons that died are started again by Rig.tend. `touches` says what a fault may
 
 import os
 
+from patience import wait_for
+
 KINDS = {}
 
 
-def fault(weight, touches, alone=None, jobmanagers=1):
-    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers: it needs so many."""
+def fault(weight, touches, alone=None, jobmanagers=1, tls=False, brokers=1):
+    """alone: what it touches when there is one JobManager only, where that differs; jobmanagers, brokers: it needs so many; tls: it needs that."""
     def enter(function):
         function.kind = function.__name__
         function.weight, function.touches, function.alone, function.jobmanagers = weight, touches, alone or touches, jobmanagers
+        function.tls, function.brokers = tls, brokers
         KINDS[function.kind] = function
         return function
     return enter
@@ -37,7 +40,8 @@ def killed(rig, host):
 
 
 def started(rig, host):
-    if not rig.alive(host):
+    """Unless its disk is full: then it is started when there is room."""
+    if not rig.alive(host) and host not in rig.may_leave:
         rig.restart(host)
 
 
@@ -150,6 +154,19 @@ def clock_jumps(rig, rng):
     yield rng.uniform(0.5, 2)
 
 
+# --- certificates ---
+
+@fault(2, "nothing", tls=True)
+def certificate_renewed(rig, rng):
+    host = rng.choice(rig.hosts)
+    daemon, before = rig.daemon(host), rig.renewals(host)
+    rig.renew_certificate(host)
+    yield rng.uniform(0.1, 3)
+    # A daemon looks every 2 s. One that has died or is frozen meanwhile, by another fault, need not.
+    wait_for(lambda: rig.renewals(host) > before or rig.daemon(host) is not daemon or not rig.alive(host) or host in rig.frozen,
+             f"{host} takes its new certificate into use")
+
+
 # --- TaskManagers ---
 
 @fault(4, "tasks")
@@ -229,7 +246,7 @@ def taskmanagers_cut_from_each_other(rig, rng):
 @fault(1, "tasks")
 def slow_links_of_taskmanager(rig, rng):
     host = rng.choice(rig.tm_hosts)
-    rig.net.slow([host], others([*rig.hosts, "kafka"], host), delay_ms=rng.uniform(1, 100), jitter_ms=rng.uniform(0, 30), loss=rng.choice([0, 0.01, 0.05]))
+    rig.net.slow([host], others([*rig.hosts, *rig.broker.hosts], host), delay_ms=rng.uniform(1, 100), jitter_ms=rng.uniform(0, 30), loss=rng.choice([0, 0.01, 0.05]))
     yield rng.uniform(1, 4)
     rig.net.heal([host])
 
@@ -237,28 +254,53 @@ def slow_links_of_taskmanager(rig, rng):
 @fault(1, "tasks")
 def taskmanager_cut_from_kafka(rig, rng):
     host = rng.choice(rig.tm_hosts)
-    rig.net.cut([host], ["kafka"], both=rng.random() < 0.5)
+    rig.net.cut([host], rig.broker.hosts, both=rng.random() < 0.5)
     yield rng.uniform(0.5, 6)
-    rig.net.heal([host], ["kafka"])
+    rig.net.heal([host], rig.broker.hosts)
 
 
 # --- what they stand on ---
 
 @fault(1, "tasks")
 def broker_killed(rig, rng):
-    rig.broker.kill()
+    rig.broker.nodes[0].kill()
     yield rng.uniform(0.1, 5)
-    rig.broker.start_again()
+    rig.broker.nodes[0].start_again()
 
 
 @fault(1, "tasks")
 def broker_frozen(rig, rng):
-    os.kill(rig.broker.pid(), 19)
+    rig.broker.nodes[0].freeze()
     yield rng.uniform(0.5, 5)
-    os.kill(rig.broker.pid(), 18)
+    rig.broker.nodes[0].thaw()
 
 
-@fault(2, "tasks")
+# The transactions' coordinator moves to the other broker when the controller has not heard of its own for 2 s, and back some seconds after the end.
+
+@fault(1, "tasks", brokers=2)
+def coordinator_killed(rig, rng):
+    rig.broker.nodes[-1].kill()
+    yield rng.uniform(0.1, 5)
+    rig.broker.nodes[-1].start_again()
+
+
+@fault(1, "tasks", brokers=2)
+def coordinator_frozen(rig, rng):
+    """What was on its way to the old one, it sees when there is a new one."""
+    rig.broker.nodes[-1].freeze()
+    yield rng.uniform(2, 8)
+    rig.broker.nodes[-1].thaw()
+
+
+@fault(1, "tasks", brokers=2)
+def coordinator_cut_from_brokers(rig, rng):
+    """Clients still reach the old one."""
+    rig.net.cut(rig.broker.hosts, rig.broker.hosts)
+    yield rng.uniform(2, 8)
+    rig.net.heal(rig.broker.hosts, rig.broker.hosts)
+
+
+@fault(2, "nothing")
 def checkpoint_disk_full(rig, rng):
     fill(rig.checkpoints)
     yield rng.uniform(0.5, 4)
@@ -288,11 +330,18 @@ def fill(folder):
 
 
 def empty(folder):
-    (folder / "ballast").unlink()
+    (folder / "ballast").unlink(missing_ok=True)  # another fault of this kind may have been here
 
 
-def deck(jobmanagers, rng, without=()):
-    """Kinds without end: each as often as its weight says before any comes again."""
-    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers and kind.kind not in without]
-    while True:
+def touches(kind, jobmanagers):
+    return kind.alone if jobmanagers == 1 else kind.touches
+
+
+def deck(rig, rng, touched, without=()):
+    """Kinds that touch such without end: each as often as its weight says before any comes again."""
+    jobmanagers = len(rig.jm_hosts)
+    cards = [kind for kind in KINDS.values() for _ in range(kind.weight) if kind.jobmanagers <= jobmanagers and (rig.tls or not kind.tls)
+             and kind.brokers <= len(rig.broker.nodes)
+             and touches(kind, jobmanagers) == touched and kind.kind not in without]
+    while cards:
         yield from rng.sample(cards, len(cards))

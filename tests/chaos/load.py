@@ -6,7 +6,8 @@ import subprocess
 import threading
 import time
 
-from cluster import ROOT, wait_for
+from cluster import ROOT
+from patience import wait_for
 
 LOAD = ROOT / "build" / "chaos-load"
 PARTITIONS = 4

@@ -3,10 +3,10 @@
 import subprocess
 
 import kafka
-import rig
-from cluster import wait_for
+from brokers import HostBrokers
 from load import Checker
 from net import Net
+from patience import wait_for
 
 KEYS, GROUPS, WINDOW_MS, EPOCH_MS = 20, 100, 2000, 1600000000000
 M64 = (1 << 64) - 1
@@ -54,7 +54,7 @@ def produce(broker, topic, lines):
 
 def check(folder, seed):
     net = Net(["kafka"], seed)
-    broker = rig.HostBroker(net, folder)
+    broker = HostBrokers(net, folder, ["kafka"])
     try:
         judge(broker, net, folder, "copies", bad_copies(), doubled=1, missing=1, disordered=1, bad=1)
         judge(broker, net, folder, "sums", bad_sums(), doubled=1, missing=0, disordered=0, bad=1)

@@ -1,6 +1,5 @@
 """A whole cluster for faults: JobManagers, TaskManagers and a Kafka broker, each on a host of its own, with a job at full rate through them."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -8,24 +7,25 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 
-import kafka
-from cluster import BUILD, DEADLINE_S, ROOT, Daemon, wait_for
+from brokers import HostBrokers
+from cluster import BUILD, ROOT, Daemon
 from load import PARTITIONS, Checker, Feed, check_complete
 from net import Net
+from patience import DEADLINE_S, wait_for
 
 BUILD_FP = BUILD if "WEIR_BIN_DIR" in os.environ else ROOT / "build-fp"
 CLOCK = ROOT / "build" / "chaos-clock.so"
 SLOTS = 3
 PARALLELISM = 6  # runs on two of three TaskManagers
 GRACE_S = float(os.environ.get("CHAOS_GRACE_S", "60"))  # from the end of a fault to a running job with a new checkpoint
-RPC_PORT, REST_PORT, KAFKA_PORT = 6123, 8081, 9092
+RPC_PORT, REST_PORT = 6123, 8081
+BROKERS = ["kafka", "kafka2"]
 ENDED = ("FAILED", "CANCELED", "FINISHED")
 
 JOB = """\
@@ -44,7 +44,7 @@ tables:
   copies:
     columns: {{p: INT, k: STRING, n: BIGINT, c: BIGINT}}
     with: {{connector: kafka, topic: {copies}, properties.bootstrap.servers: "{servers}", format: json, key.fields: k, key.format: json,
-           sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
+           properties.request.timeout.ms: 4000, sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
   sums:
     columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), g: INT, rows: BIGINT, total: BIGINT}}
     with: {{connector: kafka, topic: {sums}, properties.bootstrap.servers: "{servers}", format: json,
@@ -57,70 +57,6 @@ pipeline:
   - {{id: sum, input: valid, key_by: [g], window: {{tumble: 2 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
   - {{id: write, input: sum, sink: sums}}
 """
-
-
-class HostBroker(kafka.Broker):
-    """kafka.sh on the host "kafka"."""
-
-    def __init__(self, net, folder):
-        self.net = net
-        self.folder = folder / "kafka"
-        self.folder.mkdir()
-        self.host = net.address("kafka")
-        self.port = KAFKA_PORT
-        self.topics = 0
-        self.process = None  # the broker, when it was not kafka.sh that started it
-        self.words = None    # its command line
-        self.run("start")
-
-    @property
-    def servers(self):
-        return f"{self.host}:{self.port}"
-
-    def command(self, *words):
-        return dict(args=[*self.net.enter("kafka"), kafka.SCRIPT, *words], stdin=subprocess.DEVNULL,
-                    env={**os.environ, "KAFKA_DATA": str(self.folder), "KAFKA_HOST": self.host, "KAFKA_PORT": str(self.port),
-                         "KAFKA_HEAP": os.environ.get("KAFKA_HEAP", "400m")})
-
-    def run(self, *words, timeout_s=120):
-        with open(self.folder / "script.out", "w+b") as out:
-            code = subprocess.run(**self.command(*words), stdout=out, stderr=out, timeout=timeout_s).returncode
-            out.seek(0)
-            text = out.read().decode(errors="replace")
-        if code != 0:
-            raise AssertionError(f"kafka.sh {' '.join(words)}: {code}\n{text}")
-        return text
-
-    def tool(self, verb, topic, *words, timeout_s=60):
-        command = [*self.net.enter("kafka"), kafka.TOOL, verb, self.servers, topic, *map(str, words)]
-        result = subprocess.run(command, timeout=timeout_s, capture_output=True, text=True)
-        if result.returncode != 0:
-            raise AssertionError(f"kafka-tool {verb} {topic}: {result.stderr}")
-        return [line.split("\t") for line in result.stdout.splitlines()]
-
-    def pid(self):
-        return self.process.pid if self.process else int((self.folder / "broker.pid").read_text())
-
-    def kill(self):
-        pid = self.pid()
-        self.words = self.words or pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        os.kill(pid, signal.SIGKILL)
-        if self.process:
-            self.process.wait(30)
-        wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the broker is gone")
-
-    def start_again(self):
-        """Starts the process anew, and no more: kafka.sh would ask with a second JVM whether it is ready."""
-        with open(self.folder / "broker.out", "ab") as out:
-            self.process = subprocess.Popen([*self.net.enter("kafka"), *self.words], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-
-        def listens():
-            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
-                return True
-            if self.process.poll() is not None:
-                raise AssertionError(f"the broker does not start again: {self.process.returncode}")
-            return False
-        wait_for(listens, "the broker listens again", 120)
 
 
 class Watch(threading.Thread):
@@ -156,8 +92,8 @@ class Watch(threading.Thread):
 class Rig:
     """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
 
-    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=()):
-        self.folder, self.build, self.rate = folder, build, rate
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False, brokers=2):
+        self.folder, self.build, self.rate, self.tls = folder, build, rate, tls
         self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
         self.founders = list(self.jm_hosts)
@@ -174,14 +110,16 @@ class Rig:
         self.job = None
         self.jobs = 0
         self.mounts = []
-        self.net = Net(["kafka", *self.jm_hosts, self.spare, *self.tm_hosts], seed)
+        self.net = Net([*BROKERS[:brokers], *self.jm_hosts, self.spare, *self.tm_hosts], seed)
         try:
             self.checkpoints = self.tmpfs("checkpoints", "768m")
             for host in (*self.jm_hosts, self.spare):
                 self.tmpfs(f"{host}.data", "160m")
             for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
                 (self.folder / f"{host}.clock").write_bytes(struct.pack("=q", 0))
-            self.broker = HostBroker(self.net, folder)
+            if tls:
+                self.make_certificates()
+            self.broker = HostBrokers(self.net, folder, BROKERS[:brokers])
             for host in self.jm_hosts:
                 self.start_jobmanager(host)
             for host in self.tm_hosts:
@@ -204,6 +142,29 @@ class Rig:
         self.mounts.append(path)
         return path
 
+    # --- certificates ---
+
+    def certs(self, verb, *words):
+        """As if run yesterday: clocks will be set back, and a certificate holds from the moment that it was made."""
+        clock = self.folder / "certs.clock"
+        clock.write_bytes(struct.pack("=q", -86400))
+        result = subprocess.run([self.build / "weir", "certs", verb, self.folder / "certs", *words], capture_output=True, text=True, timeout=180,
+                                env={**os.environ, "CHAOS_CLOCK": str(clock), "LD_PRELOAD": "" if "san" in self.build.name else str(CLOCK)})
+        if result.returncode != 0:
+            raise AssertionError(f"weir certs {verb}: {result.stderr}")
+
+    def make_certificates(self):
+        """One for each host, good for its own address only."""
+        for host in (*self.jm_hosts, self.spare, *self.tm_hosts):
+            role = "taskmanager" if host in self.tm_hosts else "jobmanager"
+            self.certs("add" if (self.folder / "certs").exists() else "init", "--node", f"{role}:{host}", "--hosts", self.net.address(host))
+
+    def renew_certificate(self, host):
+        self.certs("renew", "--node", host, "--days", "30")
+
+    def renewals(self, host):
+        return self.daemon(host).log_path.read_text(errors="replace").count("event=tls_certificate_renewed ")
+
     # --- daemons ---
 
     @property
@@ -217,7 +178,10 @@ class Rig:
         own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **self.environment, **(environment or {})}
         if "san" not in self.build.name:
             own["LD_PRELOAD"] = str(CLOCK)
-        command = [*self.net.enter(host), *prefix, str(self.build / binary), "--insecure", "-D", f"state.checkpoints.dir={self.checkpoints}",
+        security = ["--insecure"]  # the HTTP API has no TLS
+        if self.tls:
+            security += ["-D", "security.ssl.internal.enabled=true", "-D", f"security.ssl.internal.dir={self.folder / 'certs' / host}"]
+        command = [*self.net.enter(host), *prefix, str(self.build / binary), *security, "-D", f"state.checkpoints.dir={self.checkpoints}",
                    "-D", "log.level=info", *options, *self.options]
         self.frozen.discard(host)
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
@@ -235,6 +199,7 @@ class Rig:
         self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
             "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
             "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
+            "-D", "jobstore.expiration-time=30 d",  # clocks jump by hours, and the storm counts what has finished
             *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
         return self.jobmanagers[host]
 
@@ -273,6 +238,8 @@ class Rig:
 
     def tend(self):
         """Starts again what has ended, as an init system would; tells what ended by itself."""
+        for node in self.broker.nodes:
+            node.tend()
         for host in self.hosts:
             daemon = self.daemon(host)
             code = daemon.process.poll()
@@ -325,7 +292,7 @@ class Rig:
         return subprocess.Popen([self.build / "weir", *arguments], env={**os.environ, "WEIR_JOBMANAGERS": servers}, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def weir(self, *arguments, timeout_s=60):
+    def weir(self, *arguments, timeout_s=180):
         process = self.begin_weir(*arguments)
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -341,7 +308,7 @@ class Rig:
         self.jobs += 1
         self.source = self.broker.topic("events", PARTITIONS)
         self.sinks = [self.broker.topic("copies", PARTITIONS), self.broker.topic("sums", PARTITIONS)]
-        here = self.net.enter("kafka")
+        here = self.net.enter(BROKERS[0])
         path = self.folder / f"job-{self.jobs}.yaml"
         path.write_text(JOB.format(number=self.jobs, servers=self.broker.servers, source=self.source, copies=self.sinks[0], sums=self.sinks[1]))
         result = self.weir("run", "-d", "-p", str(PARALLELISM), str(path))
@@ -383,7 +350,8 @@ class Rig:
         return time.monotonic() - began
 
     def state_text(self, mark):
-        lines = [f"state {self.watch.state}, tasks {self.watch.counts}, checkpoint {self.watch.checkpoint} (was {mark}), copies {self.copies.latest}"]
+        lines = [f"state {self.watch.state}, tasks {self.watch.counts}, checkpoint {self.watch.checkpoint} (was {mark}), copies {self.copies.latest}",
+                 f"brokers: {self.broker.state_text()}"]
         _, detail = self.ask(f"/jobs/{self.job}")
         if detail:
             lines.append(f"waiting for: {detail['waiting-for']}")
@@ -398,7 +366,7 @@ class Rig:
         self.wait_stable("before the end")
         counts = self.feed.stop()
         check_complete(counts, self.copies, self.sums, GRACE_S)
-        given = Checker(self.net.enter("kafka"), "copies", self.broker.servers, self.source, self.folder)  # the oracle's own ground
+        given = Checker(self.net.enter(BROKERS[0]), "copies", self.broker.servers, self.source, self.folder)  # the oracle's own ground
         wait_for(lambda: given.wrong() or given.latest.received >= sum(counts), "the input is read", 60 + sum(counts) / 100000)
         given.close()
         if given.wrong() or given.latest.received != sum(counts):
@@ -423,6 +391,16 @@ class Rig:
         for end in ([self.watch.stopped.set] if self.watch else []) + [part.close for part in (self.feed, self.copies, self.sums) if part]:
             end()
         self.feed = self.copies = self.sums = None
+
+    def failures(self):
+        """Why tasks of the job have failed, by all JobManagers' logs: [(host, text)], each host's in order."""
+        found = []
+        for host in (*self.jm_hosts, self.spare):
+            path = self.folder / f"{host}.log"
+            for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+                if "event=job_failure " in line and self.job in line:
+                    found.append((host, line[line.index("task="):] if "task=" in line else line))
+        return found
 
     # --- the end ---
 

@@ -6,14 +6,16 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import time
 import traceback
 
 import faults
 import rig
-from cluster import wait_for
 from faults import others
+from patience import DEADLINE_S, wait_for
 
 ROWS = {}
 STORM_S = float(os.environ.get("CHAOS_STORM_S", "60"))
@@ -234,6 +236,32 @@ def power_cut(stage):
     stage.restarted(3)
 
 
+@row(17, "the checkpoint directory is full: checkpoints are declined, no task restarts, and all goes on when there is room")
+def checkpoint_disk_full(stage):
+    cluster = stage.cluster
+
+    def failed():
+        _, checkpoints = cluster.ask(f"/jobs/{cluster.job}/checkpoints")
+        texts = [entry.get("failure_message") or "" for entry in checkpoints["history"] if entry["status"] == "FAILED"] if checkpoints else []
+        return sum("No space left on device" in text for text in texts)
+    faults.fill(cluster.checkpoints)
+    try:
+        wait_for(lambda: failed() >= 2, "checkpoints are declined, and why")
+        checkpoint = cluster.watch.checkpoint
+        time.sleep(3)
+        if cluster.watch.checkpoint > checkpoint + 1:
+            raise AssertionError(f"checkpoints {checkpoint} to {cluster.watch.checkpoint} completed on a full disk")
+        if len(cluster.jm_hosts) > 1:  # nor does another leader take it for a failure
+            cluster.kill(cluster.leader() or stage.leader)
+            cluster.tend()
+            cluster.wait_leader()
+            time.sleep(2)
+    finally:
+        faults.empty(cluster.checkpoints)
+    stage.peace("there is room again")
+    stage.nothing_restarted()
+
+
 @row(18, "the disk of the leader's log is full")
 def log_disk_full(stage):
     cluster, host = stage.cluster, stage.leader
@@ -305,20 +333,51 @@ def clocks_jump(stage):
     stage.nothing_restarted()
 
 
-@row(25, "Kafka's answers to commits are lost or late, and the broker dies under transactions (one broker: its coordinator cannot move)")
-def late_answers(stage):
-    cluster = stage.cluster
+@contextlib.contextmanager
+def coordinator_killed(cluster, node):
+    node.kill()
+    yield
+    node.start_again()
+
+
+@contextlib.contextmanager
+def coordinator_frozen(cluster, node):
+    node.freeze()
+    yield
+    node.thaw()
+
+
+@contextlib.contextmanager
+def coordinator_cut_off(cluster, node):
+    """From the other broker, not from its clients."""
+    cluster.net.cut(cluster.broker.hosts, cluster.broker.hosts)
+    yield
+    cluster.net.heal(cluster.broker.hosts, cluster.broker.hosts)
+
+
+@row(25, "the coordinator of transactions moves (killed, frozen, cut off from the other broker only) and back; answers to commits are lost or late")
+def coordinator_moves(stage):
+    cluster, brokers = stage.cluster, stage.cluster.broker
+    stays, moves = brokers.nodes[0], brokers.nodes[-1]
     worker = used_taskmanager(cluster)
     for lost_s in (0.3, 1, 2.5):
-        cluster.net.cut(["kafka"], [worker], both=False)
+        cluster.net.cut(brokers.hosts, [worker], both=False)
         time.sleep(lost_s)
-        cluster.net.heal([worker], ["kafka"])
+        cluster.net.heal([worker], brokers.hosts)
         stage.peace(f"answers were lost for {lost_s} s")
-    cluster.net.slow(cluster.tm_hosts, ["kafka"], delay_ms=300, jitter_ms=300, loss=0.03)
-    time.sleep(6)
-    cluster.broker.kill()
-    cluster.broker.start_again()
-    cluster.net.heal(cluster.tm_hosts, ["kafka"])
+    for way in (coordinator_killed, coordinator_frozen, coordinator_cut_off):
+        wait_for(lambda: brokers.coordinator() == moves.number, f"{moves.host} is the coordinator")
+        with way(cluster, moves):
+            wait_for(lambda: brokers.coordinator() == stays.number, f"the coordinator moves: {way.__name__}")
+            lowest = cluster.copies.latest.lowest
+            wait_for(lambda: cluster.copies.latest.lowest > lowest, f"transactions are committed by the other coordinator: {way.__name__}", rig.GRACE_S)
+        stage.peace(way.__name__)
+    cluster.net.slow(cluster.tm_hosts, brokers.hosts, delay_ms=300, jitter_ms=300, loss=0.03)
+    for node in (moves, stays):
+        time.sleep(4)
+        node.kill()
+        node.start_again()
+    cluster.net.heal(cluster.tm_hosts, brokers.hosts)
     stage.peace("links are quick again")
 
 
@@ -466,16 +525,35 @@ def storm(stage):
     stage.peace("after the storm")
 
 
+def answer_to(address, data, words, certificate):
+    """What comes back for the data until it has the words, or the other side closes; certificate: of a node of the cluster, None: no TLS."""
+    host, port = address.rsplit(":", 1)
+    answer = b""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(socket.create_connection((host, int(port)), DEADLINE_S))
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # who dials does not ask here
+            context.load_cert_chain(certificate)
+            stream = stack.enter_context(context.wrap_socket(stream, suppress_ragged_eofs=True))
+        stream.sendall(data)
+        with contextlib.suppress(ConnectionError):
+            while not all(word in answer for word in words) and (more := stream.recv(1 << 16)):
+                answer += more
+    return answer
+
+
 @row(40, "version skew: a daemon of another release is refused, and both versions are named")
 def version_skew(stage):
     import test_bad_input
     cluster = stage.cluster
+    certificate = cluster.folder / "certs" / cluster.spare / "node.pem" if cluster.tls else None
     for host, address in [(host, cluster.net.address(host) + ":6123") for host in cluster.jm_hosts] + \
             [(host, cluster.taskmanagers[host].ready["rpc"]) for host in cluster.tm_hosts]:
-        answer = test_bad_input.Port(address).exchange(test_bad_input.rpc_hello(version=99))
-        for words in (b"speaks protocol version 99", b"speaks 1"):
-            if words not in answer:
-                raise AssertionError(f"{host} answers {answer!r}")
+        words = (b"speaks protocol version 99", b"speaks 1")
+        answer = answer_to(address, test_bad_input.rpc_hello(version=99, role=b"jobmanager"), words, certificate)
+        if not all(word in answer for word in words):
+            raise AssertionError(f"{host} answers {answer!r}")
     stage.peace("they are refused")
     stage.nothing_restarted()
 
@@ -498,7 +576,7 @@ def play(run, words):
     while numbers:
         began, error, folder = time.monotonic(), None, run.folder("rows")
         try:
-            with rig.Rig(folder, run.options.seed, run.options.jobmanagers, rate=run.options.rate, build=rig.BUILD_FP) as cluster:
+            with rig.Rig(folder, run.options.seed, run.options.jobmanagers, rate=run.options.rate, build=rig.BUILD_FP, tls=run.options.tls) as cluster:
                 cluster.begin_job()
                 while numbers and error is None:
                     error = play_one(run, cluster, numbers.pop(0))

@@ -1,6 +1,6 @@
 """Chaos: real daemons, each in a network namespace of its own, a real broker, faults, and output that must be exact.
 
-run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N] [--without KINDS]
+run.py [--minutes M] [--rows "7 8 13" | all] [--seed N] [--jobmanagers N] [--rate N] [--tls 0|1] [--brokers 1|2] [--without KINDS]
 
 Ends with `N passed, N failed, N skipped`. Figures go to build/chaos/*.json; logs of what failed stay in build/chaos/failed-*. Everything runs in
 namespaces of its own (network, mounts, processes), which end with this program however it ends.
@@ -86,8 +86,8 @@ class Run:
         for path in folder.iterdir():
             if path.suffix in (".log", ".err", ".out", ".yaml"):
                 shutil.move(path, kept)
-        if (folder / "kafka" / "broker.out").exists():
-            shutil.move(folder / "kafka" / "broker.out", kept)
+        for path in folder.glob("kafka*/broker.out"):
+            shutil.move(path, kept / f"{path.parent.name}.out")
         print(f"    logs: {kept}", flush=True)
         return kept
 
@@ -124,20 +124,21 @@ class Run:
         options, began, error, play = self.options, time.monotonic(), None, None
         folder = self.folder("random")
         try:
-            with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate) as cluster:
+            with rig.Rig(folder, options.seed, options.jobmanagers, rate=options.rate, tls=options.tls, brokers=options.brokers) as cluster:
                 cluster.begin_job()
-                play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split())
+                play = storm.Storm(cluster, options.seed, options.minutes * 60, options.without.split(), OUT / f"random-{options.seed}.json")
                 try:
                     play.run()
                 except BaseException:
                     print("    the last events:\n" + "\n".join(f"    {at:8.2f} {text}" for at, text in play.timeline[-12:]), flush=True)
-                    storm.write(OUT / f"random-{options.seed}.json", play.summary("failed"))
+                    play.write("failed")
                     raise
         except Exception as caught:
             error = "".join(traceback.format_exception_only(caught)) if isinstance(caught, AssertionError) else traceback.format_exc()
         if play is not None:
             summary = play.summary("failed" if error else "exact")
-            storm.write(OUT / f"random-{options.seed}.json", summary)
+            summary["error"] = error
+            storm.write(play.path, summary)
             del summary["timeline"]
             print("\n".join(f"    {name}: {value}" for name, value in summary.items()), flush=True)
         if error:
@@ -158,6 +159,8 @@ def main():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--jobmanagers", type=int, default=3)
     parser.add_argument("--rate", type=int, default=20000)
+    parser.add_argument("--tls", type=int, choices=(0, 1), help="mutual TLS inside the cluster; default: where the seed is odd")
+    parser.add_argument("--brokers", type=int, choices=(1, 2), default=1, help="of the random mode; 2: the coordinator of transactions moves, too")
     parser.add_argument("--without", default="", help="kinds of faults (faults.py) that are left out, to search for other troubles")
     options = parser.parse_args()
     if not options.minutes and not options.rows:
@@ -171,9 +174,11 @@ def main():
         if options.seed is None:  # the program is started again, with the same words
             sys.argv += ["--seed", str(random.SystemRandom().randrange(1 << 32))]
         enter_namespaces()
+    options.tls = bool(options.seed % 2 if options.tls is None else options.tls)
+    os.environ.setdefault("WEIR_TEST_DEADLINE_S", "120")  # to begin and to end a daemon: the machine may be loaded
     OUT.mkdir(parents=True, exist_ok=True)
     sweep()
-    print(f"seed {options.seed}", flush=True)
+    print(f"seed {options.seed}, {'TLS' if options.tls else 'no TLS'}", flush=True)
     run = Run(options)
     run.oracle()
     if options.rows:

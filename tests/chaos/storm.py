@@ -2,17 +2,19 @@
 
 import collections
 import json
+import os
 import random
+import re
 import statistics
 import time
 
 import faults
-from cluster import wait_for
+from patience import slowness, wait_for
 
 SUBMITTED = 0.3   # how often a small job is submitted while a fault begins
-PAIRED = 0.2      # how often two come at once
+AT_ONCE = (1, 1, 1, 2, 2, 3)  # how many come at once
 QUIET_S = 1.5
-UNSETTLED = 0.2   # how often the next comes before the job runs again
+UNSETTLED = 0.3   # how often the next comes before the job runs again
 
 SMALL = """\
 job: {name}
@@ -31,10 +33,11 @@ pipeline:
 
 
 class Storm:
-    def __init__(self, rig, seed, seconds, without=()):
-        self.rig, self.seed, self.seconds = rig, seed, seconds
+    def __init__(self, rig, seed, seconds, without=(), path=None):
+        """path: where the summary goes, also while it plays."""
+        self.rig, self.seed, self.seconds, self.path = rig, seed, seconds, path
         self.rng = random.Random(seed)
-        self.deck = faults.deck(len(rig.jm_hosts), self.rng, without)
+        self.decks = {touched: faults.deck(rig, self.rng, touched, without) for touched in ("tasks", "nothing")}
         self.began = time.monotonic()
         self.timeline = []                      # what was done: (seconds since the beginning, text)
         self.counts = collections.Counter()
@@ -51,7 +54,15 @@ class Storm:
         self.timeline.append((round(time.monotonic() - self.began, 2), text))
 
     def touches(self, kind):
-        return kind.alone if len(self.rig.jm_hosts) == 1 else kind.touches
+        return faults.touches(kind, len(self.rig.jm_hosts))
+
+    def draw(self):
+        """Those of one round. Half of the rounds touch no task, however many come at once: a restart is a failure there."""
+        harmless = self.rng.random() < 0.5
+        decks = ["nothing" if harmless else self.rng.choice(("tasks", "nothing")) for _ in range(self.rng.choice(AT_ONCE))]
+        if not harmless:
+            decks[0] = "tasks"
+        return [kind for kind in (next(self.decks[deck], None) for deck in decks) if kind]
 
     def play(self, kinds):
         """All at once; each heals when its own time is over."""
@@ -81,7 +92,7 @@ class Storm:
     def check_submissions(self):
         """A job whose submission was answered is there and finishes, and none is there twice."""
         for name, client in self.submissions:
-            out, err = client.communicate(timeout=90)
+            out, err = client.communicate(timeout=180)
             if client.returncode != 0:
                 self.say(f"{name} was not submitted: {err.strip()}")
 
@@ -103,7 +114,7 @@ class Storm:
         """What a fault leaves behind comes late, such as a zombie that fences its successors: no restart for a while, then peace."""
         while any(self.touches(kind) == "tasks" for kind in self.since_peace):
             restarts = self.rig.watch.restarts
-            time.sleep(QUIET_S)
+            time.sleep(QUIET_S * slowness())
             if self.rig.watch.restarts == restarts:
                 break
             self.say(f"late restarts: {self.rig.watch.restarts - restarts}")
@@ -121,16 +132,19 @@ class Storm:
         label = "tasks" if touched else "nothing"
         self.recoveries[label].append(seconds)
         self.gaps[label].append(self.rig.copies.gap_s(self.peace_at, now))
-        self.say(f"peace after {seconds:.1f} s, {restarts} restarts, gap {self.gaps[label][-1]:.2f} s, leader {self.rig.leader()}")
+        self.say(f"peace after {seconds:.1f} s, {restarts} restarts, gap {self.gaps[label][-1]:.2f} s, leader {self.rig.leader()}, "
+                 f"load {os.getloadavg()[0]:.1f}")
+        self.write("under way")
         if restarts:
             self.restarts[names] += restarts
         if restarts and not touched:
-            raise AssertionError(f"{restarts} restarts of tasks by {names}, which touches none")
+            newest = "\n".join(f"  {one}: {text}" for host in self.rig.jm_hosts for one, text in [why for why in self.rig.failures() if why[0] == host][-3:])
+            raise AssertionError(f"{restarts} restarts of tasks by {names}, which touches none; the newest failures by each JobManager's log:\n{newest}")
         self.since_peace, self.peace_at, self.restarts_at_peace = [], now, self.rig.watch.restarts
 
     def run(self):
         while time.monotonic() - self.began < self.seconds:
-            self.play([next(self.deck) for _ in range(2 if self.rng.random() < PAIRED else 1)])
+            self.play(self.draw())
             if self.rng.random() < UNSETTLED:
                 time.sleep(self.rng.uniform(0, 1.5))
                 self.rig.tend()
@@ -144,17 +158,27 @@ class Storm:
         counts = self.rig.finish_job()
         self.records, self.rate = sum(counts), sum(counts) / feed.seconds
 
+    def write(self, verdict):
+        if self.path:
+            write(self.path, self.summary(verdict))
+
     def summary(self, verdict):
         def figures(lists):
             return {label: {"count": len(values), "p50": round(statistics.median(values), 2), "max": round(max(values), 2)}
                     for label, values in lists.items() if values}
         return {"seed": self.seed, "verdict": verdict, "jobmanagers": len(self.rig.jm_hosts), "taskmanagers": len(self.rig.tm_hosts),
-                "minutes": round((time.monotonic() - self.began) / 60, 1), "records": self.records,
+                "tls": self.rig.tls, "minutes": round((time.monotonic() - self.began) / 60, 1), "records": self.records,
                 "rate": round(self.rate), "checkpoints": self.rig.watch.checkpoint if self.rig.watch else None,
                 "small_jobs": {"submitted": len(self.submissions), "answered_and_finished": self.answered},
                 "faults": sum(self.counts.values()), "faults_by_kind": dict(sorted(self.counts.items())),
                 "restarts": sum(self.restarts.values()), "restarts_by": dict(self.restarts), "exits": self.rig.exits,
+                "causes": self.causes() if verdict != "under way" else None,
                 "recovery_s": figures(self.recoveries), "gap_s": figures(self.gaps), "timeline": self.timeline}
+
+    def causes(self):
+        """How often tasks failed for what, in words without numbers."""
+        texts = [re.sub(r".*error=", "", text) for _, text in self.rig.failures()] if self.rig.job else []
+        return dict(collections.Counter(re.sub(r"[0-9a-f]*\d[0-9a-f.]*", "#", text)[:160] for text in texts).most_common())
 
 
 def write(path, summary):

@@ -222,7 +222,9 @@ static enum weir_rc find_old(const struct weir_jm *jm, const char *address, stru
         bool gone = !known->removed && weir__jm_member(jm, known->id) == NULL;
         r->old_id = gone && strcmp(known->rpc_address, address) == 0 && known->id != r->new_member.id ? known->id : 0;
     }
-    if (r->old_id == 0 && !removed && strcmp(address, r->new_member.address) == 0 && weir__jm_member(jm, r->new_member.id) != NULL) {
+    /* Who is a member there, and founded the cluster, took nobody's place; one that joined did, even if the table never had its predecessor. */
+    bool founded = r->new_member.id != r->new_incarnation;
+    if (r->old_id == 0 && !removed && founded && strcmp(address, r->new_member.address) == 0 && weir__jm_member(jm, r->new_member.id) != NULL) {
         return weir_error_set(err, WEIR_NOT_FOUND,
                               "no JobManager that could take the place of the member at %s has been heard from there: start it with an empty "
                               "jobmanager.data.dir, jobmanager.join=true and the cluster.jobmanagers of the others, then repeat the command",

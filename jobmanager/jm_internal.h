@@ -38,7 +38,7 @@ struct weir_jm_replacement {
     uint64_t new_incarnation;
     char *new_address, *new_rest_address;
     uint64_t proposal; /* a change that is under way; 0: none */
-    int64_t next_ms, deadline_ms;
+    int64_t began_ms, next_ms, deadline_ms;
     const char *waits_for;
     weir_jm_done_fn *done;
     void *ctx;
@@ -70,6 +70,7 @@ struct weir_jm {
     uint64_t changes; /* of members, proposed by this process */
     struct weir_tls *tls;    /* NULL: plaintext */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
+    uint64_t orders;         /* given to TaskManagers by this process: the sequence in its epochs */
     uint32_t calls;          /* orders, and work on checkpoints, whose answers have not come */
     bool stopping;
     bool failed;
@@ -82,7 +83,6 @@ struct weir_jm_link {
     char *address;
     struct weir_rpc_client *client;
     uint64_t peer;     /* its connection to us: newest registration */
-    uint64_t sequence; /* of orders */
 };
 
 struct weir_now weir__jm_now(const struct weir_jm *jm);

@@ -228,7 +228,7 @@ static bool deploys_any(const struct weir_job *job, uint32_t attempt, const char
     return false;
 }
 
-static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job, const struct weir_job *of, struct weir_jm_link *link)
+static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job, const struct weir_job *of)
 {
     const struct weir_execgraph *exec = weir_job_exec(of);
     const struct weir_ckpt_manifest *restore = weir_job_restore(of, call->attempt);
@@ -236,7 +236,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     Weir__Control__DeployRequest order;
     weir__control__deploy_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
-    order.sequence = ++link->sequence;
+    order.sequence = ++jm->orders;
     order.job_id = job->id;
     order.job_name = job->name;
     order.attempt = call->attempt;
@@ -275,12 +275,12 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     weir_arena_destroy(arena);
 }
 
-static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region, struct weir_jm_link *link)
+static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region)
 {
     Weir__Control__CancelRequest order;
     weir__control__cancel_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
-    order.sequence = ++link->sequence;
+    order.sequence = ++jm->orders;
     order.job_id = call->job_id;
     order.attempt = call->attempt;
     order.regions = &region;
@@ -288,12 +288,12 @@ static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region, 
     call_send(call, &order.base, CANCEL_DEADLINE_MS);
 }
 
-static void send_trigger(struct weir_jm *jm, struct call *call, struct weir_jm_link *link)
+static void send_trigger(struct weir_jm *jm, struct call *call)
 {
     Weir__Control__TriggerRequest order;
     weir__control__trigger_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
-    order.sequence = ++link->sequence;
+    order.sequence = ++jm->orders;
     order.job_id = call->job_id;
     order.attempt = call->attempt;
     order.checkpoint_id = call->checkpoint_id;
@@ -303,13 +303,13 @@ static void send_trigger(struct weir_jm *jm, struct call *call, struct weir_jm_l
     weir_free(directory);
 }
 
-static void send_notify(struct weir_jm *jm, struct call *call, const struct weir_effect *effect, struct weir_jm_link *link)
+static void send_notify(struct weir_jm *jm, struct call *call, const struct weir_effect *effect)
 {
     Weir__Control__NotifyRequest order;
     WEIR_FAILPOINT("jm.after_commit");
     weir__control__notify_request__init(&order);
     order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
-    order.sequence = ++link->sequence;
+    order.sequence = ++jm->orders;
     order.job_id = call->job_id;
     order.attempt = call->attempt;
     order.checkpoint_id = call->checkpoint_id;
@@ -333,18 +333,18 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     struct weir_slice id = weir_slice_str(effect->job_id);
     const struct weir_meta_job *meta = weir_meta_job(weir_dispatcher_meta(jm->dispatcher), id);
     const struct weir_job *job = weir_dispatcher_job(jm->dispatcher, id);
-    struct weir_jm_link *link = weir_hmap_get(jm->links, weir_slice_str(effect->tm_id));
+    const struct weir_jm_link *link = weir_hmap_get(jm->links, weir_slice_str(effect->tm_id));
     if (link != NULL && effect->kind == WEIR_EFFECT_CANCEL) {
-        send_cancel(jm, call, effect->region, link);
+        send_cancel(jm, call, effect->region);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_TRIGGER) {
-        send_trigger(jm, call, link);
+        send_trigger(jm, call);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {
-        send_notify(jm, call, effect, link);
+        send_notify(jm, call, effect);
     } else if (link != NULL && meta != NULL && effect->kind == WEIR_EFFECT_ENUMERATE) {
         send_enumerate(jm, call, meta);
     } else if (link != NULL && meta != NULL && job != NULL && effect->kind == WEIR_EFFECT_DEPLOY &&
                deploys_any(job, effect->attempt, effect->tm_id)) {
-        send_deploy(jm, call, meta, job, link);
+        send_deploy(jm, call, meta, job);
     } else { /* the TaskManager or the attempt is gone meanwhile */
         jm->calls++;
         call->rc = weir_error_set(&call->err, WEIR_CLOSED, "TaskManager %s is gone", effect->tm_id);

@@ -82,6 +82,21 @@ static bool record(struct weir_jm *jm)
     return known && (old == NULL || old->removed);
 }
 
+/* What is there has answered since the command came. Its predecessor at that address may be the one that is lost: then the successor of an earlier
+ * replacement is still a member, and nothing but its silence tells. 1: it has; 0: not yet; -1: somebody else has. */
+static int answers(const struct weir_jm *jm)
+{
+    const struct weir_jm_replacement *r = &jm->replacement;
+    struct weir_jm_peer peer;
+    if (r->new_member.id == weir__jm_id(jm)) {
+        return 1;
+    }
+    if (!weir_jm_peers_find(jm->peers, r->new_address, &peer) || peer.heard_ms < r->began_ms) {
+        return 0;
+    }
+    return peer.id == r->new_member.id ? 1 : -1;
+}
+
 static void remove_old(struct weir_jm *jm)
 {
     struct weir_error err;
@@ -124,6 +139,11 @@ void weir__jm_replace_tick(struct weir_jm *jm)
         r->waits_for = "the new JobManager to catch up";
     } else if (old_present) {
         remove_old(jm);
+    } else if (answers(jm) < 0) {
+        (void)weir_error_set(&err, WEIR_AGAIN, "another JobManager has started at %s: repeat the command", r->new_address);
+        finish(jm, &err);
+    } else if (answers(jm) == 0) {
+        r->waits_for = "the new JobManager to answer";
     } else if (record(jm)) {
         finish(jm, &err);
     } else {
@@ -202,7 +222,9 @@ static enum weir_rc find_old(const struct weir_jm *jm, const char *address, stru
         bool gone = !known->removed && weir__jm_member(jm, known->id) == NULL;
         r->old_id = gone && strcmp(known->rpc_address, address) == 0 && known->id != r->new_member.id ? known->id : 0;
     }
-    if (r->old_id == 0 && !removed && strcmp(address, r->new_member.address) == 0 && weir__jm_member(jm, r->new_member.id) != NULL) {
+    /* Who is a member there, and founded the cluster, took nobody's place; one that joined did, even if the table never had its predecessor. */
+    bool founded = r->new_member.id != r->new_incarnation;
+    if (r->old_id == 0 && !removed && founded && strcmp(address, r->new_member.address) == 0 && weir__jm_member(jm, r->new_member.id) != NULL) {
         return weir_error_set(err, WEIR_NOT_FOUND,
                               "no JobManager that could take the place of the member at %s has been heard from there: start it with an empty "
                               "jobmanager.data.dir, jobmanager.join=true and the cluster.jobmanagers of the others, then repeat the command",
@@ -235,7 +257,9 @@ void weir_jm_replace(struct weir_jm *jm, struct weir_slice old_address, struct w
     if (rc == WEIR_OK) {
         r.old_address = weir_strdup(old_text);
         r.next_ms = weir_clock_mono_ms(jm->options.clock);
+        r.began_ms = r.next_ms;
         r.deadline_ms = r.next_ms + REPLACE_DEADLINE_MS;
+        weir_jm_peers_hello_soon(jm->peers);
         r.waits_for = "its turn";
         jm->replacement = r;
     } else {

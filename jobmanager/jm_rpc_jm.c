@@ -95,7 +95,9 @@ static void handle_hello(struct weir_jm *jm, struct weir_rpc_request *request)
         if (jm->log != NULL) {
             weir_raft_log_view(jm->log, &view);
         }
-        if (message->empty && message->id != 0 && message->id == message->incarnation) { /* one that founds is not known by its incarnation */
+        /* One that founds is not known by its incarnation. That its directory is not empty any more says only that it was started before, or that a
+         * change which was to add it has come to nothing: who is a member already is none that waits. */
+        if (message->id != 0 && message->id == message->incarnation) {
             weir__jm_met_joiner(jm, message->incarnation, message->rpc_address, message->rest_address);
         }
         weir__jm_met(jm, message->id, message->incarnation, message->rpc_address, message->rest_address);

@@ -196,13 +196,14 @@ static void handle_enumerate(struct weir_tm *tm, struct weir_rpc_request *reques
 
 /* --- the other orders ------------------------------------------------------------------------------------------------ */
 
-static bool stale_epoch(struct weir_tm *tm, uint64_t epoch, struct weir_rpc_request *request)
+static bool stale(struct weir_tm *tm, uint64_t epoch, uint64_t sequence, struct weir_rpc_request *request)
 {
-    if (weir_tm_link_accept_epoch(tm->jm, epoch)) {
+    if (weir_tm_link_accept_order(tm->jm, epoch, sequence)) {
         return false;
     }
     struct weir_error err;
-    (void)weir_error_set(&err, WEIR_STALE, "order of leader epoch %llu refused: a newer leader is known", (unsigned long long)epoch);
+    (void)weir_error_set(&err, WEIR_STALE, "order %llu of leader epoch %llu refused: a newer order or leader is known", (unsigned long long)sequence,
+                         (unsigned long long)epoch);
     reply_error(request, &err);
     return true;
 }
@@ -215,7 +216,7 @@ static void handle_deploy(struct weir_tm *tm, struct weir_rpc_request *request)
         reply_error(request, &err);
         return;
     }
-    if (!stale_epoch(tm, order->leader_epoch, request)) {
+    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         if (tm->stopping) {
             weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("the TaskManager is shutting down"));
         } else if (weir_tm_attempts_deploy(tm->attempts, order, &err) != WEIR_OK) {
@@ -235,7 +236,7 @@ static void handle_cancel(struct weir_tm *tm, struct weir_rpc_request *request)
         reply_error(request, &err);
         return;
     }
-    if (!stale_epoch(tm, order->leader_epoch, request)) {
+    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         weir_tm_attempts_cancel(tm->attempts, order->job_id, order->regions, order->n_regions, order->attempt);
         reply_ack(request);
     }
@@ -250,7 +251,7 @@ static void handle_trigger(struct weir_tm *tm, struct weir_rpc_request *request)
         reply_error(request, &err);
         return;
     }
-    if (!stale_epoch(tm, order->leader_epoch, request)) {
+    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         if (weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, &err) != WEIR_OK) {
             reply_error(request, &err);
         } else {
@@ -268,7 +269,7 @@ static void handle_notify(struct weir_tm *tm, struct weir_rpc_request *request)
         reply_error(request, &err);
         return;
     }
-    if (!stale_epoch(tm, order->leader_epoch, request)) {
+    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         enum weir_ckpt_outcome outcome = !order->completed ? WEIR_CKPT_ABORTED : order->last ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED;
         weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, outcome);
         reply_ack(request);

@@ -36,6 +36,7 @@ struct weir_tm_link {
     struct weir_timer look;  /* next step of tm_leaders */
     uint64_t bond;           /* grows with each registration sent and each leader lost: what belongs to an older one does not count */
     int64_t interval_ms;
+    uint64_t order_epoch, order_sequence; /* of the newest order */
     bool calling; /* a HEARTBEAT of this bond is outstanding */
     bool expelled; /* waits for its tasks to be over before it registers under a new id */
     bool stopped;
@@ -814,7 +815,12 @@ void weir_tm_link_destroy(struct weir_tm_link *link)
     weir_free(link);
 }
 
-bool weir_tm_link_accept_epoch(struct weir_tm_link *link, uint64_t epoch)
+bool weir_tm_link_accept_order(struct weir_tm_link *link, uint64_t epoch, uint64_t sequence)
 {
-    return weir_tm_leaders_accept_epoch(link->leaders, epoch);
+    if (!weir_tm_leaders_accept_epoch(link->leaders, epoch) || (epoch == link->order_epoch && sequence <= link->order_sequence)) {
+        return false;
+    }
+    link->order_epoch = epoch;
+    link->order_sequence = sequence;
+    return true;
 }

@@ -55,7 +55,8 @@ void weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_statu
 void weir_tm_link_ask_lease(struct weir_tm_link *link, const char *job_id, uint32_t region, uint32_t attempt,
                             void (*done)(void *ctx, enum weir_rc rc, const char *text), void *ctx);
 
-/* Whether an order of that leader epoch may be obeyed; remembers the highest. */
-bool weir_tm_link_accept_epoch(struct weir_tm_link *link, uint64_t epoch);
+/* Whether an order with that (epoch, sequence) may be obeyed: only one that is newer than all before, in this order. So an old one that comes
+ * again, or late, does nothing; who gave it has long heard that its answer is unknown. */
+bool weir_tm_link_accept_order(struct weir_tm_link *link, uint64_t epoch, uint64_t sequence);
 
 #endif

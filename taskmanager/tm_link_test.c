@@ -303,14 +303,17 @@ START_TEST(a_zombie_is_left_and_refused)
     struct rig *rig = rig_create(2);
     jm_set(&rig->jms[0], true, 5, false);
     run_until_registered(rig, 0, 1);
-    ck_assert(weir_tm_link_accept_epoch(rig->link, 5));
+    ck_assert(weir_tm_link_accept_order(rig->link, 5, 7));
 
     jm_set(&rig->jms[0], true, 5, true); /* stopped, with its connection open */
     jm_set(&rig->jms[1], true, 6, false);
     run_until_registered(rig, 1, 1);
     run_until(rig, &rig->jms[1], &rig->jms[1].heartbeats, 1, "a heartbeat");
-    ck_assert(!weir_tm_link_accept_epoch(rig->link, 5)); /* an order of the zombie */
-    ck_assert(weir_tm_link_accept_epoch(rig->link, 6));
+    ck_assert(!weir_tm_link_accept_order(rig->link, 5, 8)); /* an order of the zombie */
+    ck_assert(weir_tm_link_accept_order(rig->link, 6, 1));
+    ck_assert(!weir_tm_link_accept_order(rig->link, 6, 1)); /* it came twice */
+    ck_assert(weir_tm_link_accept_order(rig->link, 6, 3));
+    ck_assert(!weir_tm_link_accept_order(rig->link, 6, 2)); /* it was late */
 
     jm_set(&rig->jms[0], true, 5, false); /* goes on, and believes that it leads */
     uint32_t asked = read_count(&rig->jms[0], &rig->jms[0].asked);

@@ -11,6 +11,8 @@
  * I1. User callbacks run without the mutex.
  * I2. The keeper dials, destroys closed connections, and ends calls whose time is over.
  * I3. on_connected and on_disconnected alternate: events are numbered, and one thread at a time tells them in order.
+ * I4. A connection on which nothing has come since a call was sent that is overdue now is closed: to a machine that lost its power it looks
+ *     alive for as long as TCP repeats what was sent, which is minutes after that machine is back.
  * Lock order: this mutex, then a connection's.
  */
 #include "common/net/rpc.h"
@@ -26,8 +28,8 @@
 enum {
     REDIAL_MS_MIN = 10,
     REDIAL_MS_MAX = 200,
-    DIAL_TIMEOUT_MS = 5000,
-    HELLO_TIMEOUT_MS = 5000,
+    DIAL_TIMEOUT_MS = 2000, /* TCP asks a machine that is away again after 1, 3, 7 s: a new dial asks sooner */
+    HELLO_TIMEOUT_MS = 1500, /* a library thread answers, so who does not is not there any more */
     HELLO_AGAIN_MS = 1000,
     INDEX_BITS = 16, /* of a call's id; the rest tells the uses of a slot apart */
 };
@@ -42,7 +44,7 @@ struct call {
     bool sent;
     uint16_t method;
     struct weir_buf body; /* until sent */
-    int64_t deadline_ms;
+    int64_t deadline_ms, sent_ms;
     weir_rpc_done_fn *done;
     void *ctx;
     enum weir_rc rc; /* what it ends with */
@@ -78,6 +80,7 @@ struct weir_rpc_client {
     struct weir_list free;
     struct weir_list waiting; /* oldest first */
     struct weir_list sent;
+    int64_t heard_ms; /* READY: when the server last said something */
     int64_t wake_ms; /* when the keeper looks at deadlines next */
     bool stopping;
     bool telling;
@@ -119,6 +122,7 @@ static void call_send_locked(struct weir_rpc_client *client, struct call *call)
     weir__rpc_conn_send(client->conn, &frame);
     weir_buf_fini(&call->body);
     call->sent = true;
+    call->sent_ms = now_ms();
     weir_list_remove(&call->node);
     weir_list_push_back(&client->sent, &call->node);
 }
@@ -209,6 +213,7 @@ static struct call *call_find_locked(const struct weir_rpc_client *client, uint3
 static void handle_answer(struct weir_rpc_client *client, const struct weir__rpc_frame *frame)
 {
     weir_mutex_lock(&client->mutex);
+    client->heard_ms = now_ms();
     struct call *call = call_find_locked(client, frame->id);
     if (call != NULL) {
         weir_list_remove(&call->node);
@@ -262,6 +267,7 @@ static void refused_locked(struct weir_rpc_client *client)
 static void ready_locked(struct weir_rpc_client *client)
 {
     client->state = CLIENT_READY;
+    client->heard_ms = now_ms();
     client->redial_ms = REDIAL_MS_MIN;
     client->events_posted++;
     weir_log(client->log, WEIR_LOG_INFO, "rpc_connected", "server", client->address, NULL);
@@ -381,6 +387,18 @@ static int64_t deadlines_locked(struct weir_list *calls, int64_t now, struct wei
     return next_ms;
 }
 
+/* I4 */
+static bool silent_locked(const struct weir_rpc_client *client, int64_t now)
+{
+    for (struct weir_list *node = weir_list_first(&client->sent); node != NULL; node = weir_list_next(&client->sent, node)) {
+        const struct call *call = WEIR_CONTAINER_OF(node, struct call, node);
+        if (call->deadline_ms <= now && call->sent_ms > client->heard_ms) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void dial_locked(struct weir_rpc_client *client)
 {
     struct weir__rpc_conn *closed = client->closed;
@@ -417,6 +435,7 @@ static int64_t keep_locked(void *owner)
         calls_end_locked(&client->waiting, WEIR_REFUSED, &ended);
     }
     int64_t next_ms = now + WEIR__KEEPER_REST_MS;
+    bool silent = client->state == CLIENT_READY && silent_locked(client, now);
     next_ms = deadlines_locked(&client->waiting, now, &ended, next_ms);
     next_ms = deadlines_locked(&client->sent, now, &ended, next_ms);
     if (!client->stopping && client->due_ms <= now) {
@@ -429,6 +448,10 @@ static int64_t keep_locked(void *owner)
             weir__rpc_conn_close(client->conn, NULL);
             client->due_ms = INT64_MAX;
         }
+    }
+    if (silent) {
+        weir_log(client->log, WEIR_LOG_INFO, "rpc_silent", "server", client->address, NULL);
+        weir__rpc_conn_close(client->conn, NULL);
     }
     tell_ended_locked(client, &ended);
     bool timed = client->state == CLIENT_DOWN || client->state == CLIENT_HELLO || client->state == CLIENT_REFUSED;

@@ -88,6 +88,13 @@ static enum weir_rc check_info(const struct weir_tm_registry *registry, const st
     return WEIR_OK;
 }
 
+static void heard(const struct weir_tm_registry *registry, struct weir_tm_entry *tm, int64_t now_ms)
+{
+    tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
+    tm->grace_deadline_ms = INT64_MAX;
+    tm->doubted = false;
+}
+
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
                                        struct weir_tm_entry **out_tm, bool *out_new, struct weir_error *err)
 {
@@ -113,8 +120,7 @@ enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const 
         info_fini(&old);
     }
     tm->last_heartbeat_wall_ms = wall_ms;
-    tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
-    tm->grace_deadline_ms = INT64_MAX;
+    heard(registry, tm, now_ms);
     *out_tm = tm;
     *out_new = added;
     return WEIR_OK;
@@ -129,8 +135,7 @@ enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const
     }
     tm->memory_used_bytes = memory_used_bytes;
     tm->last_heartbeat_wall_ms = wall_ms;
-    tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
-    tm->grace_deadline_ms = INT64_MAX;
+    heard(registry, tm, now_ms);
     return WEIR_OK;
 }
 
@@ -151,10 +156,14 @@ static void take_out(struct weir_tm_registry *registry, size_t i)
 }
 
 /* (T4) */
-static void excuse(int64_t *deadline_ms, int64_t now_ms)
+static void look_again(struct weir_tm_entry *tm, int64_t now_ms)
 {
-    if (*deadline_ms != INT64_MAX && now_ms - *deadline_ms > WEIR_TM_LATE_MS) {
-        *deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+    if (tm->heartbeat_deadline_ms <= now_ms && !tm->doubted) {
+        tm->doubted = true;
+        tm->heartbeat_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+    }
+    if (tm->grace_deadline_ms != INT64_MAX && now_ms - tm->grace_deadline_ms > WEIR_TM_LATE_MS) {
+        tm->grace_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
     }
 }
 
@@ -162,8 +171,7 @@ struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *regist
 {
     for (size_t i = 0; i < registry->ntms; i++) {
         struct weir_tm_entry *tm = registry->tms[i];
-        excuse(&tm->heartbeat_deadline_ms, now_ms);
-        excuse(&tm->grace_deadline_ms, now_ms);
+        look_again(tm, now_ms);
         bool silent = tm->heartbeat_deadline_ms <= now_ms;
         if (silent || tm->grace_deadline_ms <= now_ms) {
             take_out(registry, i);

@@ -3,11 +3,11 @@
  *
  * (T1) A TaskManager is one incarnation (its id is new at each start): lost once, it never comes back under the same id unless it
  *      registers anew with its tasks.
- * (T2) It is lost when it is silent for heartbeat.timeout, or when its connection closed and it has neither registered again nor sent a
+ * (T2) It is lost when it is silent for heartbeat.timeout and WEIR_TM_GRACE_MS, or when its connection closed and it has neither registered again nor sent a
  *      heartbeat within WEIR_TM_GRACE_MS: a killed process is noticed at once, a dropped connection costs nothing.
  * (T3) An expelled one (it did not end its tasks when told) is refused for good: it must start anew.
- * (T4) Who looks more than WEIR_TM_LATE_MS after a deadline was not there itself (frozen, starved, its disk stalled), and has yet to read what
- *      came meanwhile: the deadline is put off once, by WEIR_TM_GRACE_MS.
+ * (T4) Who looks may not have been there itself (frozen, starved, its disk stalled), and has yet to read what came meanwhile. So silence is
+ *      looked at twice, WEIR_TM_GRACE_MS apart, and so is a connection's end whose grace is over for more than WEIR_TM_LATE_MS.
  */
 #ifndef WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
 #define WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
@@ -15,7 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/slice.h"
 
-enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 500, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
+enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 20, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
 
 /* What a TaskManager says of itself; strings are borrowed. */
 struct weir_tm_info {
@@ -30,6 +30,7 @@ struct weir_tm_entry {
     int64_t last_heartbeat_wall_ms;
     int64_t heartbeat_deadline_ms; /* monotonic */
     int64_t grace_deadline_ms;     /* monotonic; INT64_MAX: the connection is up */
+    bool doubted;                  /* silent at the first look */
     uint32_t slots_used;           /* kept by the dispatcher */
 };
 

@@ -66,6 +66,13 @@ START_TEST(who_was_not_there_looks_again)
     ck_assert_str_eq(lost->info.id, "b");
     weir_tm_entry_destroy(lost);
     ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 9000 + WEIR_TM_GRACE_MS, &why));
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 10010, &why)); /* frozen until just then, for all it knows */
+    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 10011, 10011, &err), WEIR_OK);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 10010 + WEIR_TM_GRACE_MS, &why));
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 11011, &why)); /* each silence anew */
+    lost = weir_tm_registry_take_lost(registry, 11011 + WEIR_TM_GRACE_MS, &why);
+    ck_assert_str_eq(lost->info.id, "a");
+    weir_tm_entry_destroy(lost);
     weir_tm_registry_destroy(registry);
 }
 END_TEST

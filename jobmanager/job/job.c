@@ -5,6 +5,7 @@
 #include "common/base/assert.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "jobmanager/cluster/tm_registry.h"
 #include "jobmanager/job/job_drain.h"
 
 static void on_ckpts_failed(void *ctx, const char *text, struct weir_now now)
@@ -148,6 +149,7 @@ static void take_up(struct weir_job *job, const struct weir_meta_job *meta, stru
         return;
     }
     job->reconcile_deadline_ms = now.mono_ms + job->env->reconcile_timeout_ms;
+    job->reconcile_late = false;
     begin_tasks(job, meta);
 }
 
@@ -722,6 +724,11 @@ void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, 
 /* Tasks that an earlier leader placed on TaskManagers which have not come (back) by now. */
 static void reconcile_over(struct weir_job *job, struct weir_now now)
 {
+    if (!job->reconcile_late) { /* this process may have been frozen itself, and has yet to read what came meanwhile */
+        job->reconcile_late = true;
+        job->reconcile_deadline_ms = now.mono_ms + WEIR_TM_GRACE_MS;
+        return;
+    }
     job->reconcile_deadline_ms = INT64_MAX;
     struct weir_error err = {.text = ""};
     struct lost lost = {.first = UINT32_MAX};

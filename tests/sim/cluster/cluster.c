@@ -5,9 +5,11 @@
 #include "common/fs/fs_local.h"
 #include "common/fs/fs_sim.h"
 #include "jobmanager/jm.h"
+#include "jobmanager/rest/rest_server.h"
 #include "proto/plan_codec.h"
 #include "taskmanager/tm.h"
 #include "tests/sim/cluster/hooks.h"
+#include "tests/sim/cluster/http.h"
 #include "tests/sim/cluster/nemesis.h"
 #include "tests/sim/cluster/outside.h"
 #include "tests/sim/cluster/world.h"
@@ -19,7 +21,18 @@
 
 #define MS INT64_C(1000000)
 
-enum { LIVENESS_S = 30, JM_PORT = 6123, ANSWER_MS = 3000, LOOK_MS = 50, CALM_S_MAX = 1 };
+enum {
+    LIVENESS_S = 30,
+    JM_PORT = 6123,
+    REST_PORT = 8081,
+    ANSWER_MS = 3000,
+    LOOK_MS = 50,
+    SPARED_ONE_IN = 8,
+    SLOW_ONE_IN = 32,
+    SLOW_PACE_MIN = 60,
+    SLOW_PACE_MAX = 140,
+    SLOW_LIVENESS = 10,
+};
 
 static struct cluster {
     const struct weir_sim_case *what;
@@ -27,12 +40,19 @@ static struct cluster {
     struct weir_sim_cast cast;
     struct weir_sim_node *client;
     int64_t calm_ns; /* the faults end */
+    uint32_t pace;   /* everything takes so many times as long: hours in which little happens cost little */
+    char founders[256];
     uint32_t heartbeat_ms; /* the time-out */
     uint32_t fencing_ms;   /* 0: never */
+    bool spare_tasks; /* nothing happens that may make a task begin anew */
     struct weir_sim_waiters idle; /* clients that have not submitted yet */
+    struct weir_sim_waiters content; /* and those that will cancel their job */
+    bool replacing; /* a JobManager was lost for ever, and nobody has taken its place */
+    bool moved; /* one has been replaced by one at another address */
     struct client_job {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
+        bool ran;                 /* all its tasks: one of its checkpoints is completed */
         bool ended;               /* its terminal state is committed; it may expire */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
@@ -54,19 +74,35 @@ static void set(struct weir_config *config, const char *key, const char *format,
     }
 }
 
+static void list_add(char *list, size_t list_bytes, const struct weir_sim_node *jm)
+{
+    size_t len = strlen(list);
+    (void)snprintf(list + len, list_bytes - len, "%s%s:%d", len == 0 ? "" : ",", jm->host, JM_PORT);
+}
+
+/* An election is to be over before TaskManagers are taken for lost. */
+static uint32_t raft_pace(void)
+{
+    return cluster.pace > 20 ? 20 : cluster.pace;
+}
+
 static struct weir_config *config_of(const struct weir_sim_node *node)
 {
     struct weir_config *config = weir_config_create();
     const struct weir_sim_cast *cast = &cluster.cast;
     char list[256] = "";
     for (uint32_t i = 0; i < cast->njms; i++) {
-        size_t len = strlen(list);
-        (void)snprintf(list + len, sizeof(list) - len, "%s%s:%d", i == 0 ? "" : ",", cast->jms[i]->host, JM_PORT);
+        list_add(list, sizeof(list), cast->jms[i]);
     }
-    set(config, "cluster.jobmanagers", "%s", cast->njms == 1 ? "" : list);
+    set(config, "cluster.jobmanagers", "%s", cast->njms == 1 ? "" : node->joins ? list : cluster.founders);
+    set(config, "jobmanager.join", "%s", node->joins ? "true" : "false");
     set(config, "jobmanager.rpc.address", "%s", node->jm != NULL || node->name[0] == 'j' ? node->host : cast->jms[0]->host);
     set(config, "jobmanager.rpc.port", "%d", JM_PORT);
     set(config, "jobmanager.data.dir", "/data");
+    set(config, "jobmanager.raft.election-timeout", "%u ms", 400 * raft_pace());
+    set(config, "jobmanager.raft.heartbeat-interval", "%u ms", 40 * raft_pace());
+    set(config, "rest.bind-address", "%s", node->host);
+    set(config, "rest.port", "%d", REST_PORT);
     set(config, "heartbeat.interval", "%u ms", cluster.heartbeat_ms / 8);
     set(config, "heartbeat.timeout", "%u ms", cluster.heartbeat_ms);
     set(config, "cluster.fencing.timeout", "%u ms", cluster.fencing_ms);
@@ -98,13 +134,19 @@ static void jm_main(struct weir_sim_node *node)
         .config = config, .sink = sink, .log = log, .clock = weir_clock_real(), .fs = weir_fs_local_create(), .decode = weir_plan_decode};
     struct weir_jm *jm = NULL;
     node->disk_failed = false;
+    struct weir_rest *rest = NULL;
     enum weir_rc rc = weir_jm_create(&options, &jm, &err);
+    rc = rc == WEIR_OK ? weir_rest_start(jm, config, log, &rest, &err) : rc;
     if (rc == WEIR_OK) {
+        char address[64];
+        (void)snprintf(address, sizeof(address), "%s:%d", node->host, REST_PORT);
+        weir_jm_set_rest_address(jm, address);
         node->jm = jm;
         rc = weir_jm_run(jm, 0, &err);
         node->jm = NULL;
-        weir_jm_destroy(jm);
     }
+    weir_rest_stop(rest);
+    weir_jm_destroy(jm);
     weir_sim_trace("%s: %s", node->name, rc == WEIR_OK ? "ends as it was told" : err.text);
     if (rc == WEIR_CORRUPT || ((rc == WEIR_IO || rc == WEIR_NOT_FOUND) && !node->disk_failed)) { /* it ends by itself, and its disk is well */
         weir_sim_fail("%s: %s", node->name, err.text);
@@ -139,112 +181,175 @@ static struct weir_sim_node *add_daemon(const char *kind, uint32_t i, void (*mai
 
 /* --- clients ------------------------------------------------------------------------------------------------------------------ */
 
-/* A request to a JobManager's HTTP API, and its answer. Whoever gives up leaves it. */
-struct request {
-    struct client_job *of;
-    struct weir_sim_node *jm;
-    uint32_t incarnation;
-    bool cancels;
-    char *text;
-    bool answered;
-    enum weir_rc rc;
-    char why[WEIR_ERROR_TEXT_MAX];
-    struct weir_sim_waiters client;
+/* Whether an answer ends the asking; the others come from those who do not lead, or do not know yet. */
+typedef bool is_final_fn(unsigned status);
+
+static bool final_word(unsigned status)
+{
+    return status < 500;
+}
+
+/* Until a JobManager has given a final answer, any of them first and then where it sends to. */
+static void ask_until(const struct weir_sim_http_question *question, is_final_fn *is_final, const char *what, struct weir_sim_http_answer *out_answer)
+{
+    char address[64] = "";
+    for (;;) {
+        if (address[0] == '\0') {
+            const struct weir_sim_node *jm = cluster.cast.jms[weir_sim_below(cluster.cast.njms)];
+            (void)snprintf(address, sizeof(address), "%s:%d", jm->host, REST_PORT);
+        }
+        bool answered = weir_sim_http_ask(cluster.client, address, question, ANSWER_MS * MS, out_answer);
+        weir_sim_trace("client: %s, at %s: %u %s", what, address, answered ? out_answer->status : 0, answered ? out_answer->text : "");
+        address[0] = '\0';
+        if (answered && out_answer->status == 307) {
+            (void)snprintf(address, sizeof(address), "%s", out_answer->elsewhere);
+            weir_sim_sleep(weir_sim_between(0, 20) * MS);
+        } else if (answered && is_final(out_answer->status)) {
+            return;
+        } else if (answered) {
+            weir_sim_sleep(weir_sim_between(5, 300) * MS);
+        }
+    }
+}
+
+static void submit(const struct client_job *of)
+{
+    struct weir_sim_http_answer answer;
+    const struct weir_sim_http_question question = {.method = "POST", .path = "/jobs", .queries = {{"jobid", of->job->id}, {"name", "job.yaml"}},
+                                                    .content_type = "application/yaml", .body = weir_sim_job_text(of->job)};
+    ask_until(&question, final_word, "submit", &answer);
+    if (answer.status != 202 && !of->ended) {
+        weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
+    }
+}
+
+static void cancel(const struct client_job *of)
+{
+    struct weir_sim_http_answer answer;
+    char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
+    const struct weir_sim_http_question question = {.method = "PATCH", .path = path, .queries = {{"mode", "cancel"}}};
+    ask_until(&question, final_word, "cancel", &answer);
+    if (answer.status != 202 && answer.status != 409) {
+        weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
+    }
+}
+
+/* --- a JobManager that is lost for ever ------------------------------------------------------------------------------------- */
+
+struct replacement {
+    struct weir_sim_node *fresh;
+    uint64_t old_id; /* 0: no leader had heard of it */
+    char old_address[48], new_address[48];
 };
 
-static void answer_arrives(void *ctx)
+static uint64_t id_at(const char *address)
 {
-    struct request *request = ctx;
-    if (!weir_sim_link_is_cut(request->jm, cluster.client)) {
-        request->answered = true;
-        (void)weir_sim_wake_first(&request->client);
+    for (uint32_t i = 0; i < weir_meta_member_count(weir_sim_truth()); i++) {
+        const struct weir_meta_member *member = weir_meta_member_at(weir_sim_truth(), i);
+        if (!member->removed && strcmp(member->rpc_address, address) == 0) {
+            return member->id;
+        }
     }
+    return 0;
 }
 
-static void on_done(void *ctx, enum weir_rc rc, const struct weir_error *err)
+static bool any_word(unsigned status)
 {
-    struct request *request = ctx;
-    request->rc = rc;
-    (void)snprintf(request->why, sizeof(request->why), "%s", rc == WEIR_OK ? "" : err->text);
-    weir_sim_after(weir_sim_latency_ns(request->jm, cluster.client), NULL, answer_arrives, request);
+    return status != 0;
 }
 
-static void handle(void *ctx, void *arg)
+/* Whoever runs the cluster: starts the new one, and says the command until it is done. */
+static void operator_main(void *ctx)
 {
-    struct request *request = arg;
-    (void)ctx;
-    struct weir_jm *jm = request->jm->jm;
-    struct weir_slice id = weir_slice_str(request->of->job->id);
-    if (request->cancels) {
-        weir_jm_cancel(jm, id, false, on_done, request);
+    struct replacement *r = ctx;
+    struct weir_sim_http_answer answer;
+    weir_sim_sleep(weir_sim_between(0, 1000) * MS);
+    weir_sim_node_start(r->fresh);
+    const struct weir_sim_http_question question = {
+        .method = "POST",
+        .path = "/cluster/jobmanagers/replace",
+        .content_type = "application/json",
+        .body = weir_strfmt("{\"old\": \"%s\", \"new\": \"%s\"}", r->old_address, r->new_address),
+    };
+    for (bool done = false; !done;) {
+        ask_until(&question, any_word, "replace", &answer);
+        uint64_t id = id_at(r->new_address);
+        bool listed = id != 0 && id != r->old_id && (r->old_id == 0 || id_at(r->old_address) != r->old_id);
+        done = answer.status == 200;
+        if (answer.status == 400) {
+            weir_sim_fail("replacing %s by %s: %s", r->old_address, r->new_address, answer.text);
+        }
+        if (answer.status == 200 && !listed) {
+            weir_sim_fail("%s was replaced by %s, says the answer, and the table does not have it", r->old_address, r->new_address);
+        }
+        weir_sim_sleep(weir_sim_between(50, 500) * MS);
+    }
+    weir_sim_trace("%s has taken the place of %s", r->new_address, r->old_address);
+    bool moved = strcmp(r->old_address, r->new_address) != 0;
+    r->fresh->joins = moved || weir_sim_one_in(2); /* its configuration may stay as it is */
+    cluster.replacing = false;
+    weir_free(r);
+}
+
+static bool may_lose_jm(void)
+{
+    return cluster.cast.njms >= 3 && !cluster.replacing;
+}
+
+static void lose_jm(struct weir_sim_node *jm)
+{
+    struct replacement *r = weir_calloc(1, sizeof(*r));
+    struct weir_error err;
+    weir_sim_node_kill(jm, weir_sim_one_in(2));
+    cluster.replacing = true;
+    r->fresh = jm;
+    (void)snprintf(r->old_address, sizeof(r->old_address), "%s:%d", jm->host, JM_PORT);
+    r->old_id = id_at(r->old_address);
+    if (!cluster.moved && weir_sim_one_in(2)) { /* another machine; where the founders were is all that the others are told */
+        cluster.moved = jm->scrapped = true;
+        r->fresh = add_daemon("jm", cluster.cast.njms, jm_main);
+        for (uint32_t i = 0; i < cluster.cast.njms; i++) {
+            cluster.cast.jms[i] = cluster.cast.jms[i] == jm ? r->fresh : cluster.cast.jms[i];
+        }
     } else {
-        weir_jm_submit(jm, id, weir_slice_str(request->text), weir_slice_str("job.yaml"), 0, on_done, request);
+        jm->disk = weir_fs_sim_create();
+        enum weir_rc rc = weir_fs_mkdirs(jm->disk, "/tmp", &err);
+        weir_assert(rc == WEIR_OK);
     }
+    r->fresh->joins = true;
+    (void)snprintf(r->new_address, sizeof(r->new_address), "%s:%d", r->fresh->host, JM_PORT);
+    (void)weir_sim_spawn(NULL, "operator", operator_main, r);
 }
 
-static void drop(void *arg)
-{
-    (void)arg;
-}
-
-/* On a thread of the HTTP library. */
-static void on_http(void *ctx)
-{
-    struct request *request = ctx;
-    if (request->jm->jm != NULL) {
-        (void)weir_jm_post(request->jm->jm, handle, drop, NULL, request);
-    }
-}
-
-static void request_arrives(void *ctx)
-{
-    struct request *request = ctx;
-    if (request->jm->power == WEIR_SIM_UP && !weir_sim_link_is_cut(cluster.client, request->jm)) {
-        weir_sim_library(request->jm, on_http, request);
-    }
-}
-
-/* Until a JobManager has answered that it is done. */
-static void ask_until_done(struct client_job *of, bool cancels)
-{
-    for (;;) {
-        struct request *request = weir_calloc(1, sizeof(*request));
-        *request = (struct request){.of = of, .cancels = cancels, .jm = cluster.cast.jms[weir_sim_below(cluster.cast.njms)]};
-        request->text = cancels ? NULL : weir_sim_job_text(of->job);
-        weir_sim_after(weir_sim_latency_ns(cluster.client, request->jm), NULL, request_arrives, request);
-        if (!weir_sim_wait_in(&request->client, weir_sim_now_ns() + ANSWER_MS * MS)) {
-            continue;
-        }
-        weir_sim_trace("client: %s of job%u: %s %s", cancels ? "cancel" : "submit", of->job->number, weir_rc_name(request->rc), request->why);
-        if (request->rc == WEIR_OK || (cancels && request->rc == WEIR_STATE)) {
-            return;
-        }
-        if (request->rc == WEIR_INVALID || request->rc == WEIR_EXISTS || request->rc == WEIR_NOT_FOUND) {
-            weir_sim_fail("job%u: %s", of->job->number, request->why);
-            return;
-        }
-        weir_sim_sleep(weir_sim_between(5, 300) * MS);
-    }
-}
+/* --- a client --------------------------------------------------------------------------------------------------------------- */
 
 static void submit_now(void)
 {
     (void)weir_sim_wake_first(&cluster.idle);
 }
 
+static void cancel_now(void)
+{
+    (void)weir_sim_wake_first(&cluster.content);
+}
+
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
     (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(2) ? 6000 : 1500) * MS);
-    ask_until_done(of, false);
+    submit(of);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
     if (job == NULL && !of->ended) {
         weir_sim_fail("job%u was accepted, and is in no log", of->job->number);
     }
+    if (weir_sim_one_in(3)) { /* a client that does not know that it was heard */
+        weir_sim_sleep(weir_sim_between(0, 1500) * MS);
+        submit(of);
+    }
     if (of->job->rows == 0) {
-        weir_sim_sleep(cluster.calm_ns - weir_sim_now_ns() + weir_sim_between(-2000, 3000) * MS);
-        ask_until_done(of, true);
+        (void)weir_sim_wait_in(&cluster.content, cluster.calm_ns + weir_sim_between(-2000, 3000) * MS);
+        cancel(of);
         of->canceled = true;
     }
 }
@@ -279,16 +384,31 @@ static void check_states(void)
     }
 }
 
+/* A job that ran runs on, whoever leads. */
+static void check_attempt(const char *job_id)
+{
+    const struct client_job *of = job_of(job_id);
+    const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(job_id));
+    if (cluster.spare_tasks && of != NULL && of->ran && job != NULL && job->state == WEIR_META_LIVE) {
+        weir_sim_fail("attempt %u of job%u begins, and only JobManagers have had faults", job->attempt, of->job->number);
+    }
+}
+
 static void on_change(enum weir_meta_change change, const struct weir_ha_record *record)
 {
-    (void)record;
+    struct client_job *of = NULL;
     switch (change) {
     case WEIR_META_CKPT_COMPLETED:
+        of = job_of(record->job_id);
+        if (of != NULL) {
+            of->ran = true;
+        }
         cluster.result->checkpoints++;
         weir_sim_hook_phase(WEIR_SIM_PHASE_COMPLETE);
         break;
     case WEIR_META_ATTEMPTED:
         cluster.result->restarts++;
+        check_attempt(record->job_id);
         break;
     case WEIR_META_STATE_CHANGED:
         check_states();
@@ -314,18 +434,22 @@ static void watch(void *ctx)
 {
     (void)ctx;
     for (;;) {
-        bool all = weir_sim_now_ns() > cluster.calm_ns;
+        bool all = weir_sim_now_ns() > cluster.calm_ns && !cluster.replacing;
         for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
             all &= over(&cluster.jobs[i]);
         }
         if (all) {
             weir_sim_stop();
         }
+        int64_t late_ns = cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+        if (weir_sim_now_ns() > late_ns && cluster.replacing) {
+            weir_sim_fail("the JobManager that was lost has no successor long after the last fault");
+        }
         for (uint32_t i = 0; !all && i < weir_sim_job_count(); i++) {
             const struct client_job *of = &cluster.jobs[i];
-            if (weir_sim_now_ns() > cluster.calm_ns + LIVENESS_S * 1000 * MS && !over(of)) {
+            if (weir_sim_now_ns() > late_ns && !over(of)) {
                 const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
-                weir_sim_fail("job%u is not where it should be %d s after the last fault: submitted %d, state %d, attempt %u", of->job->number, LIVENESS_S, of->submitted,
+                weir_sim_fail("job%u is not where it should be long after the last fault: submitted %d, state %d, attempt %u", of->job->number, of->submitted,
                               job == NULL ? -1 : (int)job->state, job == NULL ? 0 : job->attempt);
             }
         }
@@ -344,8 +468,8 @@ static void add_jobs(int64_t calm_s)
         job->kind = kind < 2 ? WEIR_SIM_JOB_PASS : kind < 4 ? WEIR_SIM_JOB_WINDOW : WEIR_SIM_JOB_LOOSE;
         (void)snprintf(job->id, sizeof(job->id), "%08x%024" PRIx64, 0xabc00000 + i, weir_sim_options()->seed);
         job->parallelism = 1 + (uint32_t)weir_sim_below(3);
-        job->rows_per_s = 50 + (uint32_t)weir_sim_below(200);
-        job->interval_ms = 100 + (uint32_t)weir_sim_below(500);
+        job->rows_per_s = 1 + (50 + (uint32_t)weir_sim_below(200)) / cluster.pace;
+        job->interval_ms = (100 + (uint32_t)weir_sim_below(500)) * cluster.pace;
         bool endless = job->kind == WEIR_SIM_JOB_PASS && weir_sim_one_in(2);
         job->rows = endless ? 0 : job->rows_per_s * (uint64_t)weir_sim_between(2, calm_s + 2);
         cluster.jobs[i].job = job;
@@ -368,6 +492,7 @@ static void add_machines(void)
     cast->ntms = 2 + (uint32_t)weir_sim_below(3);
     for (uint32_t i = 0; i < cast->njms; i++) {
         cast->jms[i] = add_daemon("jm", i, jm_main);
+        list_add(cluster.founders, sizeof(cluster.founders), cast->jms[i]);
     }
     for (uint32_t i = 0; i < cast->ntms; i++) {
         cast->tms[i] = add_daemon("tm", i, tm_main);
@@ -397,14 +522,25 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     });
     weir_sim_fs_init();
     weir_sim_hooks_init(what->sabotage, &listener);
-    cluster.heartbeat_ms = 400 + (uint32_t)weir_sim_below(1600);
+    cluster.spare_tasks = what->seed % SPARED_ONE_IN == 0;
+    /* A leader that is cut off from everybody gives its leadership up before it takes TaskManagers for lost. */
+    cluster.pace = what->seed % SLOW_ONE_IN == SLOW_ONE_IN - 1 ? (uint32_t)weir_sim_between(SLOW_PACE_MIN, SLOW_PACE_MAX) : 1;
+    cluster.heartbeat_ms = ((cluster.spare_tasks ? 1200 : 400) + (uint32_t)weir_sim_below(1600)) * cluster.pace;
     /* Mostly so short that a pause, a cut or an election too many meets it. */
-    cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000);
+    cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000) * cluster.pace;
     add_machines();
-    int64_t calm_s = weir_sim_between(5, 14);
+    int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
-    weir_sim_nemesis_start(&cluster.cast, cluster.calm_ns, submit_now, &out_result->toll);
+    weir_sim_nemesis_start(&(struct weir_sim_nemesis_options){.cast = &cluster.cast,
+                                                              .pace = cluster.pace,
+                                                              .until_ns = cluster.calm_ns,
+                                                              .spare_tasks = cluster.spare_tasks,
+                                                              .submit_now = submit_now,
+                                                              .cancel_now = cancel_now,
+                                                              .may_lose_jm = may_lose_jm,
+                                                              .lose_jm = lose_jm,
+                                                              .toll = &out_result->toll});
     (void)weir_sim_spawn(NULL, "watch", watch, NULL);
     weir_sim_run(INT64_MAX - 1);
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {

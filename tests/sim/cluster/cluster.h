@@ -6,6 +6,7 @@
  * are applied; no file of the newest completed checkpoint of a job that may still need it is removed; what a read_committed reader of the
  * outside log sees is at every moment a beginning of what the job must write: each row once, each key in order; and no TaskManager is expelled for
  * tasks that do not end.
+ * In every eighth seed only JobManagers have faults: then no task of a job that ran may begin anew.
  * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault.
  */
 #ifndef WEIR_TESTS_SIM_CLUSTER_CLUSTER_H

@@ -4,6 +4,8 @@
 #ifndef WEIR_TESTS_SIM_CLUSTER_FAULTS_H
 #define WEIR_TESTS_SIM_CLUSTER_FAULTS_H
 
+#include <stdbool.h>
+
 /* X(name, text): where the protocols stand. */
 #define WEIR_SIM_PHASES(X)                                          \
     X(SUBMIT, "a job is submitted")                                 \
@@ -24,7 +26,8 @@
     X(INIT, "a sink fences its predecessors")                       \
     X(TXN_OPEN, "a transaction has records")                        \
     X(TXN_COMMIT, "a transaction's end was sent")                   \
-    X(CANCEL, "an attempt is cancelled")
+    X(CANCEL, "an attempt is cancelled")                            \
+    X(MEMBERS, "a change of the JobManagers is proposed")
 
 /* X(name, text): what goes wrong. */
 #define WEIR_SIM_FAULTS(X)                                \
@@ -47,7 +50,10 @@
     X(STORE_SLOW, "a slow checkpoint store")              \
     X(SITE, "the whole site without power")               \
     X(CLOCK_JUMP, "a wall clock jumps")                   \
-    X(BROKER, "the outside log away")
+    X(BROKER, "the outside log away")                     \
+    X(REPEAT, "messages come twice")                      \
+    X(STALE, "old orders come again")                     \
+    X(LOSE_JM, "a JobManager's directory lost for ever")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_PHASE_##name,
 enum weir_sim_phase { WEIR_SIM_PHASES(WEIR_SIM_ENUM) WEIR_SIM_PHASE_COUNT };
@@ -68,11 +74,21 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(NO_FENCE, "earlier attempts are never fenced")                                        \
     X(NO_CURSOR, "a transaction does not move the cursor")                                  \
     X(SWEEP_ALL, "all checkpoints but the newest begun are swept")                          \
-    X(ABORT_IS_COMMIT, "sinks take an aborted checkpoint for a committed one")
+    X(ABORT_IS_COMMIT, "sinks take an aborted checkpoint for a committed one")              \
+    X(NO_ADOPTION, "a new leader does not take over what runs")                             \
+    X(CANCEL_ON_CLOSE, "a TaskManager cancels its tasks when a JobManager's connection closes") \
+    X(SUBMIT_TWICE, "a submission that is repeated is another job")                         \
+    X(ANY_ORDER, "old orders are obeyed")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };
 #undef WEIR_SIM_ENUM
+
+/* Whether a fault can come at a phase: one JobManager is lost at a time. */
+static inline bool weir_sim_can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
+{
+    return fault != WEIR_SIM_FAULT_LOSE_JM || phase != WEIR_SIM_PHASE_MEMBERS;
+}
 
 const char *weir_sim_phase_text(enum weir_sim_phase phase);
 const char *weir_sim_fault_text(enum weir_sim_fault fault);

@@ -4,7 +4,6 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
-#include "proto/methods.h"
 #include "tests/sim/cluster/wraps.h"
 
 #include <inttypes.h>
@@ -35,6 +34,7 @@ static struct hooks {
     struct leader *leaders;
     size_t nleaders, leaders_cap;
     struct weir_tm_attempts *attempts[WEIR_SIM_NODES_MAX];
+    struct weir_mailbox *mailboxes[WEIR_SIM_NODES_MAX];
 } hooks;
 
 void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, const struct weir_sim_listener *listener)
@@ -64,31 +64,17 @@ void weir_sim_hook_phase(enum weir_sim_phase phase)
     hooks.listener.on_phase(phase);
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------------ */
-
-enum weir_rc __wrap_weir_rpc_call(struct weir_rpc_client *client, uint16_t method, struct weir_slice body, uint32_t deadline_ms, weir_rpc_done_fn *done,
-                                  void *ctx, struct weir_error *err)
-{
-    static const struct {
-        uint16_t method;
-        enum weir_sim_phase phase;
-    } phases[] = {
-        {WEIR_METHOD_REGISTER, WEIR_SIM_PHASE_REGISTER}, {WEIR_METHOD_CHECKPOINT_ACK, WEIR_SIM_PHASE_ACK}, {WEIR_METHOD_LEASE, WEIR_SIM_PHASE_LEASE},
-        {WEIR_METHOD_DEPLOY, WEIR_SIM_PHASE_DEPLOY},     {WEIR_METHOD_CANCEL, WEIR_SIM_PHASE_CANCEL},      {WEIR_METHOD_TRIGGER, WEIR_SIM_PHASE_TRIGGER},
-        {WEIR_METHOD_NOTIFY, WEIR_SIM_PHASE_NOTIFY},
-    };
-    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-        if (phases[i].method == method) {
-            weir_sim_hook_phase(phases[i].phase);
-        }
-    }
-    return __real_weir_rpc_call(client, method, body, deadline_ms, done, ctx, err);
-}
-
 void __wrap_weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_slice text, struct weir_slice file_name, uint32_t parallelism,
                            weir_jm_done_fn *done, void *ctx)
 {
+    char id[WEIR_JOB_ID_TEXT + 1];
     weir_sim_hook_phase(WEIR_SIM_PHASE_SUBMIT);
+    if (hooks.sabotage == WEIR_SIM_SABOTAGE_SUBMIT_TWICE && weir_meta_job(hooks.truth, job_id) != NULL) {
+        memcpy(id, job_id.data, job_id.len);
+        (void)snprintf(id + 1, 6, "%05" PRIx64, weir_sim_below(0x100000));
+        id[6] = '0';
+        job_id.data = (const uint8_t *)id;
+    }
     __real_weir_jm_submit(jm, job_id, text, file_name, parallelism, done, ctx);
 }
 
@@ -249,6 +235,12 @@ enum weir_rc __wrap_weir_raft_log_open(const struct weir_raft_log_options *optio
     return rc;
 }
 
+void __wrap_weir_raft_log_change(struct weir_cluster_log *log, uint64_t proposal, const struct weir_raft_member *members, uint32_t count)
+{
+    weir_sim_hook_phase(WEIR_SIM_PHASE_MEMBERS);
+    __real_weir_raft_log_change(log, proposal, members, count);
+}
+
 /* --- files ---------------------------------------------------------------------------------------------------------------- */
 
 /* "/ckpt/<job>/chk-<n>/<name>" */
@@ -333,7 +325,23 @@ struct weir_tm_attempts *__wrap_weir_tm_attempts_create(const struct weir_tm_att
 {
     struct weir_tm_attempts *attempts = __real_weir_tm_attempts_create(options);
     hooks.attempts[weir_sim_node_here()->index] = attempts;
+    hooks.mailboxes[weir_sim_node_here()->index] = options->mailbox;
     return attempts;
+}
+
+static void cancel_all(void *payload)
+{
+    weir_tm_attempts_cancel_all(payload);
+}
+
+void weir_sim_hook_connection_closed(void)
+{
+    uint32_t node = weir_sim_node_here()->index;
+    if (hooks.sabotage == WEIR_SIM_SABOTAGE_CANCEL_ON_CLOSE && hooks.attempts[node] != NULL) {
+        struct weir_mail mail = {.run = cancel_all, .payload = hooks.attempts[node]};
+        enum weir_rc rc = weir_mailbox_post(hooks.mailboxes[node], WEIR_MAIL_CONTROL, mail);
+        weir_assert(rc == WEIR_OK || rc == WEIR_CLOSED);
+    }
 }
 
 void __wrap_weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_tm_status *status, const struct weir_task_snapshot *snapshot)
@@ -342,6 +350,12 @@ void __wrap_weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_t
         weir_tm_attempts_notify(hooks.attempts[weir_sim_node_here()->index], status->job_id, status->attempt, snapshot->checkpoint, WEIR_CKPT_COMMITTED);
     }
     __real_weir_tm_link_snapshot(link, status, snapshot);
+}
+
+bool __wrap_weir_tm_link_accept_order(struct weir_tm_link *link, uint64_t epoch, uint64_t sequence)
+{
+    bool accepted = __real_weir_tm_link_accept_order(link, epoch, sequence);
+    return accepted || hooks.sabotage == WEIR_SIM_SABOTAGE_ANY_ORDER;
 }
 
 void __wrap_weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,

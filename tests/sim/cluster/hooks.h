@@ -23,6 +23,14 @@ void weir_sim_hook_phase(enum weir_sim_phase phase);
 const struct weir_meta *weir_sim_truth(void);
 uint32_t weir_sim_leaders(void); /* elections won */
 
+/* Of messages.c: a TaskManager's connection to a JobManager is gone. */
+void weir_sim_hook_connection_closed(void);
+
+/* The next messages come twice with a chance of one in n, the second time soon or late; 0: none. */
+void weir_sim_messages_repeat(uint32_t one_in);
+/* Some of the orders that TaskManagers have had come again, from any JobManager. */
+void weir_sim_messages_replay(void);
+
 /* Of sim_fs.c. */
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode);
 bool weir_sim_hook_fsync(const char *path); /* false: it is to be left out */

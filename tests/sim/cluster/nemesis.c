@@ -3,18 +3,17 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "common/fs/fs_sim.h"
+#include "tests/sim/cluster/hooks.h"
 
 #include <stdio.h>
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, HOT_ONE_IN = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, HOT_ONE_IN = 3, TRIES_MAX = 3 };
 
 static struct nemesis {
-    struct weir_sim_cast cast;
+    struct weir_sim_nemesis_options options;
     struct weir_sim_toll *toll;
-    int64_t until_ns;
-    void (*submit_now)(void);
     bool active;
     /* Waits for a phase. */
     bool armed, rare;
@@ -34,33 +33,37 @@ struct wound {
 static struct weir_sim_node *some_jm(void)
 {
     struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.cast.njms; i++) {
-        if (nemesis.cast.jms[i] == met && !weir_sim_one_in(4)) {
+    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->njms; i++) {
+        if (nemesis.options.cast->jms[i] == met && !weir_sim_one_in(4)) {
             return met;
         }
     }
-    return nemesis.cast.jms[weir_sim_below(nemesis.cast.njms)];
+    return nemesis.options.cast->jms[weir_sim_below(nemesis.options.cast->njms)];
 }
 
 static struct weir_sim_node *some_tm(void)
 {
     struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.cast.ntms; i++) {
-        if (nemesis.cast.tms[i] == met && !weir_sim_one_in(4)) {
+    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->ntms; i++) {
+        if (nemesis.options.cast->tms[i] == met && !weir_sim_one_in(4)) {
             return met;
         }
     }
-    return nemesis.cast.tms[weir_sim_below(nemesis.cast.ntms)];
+    return nemesis.options.cast->tms[weir_sim_below(nemesis.options.cast->ntms)];
 }
 
+/* What may be cut off while tasks are spared. */
 static struct weir_sim_node *some_node(void)
 {
+    if (nemesis.options.spare_tasks) {
+        return some_jm();
+    }
     return nemesis.met != NULL && weir_sim_one_in(2) ? nemesis.met : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
 }
 
 static void power_on(struct weir_sim_node *node)
 {
-    if (node->power != WEIR_SIM_UP) {
+    if (node->power != WEIR_SIM_UP && !node->scrapped) {
         node->power = WEIR_SIM_DEAD;
         weir_sim_node_start(node);
     }
@@ -123,7 +126,7 @@ static void two_nodes(struct wound *wound)
 {
     wound->a = some_node();
     do {
-        wound->b = weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
+        wound->b = nemesis.options.spare_tasks ? some_jm() : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
     } while (wound->b == wound->a);
 }
 
@@ -190,7 +193,7 @@ static void mend_disk_eio(struct wound *wound)
 
 static void inflict_store_full(struct wound *wound)
 {
-    wound->a = nemesis.cast.broker; /* the store has no machine of its own */
+    wound->a = nemesis.options.cast->broker; /* the store has no machine of its own */
     weir_sim_store()->full = true;
 }
 
@@ -202,7 +205,7 @@ static void mend_store_full(struct wound *wound)
 
 static void inflict_store_eio(struct wound *wound)
 {
-    wound->a = nemesis.cast.broker;
+    wound->a = nemesis.options.cast->broker;
     weir_sim_store()->eio_one_in = 1 + (uint32_t)weir_sim_below(6);
 }
 
@@ -214,7 +217,7 @@ static void mend_store_eio(struct wound *wound)
 
 static void inflict_store_slow(struct wound *wound)
 {
-    wound->a = nemesis.cast.broker;
+    wound->a = nemesis.options.cast->broker;
     weir_sim_store()->slow = 20 + (uint32_t)weir_sim_below(400);
 }
 
@@ -228,12 +231,12 @@ static void mend_store_slow(struct wound *wound)
  * have not synced is lost with them. */
 static void inflict_site(struct wound *wound)
 {
-    wound->a = nemesis.cast.broker;
-    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
-        weir_sim_node_kill(nemesis.cast.jms[i], true);
+    wound->a = nemesis.options.cast->broker;
+    for (uint32_t i = 0; i < nemesis.options.cast->njms; i++) {
+        weir_sim_node_kill(nemesis.options.cast->jms[i], true);
     }
-    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
-        weir_sim_node_kill(nemesis.cast.tms[i], true);
+    for (uint32_t i = 0; i < nemesis.options.cast->ntms; i++) {
+        weir_sim_node_kill(nemesis.options.cast->tms[i], true);
     }
     weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
 }
@@ -246,11 +249,11 @@ static void start_later(void *ctx)
 static void mend_site(struct wound *wound)
 {
     (void)wound;
-    for (uint32_t i = 0; i < nemesis.cast.njms; i++) {
-        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.jms[i]);
+    for (uint32_t i = 0; i < nemesis.options.cast->njms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.options.cast->jms[i]);
     }
-    for (uint32_t i = 0; i < nemesis.cast.ntms; i++) {
-        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.cast.tms[i]);
+    for (uint32_t i = 0; i < nemesis.options.cast->ntms; i++) {
+        weir_sim_after(weir_sim_between(0, 800) * MS, NULL, start_later, nemesis.options.cast->tms[i]);
     }
 }
 
@@ -262,13 +265,37 @@ static void inflict_jump(struct wound *wound)
 
 static void inflict_broker(struct wound *wound)
 {
-    wound->a = nemesis.cast.broker;
+    wound->a = nemesis.options.cast->broker;
     wound->a->power = WEIR_SIM_DEAD;
 }
 
 static void mend_broker(struct wound *wound)
 {
     wound->a->power = WEIR_SIM_UP;
+}
+
+static void inflict_repeat(struct wound *wound)
+{
+    wound->a = nemesis.options.cast->broker; /* it is everywhere */
+    weir_sim_messages_repeat(1 + (uint32_t)weir_sim_below(4));
+}
+
+static void mend_repeat(struct wound *wound)
+{
+    (void)wound;
+    weir_sim_messages_repeat(0);
+}
+
+static void inflict_stale(struct wound *wound)
+{
+    wound->a = nemesis.options.cast->broker;
+    weir_sim_messages_replay();
+}
+
+static void inflict_lose(struct wound *wound)
+{
+    wound->a = some_jm();
+    nemesis.options.lose_jm(wound->a);
 }
 
 static const struct {
@@ -295,6 +322,9 @@ static const struct {
     [WEIR_SIM_FAULT_SITE] = {inflict_site, mend_site},
     [WEIR_SIM_FAULT_CLOCK_JUMP] = {inflict_jump, NULL},
     [WEIR_SIM_FAULT_BROKER] = {inflict_broker, mend_broker},
+    [WEIR_SIM_FAULT_REPEAT] = {inflict_repeat, mend_repeat},
+    [WEIR_SIM_FAULT_STALE] = {inflict_stale, NULL},
+    [WEIR_SIM_FAULT_LOSE_JM] = {inflict_lose, NULL},
 };
 
 static void mend(void *ctx)
@@ -304,8 +334,48 @@ static void mend(void *ctx)
     weir_free(wound);
 }
 
+/* A leader that reaches its peers but not a TaskManager rightly takes that for lost; a single one is its own majority. */
+static bool may(enum weir_sim_fault fault)
+{
+    switch (fault) {
+    case WEIR_SIM_FAULT_KILL_JM:
+    case WEIR_SIM_FAULT_POWER_JM:
+    case WEIR_SIM_FAULT_PAUSE_JM:
+    case WEIR_SIM_FAULT_TERM_JM:
+    case WEIR_SIM_FAULT_DISK_FULL:
+    case WEIR_SIM_FAULT_DISK_EIO:
+    case WEIR_SIM_FAULT_CLOCK_JUMP:
+    case WEIR_SIM_FAULT_REPEAT:
+    case WEIR_SIM_FAULT_STALE:
+        return true;
+    case WEIR_SIM_FAULT_LOSE_JM:
+        return nemesis.options.may_lose_jm();
+    case WEIR_SIM_FAULT_CUT:
+    case WEIR_SIM_FAULT_ISOLATE:
+    case WEIR_SIM_FAULT_SLOW_LINK:
+        return !nemesis.options.spare_tasks || nemesis.options.cast->njms > 1;
+    case WEIR_SIM_FAULT_KILL_TM:
+    case WEIR_SIM_FAULT_POWER_TM:
+    case WEIR_SIM_FAULT_PAUSE_TM:
+    case WEIR_SIM_FAULT_TERM_TM:
+    case WEIR_SIM_FAULT_RESET:
+    case WEIR_SIM_FAULT_STORE_FULL:
+    case WEIR_SIM_FAULT_STORE_EIO:
+    case WEIR_SIM_FAULT_STORE_SLOW:
+    case WEIR_SIM_FAULT_SITE:
+    case WEIR_SIM_FAULT_BROKER:
+        return !nemesis.options.spare_tasks;
+    case WEIR_SIM_FAULT_COUNT:
+        break;
+    }
+    return false;
+}
+
 static void strike(enum weir_sim_fault fault)
 {
+    if (!may(fault)) {
+        return;
+    }
     struct wound *wound = weir_calloc(1, sizeof(*wound));
     wound->fault = fault;
     faults[fault].inflict(wound);
@@ -316,7 +386,7 @@ static void strike(enum weir_sim_fault fault)
                    wound->b == NULL ? "" : wound->b->name, (long long)ms);
     nemesis.toll->faults++;
     if (faults[fault].mend != NULL) {
-        weir_sim_after(ms * MS, NULL, mend, wound);
+        weir_sim_after(ms * nemesis.options.pace * MS, NULL, mend, wound);
     } else {
         weir_free(wound);
     }
@@ -327,7 +397,7 @@ static void strike(enum weir_sim_fault fault)
 static void strike_armed(void *ctx)
 {
     (void)ctx;
-    if (nemesis.active) {
+    if (nemesis.active && may(nemesis.fault)) {
         weir_sim_trace("when %s:", weir_sim_phase_text(nemesis.phase));
         nemesis.toll->hits[nemesis.fault][nemesis.phase]++;
         strike(nemesis.fault);
@@ -348,17 +418,68 @@ void weir_sim_nemesis_phase(enum weir_sim_phase phase)
 /* What comes rarely by itself is brought about; returns how long it may take. */
 static int provoke(enum weir_sim_phase phase)
 {
-    if (phase == WEIR_SIM_PHASE_SUBMIT) {
-        nemesis.submit_now();
-    } else if (phase == WEIR_SIM_PHASE_LEAD || phase == WEIR_SIM_PHASE_REGISTER) {
+    switch (phase) {
+    case WEIR_SIM_PHASE_SUBMIT:
+        nemesis.options.submit_now();
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_LEAD:
+    case WEIR_SIM_PHASE_REGISTER:
         strike(WEIR_SIM_FAULT_KILL_JM);
-    } else if (phase == WEIR_SIM_PHASE_RESTORE || phase == WEIR_SIM_PHASE_CANCEL || phase == WEIR_SIM_PHASE_DEPLOY ||
-               phase == WEIR_SIM_PHASE_LEASE) {
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_CANCEL:
+        if (weir_sim_one_in(3)) {
+            nemesis.options.cancel_now();
+        }
         strike(WEIR_SIM_FAULT_KILL_TM);
-    } else if (phase != WEIR_SIM_PHASE_INIT && phase != WEIR_SIM_PHASE_TXN_OPEN && phase != WEIR_SIM_PHASE_TXN_COMMIT) {
-        return ARMED_MS_MAX;
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_RESTORE:
+    case WEIR_SIM_PHASE_DEPLOY:
+    case WEIR_SIM_PHASE_LEASE:
+        strike(WEIR_SIM_FAULT_KILL_TM);
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_MEMBERS:
+        strike(WEIR_SIM_FAULT_LOSE_JM);
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_INIT:
+    case WEIR_SIM_PHASE_TXN_OPEN:
+    case WEIR_SIM_PHASE_TXN_COMMIT: /* only once a checkpoint with output is committed */
+        return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_PROPOSE:
+    case WEIR_SIM_PHASE_APPLY:
+    case WEIR_SIM_PHASE_TRIGGER:
+    case WEIR_SIM_PHASE_UPLOAD:
+    case WEIR_SIM_PHASE_ACK:
+    case WEIR_SIM_PHASE_METADATA:
+    case WEIR_SIM_PHASE_STORED:
+    case WEIR_SIM_PHASE_COMPLETE:
+    case WEIR_SIM_PHASE_NOTIFY:
+    case WEIR_SIM_PHASE_COUNT:
+        break;
     }
-    return PROVOKED_MS_MAX; /* of the last three: only once a checkpoint with output is committed */
+    return ARMED_MS_MAX;
+}
+
+static enum weir_sim_fault some_fault(void)
+{
+    enum weir_sim_fault fault;
+    do {
+        fault = (enum weir_sim_fault)weir_sim_below(WEIR_SIM_FAULT_COUNT);
+    } while (!may(fault));
+    return fault;
+}
+
+/* Waits for the phase, and strikes then. */
+static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
+{
+    nemesis.fault = fault;
+    nemesis.phase = phase;
+    nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
+    int patience_ms = provoke(phase);
+    nemesis.rare = patience_ms == PROVOKED_MS_MAX;
+    for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.options.until_ns; ms += 10) {
+        weir_sim_sleep(10 * nemesis.options.pace * MS);
+    }
+    nemesis.armed = false;
 }
 
 static void run(void *ctx)
@@ -366,39 +487,36 @@ static void run(void *ctx)
     /* What makes old attempts act late is worth more tries while sinks write outside. */
     static const enum weir_sim_fault zombies[] = {WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_PAUSE_TM, WEIR_SIM_FAULT_ISOLATE, WEIR_SIM_FAULT_CUT};
     (void)ctx;
-    /* The pairs are taken in turn by the seeds, so that a range of seeds meets all. */
-    uint64_t pair = weir_sim_options()->seed * 7;
-    while (weir_sim_now_ns() < nemesis.until_ns) {
-        weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * MS);
-        if (weir_sim_one_in(3)) {
-            strike((enum weir_sim_fault)weir_sim_below(WEIR_SIM_FAULT_COUNT));
+    /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
+     * everything begin with others each time. */
+    enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
+    uint64_t pair = weir_sim_options()->seed * 7 + weir_sim_options()->seed / PAIRS;
+    for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
+        weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
+        enum weir_sim_fault fault = (enum weir_sim_fault)(pair % PAIRS / WEIR_SIM_PHASE_COUNT);
+        enum weir_sim_phase phase = (enum weir_sim_phase)(pair % WEIR_SIM_PHASE_COUNT);
+        if (tries >= TRIES_MAX || nemesis.toll->hits[fault][phase] > 0 || !may(fault) || !weir_sim_can_meet(fault, phase)) {
+            pair++;
+            tries = 0;
+        } else if (tries > 0 || !weir_sim_one_in(3)) {
+            tries++;
+            ambush(fault, phase);
             continue;
         }
-        if (weir_sim_one_in(4)) {
-            nemesis.fault = zombies[weir_sim_below(sizeof(zombies) / sizeof(zombies[0]))];
-            nemesis.phase = (enum weir_sim_phase)weir_sim_between(WEIR_SIM_PHASE_LEASE, WEIR_SIM_PHASE_TXN_COMMIT);
-        } else {
-            uint64_t which = pair++ % (WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT);
-            nemesis.fault = (enum weir_sim_fault)(which / WEIR_SIM_PHASE_COUNT);
-            nemesis.phase = (enum weir_sim_phase)(which % WEIR_SIM_PHASE_COUNT);
+        if (weir_sim_one_in(2)) {
+            strike(some_fault());
+        } else if (weir_sim_one_in(2) && !nemesis.options.spare_tasks) {
+            ambush(zombies[weir_sim_below(sizeof(zombies) / sizeof(zombies[0]))],
+                   (enum weir_sim_phase)weir_sim_between(WEIR_SIM_PHASE_LEASE, WEIR_SIM_PHASE_TXN_COMMIT));
         }
-        nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
-        int patience_ms = provoke(nemesis.phase);
-        nemesis.rare = patience_ms == PROVOKED_MS_MAX;
-        for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.until_ns; ms += 10) {
-            weir_sim_sleep(10 * MS);
-        }
-        nemesis.armed = false;
     }
     weir_sim_nemesis_stop();
 }
 
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_toll *toll)
+void weir_sim_nemesis_start(const struct weir_sim_nemesis_options *options)
 {
-    nemesis.cast = *cast;
-    nemesis.toll = toll;
-    nemesis.until_ns = until_ns;
-    nemesis.submit_now = submit_now;
+    nemesis.options = *options;
+    nemesis.toll = options->toll;
     nemesis.active = true;
     (void)weir_sim_spawn(NULL, "nemesis", run, NULL);
 }
@@ -416,7 +534,7 @@ void weir_sim_nemesis_stop(void)
         for (uint32_t k = 0; k < weir_sim_node_count(); k++) {
             weir_sim_link_slow(node, weir_sim_node_at(k), 0);
         }
-        if (node == nemesis.cast.broker) {
+        if (node == nemesis.options.cast->broker) {
             node->power = WEIR_SIM_UP;
         } else {
             power_on(node);
@@ -425,4 +543,5 @@ void weir_sim_nemesis_stop(void)
     weir_sim_store()->full = false;
     weir_sim_store()->eio_one_in = 0;
     weir_sim_store()->slow = 0;
+    weir_sim_messages_repeat(0);
 }

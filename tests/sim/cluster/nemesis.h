@@ -18,8 +18,20 @@ struct weir_sim_toll {
     uint32_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT]; /* a fault where the protocols stood so */
 };
 
-/* From now until until_ns. submit_now makes a client that waits submit its job. */
-void weir_sim_nemesis_start(const struct weir_sim_cast *cast, int64_t until_ns, void (*submit_now)(void), struct weir_sim_toll *toll);
+struct weir_sim_nemesis_options {
+    const struct weir_sim_cast *cast; /* may change */
+    uint32_t pace;            /* everything takes so many times as long; 1: as usual */
+    int64_t until_ns;
+    bool spare_tasks;         /* only what may not make a task begin anew: JobManagers, what is between them, slow ways, clocks */
+    void (*submit_now)(void); /* makes a client that waits submit its job */
+    void (*cancel_now)(void); /* one that will cancel a job do it */
+    bool (*may_lose_jm)(void);
+    void (*lose_jm)(struct weir_sim_node *jm);
+    struct weir_sim_toll *toll;
+};
+
+/* From now on. */
+void weir_sim_nemesis_start(const struct weir_sim_nemesis_options *options);
 void weir_sim_nemesis_phase(enum weir_sim_phase phase);
 /* Ends all faults and mends everything. */
 void weir_sim_nemesis_stop(void);

@@ -15,8 +15,9 @@
 
 enum { WINDOW_BYTES = 256 << 10, FIRST_PORT = 20000 };
 
-#define STALL_NS INT64_C(15000000000)     /* then it is reset */
-#define SILENCE_NS INT64_C(1000000000)    /* between tries of a sender */
+#define STALL_NS INT64_C(120000000000)    /* then it is reset */
+#define SYN_NS INT64_C(1000000000)        /* a dial that is not answered is repeated after that, then after twice that, and so on */
+#define SILENCE_NS INT64_C(1000000000)    /* between tries of a sender, at the least */
 #define DIAL_PATIENCE_NS INT64_C(1000000) /* at least, for a dial's way there and back */
 
 struct end;
@@ -162,21 +163,38 @@ static void forward(struct packet *packet, const struct weir_sim_node *from)
     weir_sim_after(to->last_ns - now_ns, NULL, deliver, packet);
 }
 
+/* What was held goes on. The sender tries again from time to time, ever more rarely: the outage's length again until it does. */
+static void release(struct end *end)
+{
+    if (weir_list_empty(&end->held)) {
+        return;
+    }
+    int64_t now_ns = weir_sim_now_ns();
+    int64_t held_ns = now_ns - end->held_since_ns;
+    end->last_ns = now_ns + weir_sim_between(0, held_ns < SILENCE_NS ? SILENCE_NS : held_ns);
+    for (struct weir_list *held = weir_list_pop_front(&end->held); held != NULL; held = weir_list_pop_front(&end->held)) {
+        forward(WEIR_CONTAINER_OF(held, struct packet, node), other(end)->node);
+    }
+}
+
 void weir_sim_link_heal(const struct weir_sim_node *from, const struct weir_sim_node *to)
 {
     link_of(from, to)->cut = false;
     for (struct weir_list *at = weir_list_first(&net()->conns); at != NULL; at = weir_list_next(&net()->conns, at)) {
         struct conn *conn = WEIR_CONTAINER_OF(at, struct conn, node);
         for (int i = 0; i < 2; i++) {
-            struct end *end = &conn->ends[i];
-            if (end->node != to || other(end)->node != from) {
-                continue;
+            if (conn->ends[i].node == to && other(&conn->ends[i])->node == from) {
+                release(&conn->ends[i]);
             }
-            int64_t again_ns = weir_sim_between(0, SILENCE_NS); /* the sender tries from time to time */
-            end->last_ns = weir_sim_now_ns() + again_ns;
-            for (struct weir_list *held = weir_list_pop_front(&end->held); held != NULL; held = weir_list_pop_front(&end->held)) {
-                forward(WEIR_CONTAINER_OF(held, struct packet, node), from);
-            }
+        }
+    }
+}
+
+void weir_sim_streams_powered(const struct weir_sim_node *node)
+{
+    for (uint32_t i = 0; i < weir_sim_node_count(); i++) {
+        if (!weir_sim_link_is_cut(weir_sim_node_at(i), node)) {
+            weir_sim_link_heal(weir_sim_node_at(i), node);
         }
     }
 }
@@ -510,6 +528,7 @@ static void dial_timeout(void *ctx)
 
 struct handshake {
     struct weir_stream_dial *dial;
+    uint32_t tries;
     struct conn *conn; /* NULL: refused */
     struct weir_stream_listener *listener;
     struct weir_stream *stream;
@@ -571,11 +590,16 @@ static void dial_arrives(void *ctx)
         listener->running++;
         weir_sim_library(to, run_accept, accepted);
     }
-    if (lost || weir_sim_link_is_cut(to, dial->owner)) { /* no answer */
+    if (to == NULL || dial->owner->incarnation != dial->incarnation || dial->answered) { /* nobody waits any more */
         if (dial->owner->incarnation == dial->incarnation) {
             dial_unref(dial);
         }
         weir_free(handshake);
+        return;
+    }
+    if (lost || weir_sim_link_is_cut(to, dial->owner)) {
+        handshake->conn = NULL;
+        weir_sim_after(SYN_NS << handshake->tries++, dial->owner, dial_arrives, handshake);
         return;
     }
     weir_sim_after(weir_sim_latency_ns(to, dial->owner), dial->owner, dial_returns, handshake);

@@ -593,11 +593,12 @@ static void main_thread(void *ctx)
 
 void weir_sim_node_start(struct weir_sim_node *node)
 {
-    if (node->power == WEIR_SIM_UP) {
+    if (node->power == WEIR_SIM_UP || node->scrapped) {
         return;
     }
     struct process *process = node->priv;
     node->power = WEIR_SIM_UP;
+    weir_sim_streams_powered(node);
     node->incarnation = ++world.incarnations;
     node->term = false;
     *process = (struct process){0};

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { WEIR_SIM_NODES_MAX = 12 };
+enum { WEIR_SIM_NODES_MAX = 16 };
 
 struct weir_sim_co;
 struct weir_sim_stream_end;
@@ -41,6 +41,8 @@ struct weir_sim_node {
     enum weir_sim_power power;
     bool paused;
     bool term;            /* SIGTERM has come */
+    bool joins;           /* a JobManager that is to join a cluster that is there */
+    bool scrapped;        /* it is never started again */
     uint32_t incarnation; /* of its process: a new number each start, and at each death */
     struct {
         struct weir_clock clock; /* first */
@@ -142,8 +144,9 @@ void weir_sim_link_slow(const struct weir_sim_node *from, const struct weir_sim_
 /* Each connection of the machine is reset with a chance of one in n. */
 uint32_t weir_sim_links_reset(const struct weir_sim_node *node, uint64_t n);
 int64_t weir_sim_latency_ns(const struct weir_sim_node *from, const struct weir_sim_node *to);
-/* By world.c: the process has died. */
+/* By world.c: the process has died; a machine has power again. */
 void weir_sim_streams_died(const struct weir_sim_node *node, bool silently);
+void weir_sim_streams_powered(const struct weir_sim_node *node);
 
 /* --- the checkpoint store (sim_fs.c) ------------------------------------------------------------------------------------ */
 

@@ -22,10 +22,14 @@ int __wrap_statvfs(const char *path, struct statvfs *out);
 
 #define WEIR_SIM_WRAP(function) __typeof__(function) __wrap_##function, __real_##function
 WEIR_SIM_WRAP(weir_rpc_call);
+WEIR_SIM_WRAP(weir_rpc_client_create);
+WEIR_SIM_WRAP(weir_rpc_client_destroy);
 WEIR_SIM_WRAP(weir_raft_log_open);
+WEIR_SIM_WRAP(weir_raft_log_change);
 WEIR_SIM_WRAP(weir_ckpt_sweep);
 WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);
+WEIR_SIM_WRAP(weir_tm_link_accept_order);
 WEIR_SIM_WRAP(weir_tm_attempts_notify);
 WEIR_SIM_WRAP(weir_jm_submit);
 WEIR_SIM_WRAP(weir_tm_registry_remove);

@@ -499,7 +499,7 @@ static bool read_ranges(struct window_agg *window, struct weir_reader *reader, i
         uint32_t first = weir_read_u32(reader);
         uint32_t end = weir_read_u32(reader);
         int64_t watermark_ms = weir_read_i64(reader);
-        sound = !reader->failed && first < end && end <= window->op.ctx->max_parallelism && (i == 0 || first == before);
+        sound = !reader->failed && first < end && (i == 0 || first == before);
         before = end;
         least = watermark_ms < least ? watermark_ms : least;
         if (sound) {
@@ -526,6 +526,20 @@ static enum weir_rc window_restore(struct weir_op *op, uint64_t checkpoint, stru
     return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
+/* Room may have been made for slices that only groups of others have yet, whose watermark was less. */
+static enum weir_rc drop_late_slices(struct window_agg *window, struct weir_error *err)
+{
+    for (uint32_t i = 0; i < weir_delta_spaces(window->state) && weir_delta_space(window->state, i) <= window->late_through_ms; i++) {
+        if (weir_delta_space_entries(window->state, i) > 0) {
+            return weir_error_set(err, WEIR_CORRUPT, "window state: keys of a slice whose windows had all fired");
+        }
+    }
+    uint64_t before = weir_delta_bytes(window->state);
+    weir_delta_drop(window->state, window->late_through_ms);
+    *window->op.ctx->state_bytes += weir_delta_bytes(window->state) - before;
+    return WEIR_OK;
+}
+
 /* W5 */
 static enum weir_rc window_restored(struct weir_op *op, struct weir_error *err)
 {
@@ -540,14 +554,12 @@ static enum weir_rc window_restored(struct weir_op *op, struct weir_error *err)
     if (rc == WEIR_OK && at != own_group(window, 1)) {
         rc = weir_error_set(err, WEIR_CORRUPT, "window state: the watermark of key group %u is missing", at);
     }
-    if (rc != WEIR_OK) {
-        return weir_error_prefix(err, "%s", op->spec->uid);
-    }
     window->watermark_ms = least_ms;
     window->fired_ms = fired_through(least_ms);
     window->late_through_ms = weir_slices_late_through(&window->slices, least_ms);
     forget_floors(window);
-    return WEIR_OK;
+    rc = rc != WEIR_OK ? rc : drop_late_slices(window, err);
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
 static enum weir_rc window_resume(struct weir_op *op, struct weir_error *err)

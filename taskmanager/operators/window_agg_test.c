@@ -1,6 +1,7 @@
 #include "taskmanager/operators/window_agg.h"
 
 #include "common/base/clock.h"
+#include "common/data/rowkey.h"
 #include "taskmanager/operators/agg_snap_test_kit.h"
 #include "taskmanager/operators/agg_test_kit.h"
 #include "taskmanager/operators/local_agg.h"

@@ -3,8 +3,8 @@
  * protocol B of RELIABILITY 4.2, proved in 4.4. A sink appends its output records here instead of sending them; once their checkpoint is
  * committed, a thread of the log drains them outside in short transactions, each of which also moves a cursor there.
  *
- * E1  A record's position is its number in the log since the job began, or has its present parallelism (a run). What lies below the end e(k) of a completed checkpoint k is the same
- *     in every attempt: it is part of that checkpoint (I1). Nothing at or above the e(k) that this task was told of is ever drained (I2).
+ * E1  A record's position is its number in the log since the job began, or got its present parallelism (a run). What lies below the end e(k) of a
+ *     completed checkpoint k is the same in every attempt: it is part of that checkpoint (I1). Nothing at or above the e(k) that this task was told of is ever drained (I2).
  * E2  Records go to segment files `<checkpoints_dir>/<job-id>/log/<vertex>-<subtask>-<attempt>-<n>`, off-thread. An epoch ends its segment:
  *     prepare makes it durable and links every undrained segment into `chk-<k>/` (which exists) as `log-<vertex>-<subtask>-<attempt>-<n>`:
  *     so each byte is written once, and a checkpoint's directory is whole by itself, whatever is later unlinked elsewhere.
@@ -78,7 +78,8 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
                                    struct weir_error *err) WEIR_CHECKED;
 
 /* The sink's hooks of the same names (connector.h). commit never says AGAIN: it lets the drain thread go on up to e(checkpoint). restore lets it
- * drain up to the restored end; it may come again with further states of another run, never of this one (E8). drain: OK when everything committed has been drained, and then the cursor stands at its end. */
+ * drain up to the restored end; it may come again with further states of another run, never of this one (E8). drain: OK when everything
+ * committed has been drained, and then the cursor stands at its end. */
 enum weir_rc weir_epoch_log_prepare(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_commit(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;

@@ -4,7 +4,8 @@
  * committed, a thread of the log drains them outside in short transactions, each of which also moves a cursor there.
  *
  * E1  A record's position is its number in the log since the job began, or got its present parallelism (a run). What lies below the end e(k) of a
- *     completed checkpoint k is the same in every attempt: it is part of that checkpoint (I1). Nothing at or above the e(k) that this task was told of is ever drained (I2).
+ *     completed checkpoint k is the same in every attempt: it is part of that checkpoint (I1). Nothing
+ *     at or above the e(k) that this task was told of is ever drained (I2).
  * E2  Records go to segment files `<checkpoints_dir>/<job-id>/log/<vertex>-<subtask>-<attempt>-<n>`, off-thread. An epoch ends its segment:
  *     prepare makes it durable and links every undrained segment into `chk-<k>/` (which exists) as `log-<vertex>-<subtask>-<attempt>-<n>`:
  *     so each byte is written once, and a checkpoint's directory is whole by itself, whatever is later unlinked elsewhere.

@@ -22,7 +22,8 @@ enum weir_rc weir_agg_snap_background(struct weir_agg_snap *snap, struct weir_bu
 void weir_agg_snap_notify(struct weir_agg_snap *snap, uint64_t checkpoint);
 
 /* Adds the entries of the task's own key groups to the state; as often as there are parts, in the order of their subtasks. What an error leaves
- * behind goes when the operator is closed. AGAIN: resume goes on (OK when nothing is being restored). CORRUPT; INVALID: the state of other keys, aggregates or windows; RESOURCE. */
+ * behind goes when the operator is closed. AGAIN: resume goes on (OK when nothing is being restored).
+ * CORRUPT; INVALID: the state of other keys, aggregates or windows; RESOURCE. */
 enum weir_rc weir_agg_snap_restore(struct weir_agg_snap *snap, uint64_t checkpoint, struct weir_slice bytes, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_agg_snap_resume(struct weir_agg_snap *snap, struct weir_error *err) WEIR_CHECKED;
 /* After the last part. CORRUPT: own key groups are in none of them. */

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define STATE_MAGIC 0x314c4557u /* "WEL1": the digit is the version */
+#define STATE_MAGIC 0x324c4557u /* "WEL2": the digit is the version */
 
 enum { CRC_BYTES = 4, SEGMENT_BYTES_MIN = 4 + 4 * 8 };
 
@@ -104,6 +104,8 @@ void weir__epoch_book_encode(const struct weir__epoch_book *book, struct weir__s
     weir_assert(book->sealed == book->next);
     weir_assert(book->nsegments > 0 || book->cursor == book->sealed);
     weir_buf_put_u32(out, STATE_MAGIC);
+    weir_buf_put_u32(out, owner.run);
+    weir_buf_put_u32(out, owner.subtask);
     weir_buf_put_u64(out, book->sealed);
     weir_buf_put_u64(out, book->cursor);
     weir_buf_put_u64(out, book->nsegments);
@@ -164,6 +166,8 @@ bool weir__epoch_state_decode(struct weir_slice bytes, struct weir__epoch_state 
         return false;
     }
     struct weir__epoch_state state = {0};
+    state.run = weir_read_u32(&reader);
+    state.subtask = weir_read_u32(&reader);
     state.end = weir_read_u64(&reader);
     state.cursor = weir_read_u64(&reader);
     uint64_t count = weir_read_u64(&reader);

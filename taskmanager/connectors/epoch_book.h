@@ -61,9 +61,9 @@ void weir__epoch_book_advance(struct weir__epoch_book *book, uint64_t cursor, ui
  * barrier, and that comes behind the rows that would wait here. */
 bool weir__epoch_book_full(const struct weir__epoch_book *book, uint64_t bytes_max);
 
-/* Whose files a state names: `log-<vertex>-<subtask>-<attempt>-<number>`. */
+/* Whose files a state names: `log-<vertex>-<subtask>-<attempt>-<number>`; and of which run its log is. */
 struct weir__segment_owner {
-    uint32_t vertex, subtask, attempt;
+    uint32_t vertex, subtask, attempt, run;
 };
 
 /* out: at least WEIR__SEGMENT_NAME_MAX. Own names have no "log-". */
@@ -71,6 +71,7 @@ void weir__segment_name(struct weir__segment_owner owner, uint32_t number, bool 
 
 /* A state, decoded: segments' names in the checkpoint's directory, and the segments with their numbers set to 0, 1, ... */
 struct weir__epoch_state {
+    uint32_t run, subtask; /* whose log it is: positions and cursor are that one's */
     uint64_t end, cursor;
     struct weir__segment *segments;
     char (*names)[WEIR__SEGMENT_NAME_MAX];

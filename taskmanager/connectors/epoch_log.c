@@ -9,7 +9,7 @@
  *     its segments stay in the book and are linked again for k + 1.
  * F3  Own names are unlinked when their records are drained. A link in chk-k is another name of the same file: it lives until the JobManager
  *     removes chk-k, whatever happens to the own one.
- * F4  A job that finds no room (E8) leaves everything such that it can be done again: what is drained is unlinked first, what is in the file stays
+ * F4  A job that finds no room (E9) leaves everything such that it can be done again: what is drained is unlinked first, what is in the file stays
  *     there, whole, and the other rows go back before those that came meanwhile. A segment that prepare has sealed is in the book, also when its
  *     links found no room.
  */
@@ -57,7 +57,7 @@ struct weir_epoch_log {
     bool begun;             /* it is known where the log begins */
     uint64_t preparing;     /* checkpoint; 0: none */
     bool linked;            /* its job is done */
-    bool stalled;           /* the last job found no room (E8); why says where */
+    bool stalled;           /* the last job found no room (E9); why says where */
     int64_t retry_at_ms;
     struct weir_error why;
     uint64_t charged_bytes; /* to ctx->mem */
@@ -538,7 +538,7 @@ enum weir_rc weir__epoch_log_create(const struct weir_conn_ctx *ctx, const struc
     weir_assert(options->chunk.records_max >= options->block.records_max && options->chunk.bytes_max >= options->block.bytes_max);
     log->ctx = ctx;
     log->options = *options;
-    log->owner = (struct weir__segment_owner){.vertex = ctx->vertex, .subtask = ctx->subtask, .attempt = ctx->attempt};
+    log->owner = (struct weir__segment_owner){.vertex = ctx->vertex, .subtask = ctx->subtask, .attempt = ctx->attempt, .run = ctx->run};
     log->work = (struct weir_work){.run = run, .done = done};
     log->dir = weir_strfmt("%s/%s/log", ctx->checkpoints_dir, ctx->job_id);
     log->drain = weir__drain_create(ctx, options->chunk, target_take);
@@ -642,6 +642,20 @@ enum weir_rc weir_epoch_log_commit(struct weir_epoch_log *log, uint64_t checkpoi
     return look(log, false, &view, err);
 }
 
+/* (E8) Whether the state is this log's, of which the next attempt goes on. CORRUPT. */
+static enum weir_rc own_state(const struct weir_epoch_log *log, const struct weir__epoch_state *state, uint64_t checkpoint, bool *out_own,
+                              struct weir_error *err)
+{
+    *out_own = state->run == log->owner.run && state->subtask == log->owner.subtask;
+    if (*out_own || state->run < log->owner.run) {
+        return WEIR_OK;
+    }
+    return weir_error_set(err, WEIR_CORRUPT,
+                          "table %s: the sink's log in checkpoint %" PRIu64 " is that of subtask %u in the run that attempt %u began; subtask %u of "
+                          "run %u cannot go on with it",
+                          log->ctx->table->name, checkpoint, state->subtask, state->run, log->owner.subtask, log->owner.run);
+}
+
 enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
 {
     weir_assert(checkpoint > 0);
@@ -650,9 +664,15 @@ enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpo
         return rc;
     }
     if (log->checkpoint == 0) {
+        bool own = false;
         if (!weir__epoch_state_decode(state, &log->state)) {
             return weir_error_set(err, WEIR_CORRUPT, "table %s: the state of the sink's log in checkpoint %" PRIu64 " (subtask %u) is damaged",
                                   log->ctx->table->name, checkpoint, log->owner.subtask);
+        }
+        rc = own_state(log, &log->state, checkpoint, &own, err);
+        if (rc != WEIR_OK || !own) {
+            weir__epoch_state_fini(&log->state);
+            return rc;
         }
         log->checkpoint = checkpoint;
         begin(log, RESTORE);

@@ -3,8 +3,9 @@
  * protocol B of RELIABILITY 4.2, proved in 4.4. A sink appends its output records here instead of sending them; once their checkpoint is
  * committed, a thread of the log drains them outside in short transactions, each of which also moves a cursor there.
  *
- * E1  A record's position is its number in the log since the job began. What lies below the end e(k) of a completed checkpoint k is the same
- *     in every attempt: it is part of that checkpoint (I1). Nothing at or above the e(k) that this task was told of is ever drained (I2).
+ * E1  A record's position is its number in the log since the job began, or got its present parallelism (a run). What lies below the end e(k) of a
+ *     completed checkpoint k is the same in every attempt: it is part of that checkpoint (I1). Nothing
+ *     at or above the e(k) that this task was told of is ever drained (I2).
  * E2  Records go to segment files `<checkpoints_dir>/<job-id>/log/<vertex>-<subtask>-<attempt>-<n>`, off-thread. An epoch ends its segment:
  *     prepare makes it durable and links every undrained segment into `chk-<k>/` (which exists) as `log-<vertex>-<subtask>-<attempt>-<n>`:
  *     so each byte is written once, and a checkpoint's directory is whole by itself, whatever is later unlinked elsewhere.
@@ -12,7 +13,7 @@
  *     restore links the segments back from chk-k under names of its own attempt, checks length and hash before the first drain, and fails
  *     with CORRUPT, naming the file, when one is missing or damaged.
  * E4  The log's own names are unlinked when drained, and on destroy; those of dead attempts by the next attempt's restore or first prepare
- *     (subtask modulo parallelism, as file_sink does). The JobManager's sweep removes `log/` when the job is over.
+ *     (subtask modulo parallelism, as file_sink does, so also those of subtasks that are no more). The JobManager's sweep removes `log/` when the job is over.
  * E5  Order in the drain thread: lease, recover (fences every predecessor, then reads the cursor), check it, then chunk after chunk, and never
  *     recover a second time but after the target's AGAIN (R7), with a new lease. The first recover overlaps restoring and the first records. The
  *     cursor must lie in [known of the state, e(k)]: unknown outside while the state knows one above 0, or beyond e(k), ends the job with CORRUPT
@@ -21,8 +22,11 @@
  *     blocks: if its checkpoint is aborted, the next barrier must come behind the rows that would wait. It is bounded by the disk.
  * E7  The drain thread outlives the log if it is inside a call of the target when the log is destroyed: it touches only what is its own, ends
  *     at the next return, and destroys the target. Until then it may still commit what it was told of: harmless, by I1 and the fence (I4).
- *
- * E8  No room on the disk (RESOURCE of anything but an fsync) is no failure: what could not be written stays in memory, at most what two buffers
+ * E8  A log belongs to one run and one subtask of it: with another parallelism there are other logs, under other names outside, and each begins at
+ *     record 0 without a cursor. The logs of the run before have been drained to their ends by then, in an attempt of that run that did nothing
+ *     else and fenced all its predecessors (the JobManager gives a job another parallelism only behind it): so restore takes nothing from the
+ *     state of an earlier run. It refuses one of a later run, and one of its own run that is another subtask's.
+ * E9  No room on the disk (RESOURCE of anything but an fsync) is no failure: what could not be written stays in memory, at most what two buffers
  *     hold, and is tried again when more comes, at most every WEIR__EPOCH_LOG_RETRY_MS while append has to say AGAIN. prepare says RESOURCE: its
  *     checkpoint cannot be, and the rows belong to the next one. What is committed is drained meanwhile. restore waits for room.
  *
@@ -78,12 +82,13 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
                                    struct weir_error *err) WEIR_CHECKED;
 
 /* The sink's hooks of the same names (connector.h). commit never says AGAIN: it lets the drain thread go on up to e(checkpoint). restore lets it
- * drain up to the restored end. drain: OK when everything committed has been drained, and then the cursor stands at its end. prepare: E8. */
+ * drain up to the restored end; it may come again with further states of another run, never of this one (E8). drain: OK when everything
+ * committed has been drained, and then the cursor stands at its end. prepare: E9. */
 enum weir_rc weir_epoch_log_prepare(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_commit(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_epoch_log_drain(struct weir_epoch_log *log, struct weir_error *err) WEIR_CHECKED;
-/* Whether what it holds waits for room (E8): append and restore say AGAIN at least *out_wait_ms longer, and no wake comes; why: no room for what. */
+/* Whether what it holds waits for room (E9): append and restore say AGAIN at least *out_wait_ms longer, and no wake comes; why: no room for what. */
 bool weir_epoch_log_stalled(const struct weir_epoch_log *log, int64_t *out_wait_ms, struct weir_error *out_why);
 
 #endif

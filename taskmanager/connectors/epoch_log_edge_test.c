@@ -236,6 +236,49 @@ START_TEST(a_cursor_that_cannot_be_is_refused)
 }
 END_TEST
 
+static void as_run(struct model *model, uint32_t run, uint32_t subtask)
+{
+    attempt_end(&model->live, false);
+    model->kit.ctx.run = run;
+    model->kit.ctx.subtask = subtask;
+    model->live = attempt_create(model);
+}
+
+/* E8 */
+START_TEST(a_log_of_an_earlier_run_is_over)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 3);
+    model.kit.ctx.parallelism = 4;
+    as_run(&model, 5, 1);
+    complete(&model, 3);
+    struct weir_slice state = weir_buf_slice(&model.committed_state);
+    as_run(&model, 5, 2); /* its own run, but another subtask */
+    ck_assert_int_eq(pump_restore(&model, state, &err), WEIR_CORRUPT);
+    as_run(&model, 4, 1); /* a run that was before */
+    ck_assert_int_eq(pump_restore(&model, state, &err), WEIR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.text, "subtask 1 in the run that attempt 5 began"));
+    /* A later one, which has another id outside: the state is checked, and nothing of it is drained. */
+    model.broker.has_cursor = false;
+    as_run(&model, 9, 1);
+    ck_assert_int_eq(pump_restore(&model, weir_slice(state.data, state.len - 1), &err), WEIR_CORRUPT);
+    ck_assert_int_eq(pump_restore(&model, state, &err), WEIR_OK);
+    ck_assert_int_eq(pump_restore(&model, state, &err), WEIR_OK);
+    model.canon.len = 0;
+    complete(&model, 2);
+    ck_assert(notify(&model, model.live));
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    ck_assert_uint_eq(model.broker.cursor, model.canon.len);
+    check(&model);
+    as_run(&model, 9, 1); /* and that state is its own */
+    ck_assert(restore(&model, model.live));
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    check(&model);
+    model_fini(&model);
+}
+END_TEST
+
 static enum weir_rc append_one(struct model *model)
 {
     struct weir_error err;
@@ -617,6 +660,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, a_death_at_each_call_of_prepare_and_restore);
     tcase_add_test(tcase, damage_is_found_and_the_file_named);
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);
+    tcase_add_test(tcase, a_log_of_an_earlier_run_is_over);
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);
     tcase_add_test(tcase, an_aborted_checkpoint_whose_directory_is_gone_harms_nobody);
     tcase_add_test(tcase, a_closed_fence_lets_the_drain_begin_nothing);

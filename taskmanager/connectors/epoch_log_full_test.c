@@ -1,5 +1,5 @@
 /*
- * The epoch log at a disk without room (E8, F4): nothing fails, nothing is lost or doubled, memory and tries are bounded, and a failed fsync is no lack of
+ * The epoch log at a disk without room (E9, F4): nothing fails, nothing is lost or doubled, memory and tries are bounded, and a failed fsync is no lack of
  * room. The random model of epoch_log_test.c has full disks too.
  */
 #include "taskmanager/connectors/epoch_log_test_kit.h"

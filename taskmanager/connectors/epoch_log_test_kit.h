@@ -499,7 +499,7 @@ static inline bool go_on(struct model *model, struct attempt *attempt)
         ck_assert_uint_gt(attempt->wakes, wakes);
         return true;
     }
-    if (weir_epoch_log_stalled(attempt->log, &wait_ms, &why)) { /* E8: only time and somebody else can help */
+    if (weir_epoch_log_stalled(attempt->log, &wait_ms, &why)) { /* E9: only time and somebody else can help */
         ck_assert(wait_ms >= 0 && wait_ms <= WEIR__EPOCH_LOG_RETRY_MS);
         weir_clock_virtual_advance(&model->kit.clock, wait_ms * 1000000);
         give_room(model, chance(model, 50) ? UINT64_MAX : weir_rand_below(&model->rand, 500));
@@ -568,7 +568,7 @@ static inline bool prepare(struct model *model, struct attempt *attempt)
     if (attempt != model->live) { /* nobody has asked it: its directory is not there */
         return rc == WEIR_OK;
     }
-    if (rc == WEIR_RESOURCE) { /* E8: declined */
+    if (rc == WEIR_RESOURCE) { /* E9: declined */
         ck_assert_uint_ne(model->room, UINT64_MAX);
         ck_assert_ptr_nonnull(strstr(err.text, "no space left"));
         attempt->inside = false;

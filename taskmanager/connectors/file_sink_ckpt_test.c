@@ -160,6 +160,7 @@ struct call {
     uint64_t checkpoint;
     struct weir_buf *out;
     struct weir_slice state;
+    bool more; /* RESTORE: further states come */
 };
 
 /* Calls the hook until it is done; AGAIN when the process "died" meanwhile, after steps_max pieces of work. */
@@ -171,7 +172,7 @@ static enum weir_rc drive(struct model *model, struct weir_sink *sink, const str
         case WRITE: rc = sink->vtable->write(sink, call->batch, err); break;
         case PREPARE: rc = sink->vtable->prepare(sink, call->checkpoint, call->out, err); break;
         case COMMIT: rc = sink->vtable->commit(sink, call->checkpoint, err); break;
-        case RESTORE: rc = sink->vtable->restore(sink, call->checkpoint, call->state, err); break;
+        case RESTORE: rc = sink->vtable->restore(sink, call->checkpoint, call->state, !call->more, err); break;
         }
         if (rc != WEIR_AGAIN || steps == steps_max) {
             return rc;
@@ -486,6 +487,117 @@ START_TEST(a_zombie_publishes_committed_parts_only)
 }
 END_TEST
 
+enum { SUBTASKS_MAX = 4 };
+
+/* The subtasks of one attempt, and what the last completed checkpoint has of its. */
+struct crowd {
+    struct model model;
+    uint32_t parallelism, run;
+    struct weir_conn_ctx ctxs[SUBTASKS_MAX];
+    struct weir_sink *sinks[SUBTASKS_MAX];
+    uint32_t nstates;
+    struct weir_buf states[SUBTASKS_MAX];
+};
+
+static void crowd_create(struct crowd *crowd)
+{
+    struct model *model = &crowd->model;
+    struct weir_error err;
+    uint32_t before = crowd->parallelism;
+    model->attempt++;
+    crowd->parallelism = 1 + (uint32_t)weir_rand_below(&model->rand, SUBTASKS_MAX);
+    crowd->run = before == 0 || before == crowd->parallelism ? crowd->run : model->attempt;
+    for (uint32_t s = 0; s < crowd->parallelism; s++) {
+        crowd->ctxs[s] = model->kit.ctx;
+        crowd->ctxs[s].attempt = model->attempt;
+        crowd->ctxs[s].run = crowd->run;
+        crowd->ctxs[s].subtask = s;
+        crowd->ctxs[s].parallelism = crowd->parallelism;
+        ck_assert_int_eq(weir_conn_sink("filesystem")->create(&crowd->ctxs[s], &crowd->sinks[s], &err), WEIR_OK);
+    }
+    for (uint32_t i = 0; i < crowd->nstates; i++) {
+        (void)drive_all(model, crowd->sinks[i % crowd->parallelism],
+                        &(struct call){.hook = RESTORE, .checkpoint = model->committed, .state = weir_buf_slice(&crowd->states[i]),
+                                       .more = i + crowd->parallelism < crowd->nstates});
+    }
+    (void)check_published(model, true);
+}
+
+static void crowd_write(struct crowd *crowd)
+{
+    struct model *model = &crowd->model;
+    for (uint32_t i = 0; i < 6; i++) {
+        struct weir_batch *batch = make_batch(model, 1 + (uint32_t)weir_rand_below(&model->rand, 300), 100);
+        (void)drive_all(model, crowd->sinks[weir_rand_below(&model->rand, crowd->parallelism)], &(struct call){.hook = WRITE, .batch = batch});
+        weir_batch_unref(batch);
+    }
+}
+
+/* All prepare; when the checkpoint is completed, some hear of it. */
+static void crowd_checkpoint(struct crowd *crowd, bool completed)
+{
+    struct model *model = &crowd->model;
+    struct weir_buf states[SUBTASKS_MAX] = {0};
+    uint64_t checkpoint = ++model->last_checkpoint;
+    for (uint32_t s = 0; s < crowd->parallelism; s++) {
+        (void)drive_all(model, crowd->sinks[s], &(struct call){.hook = PREPARE, .checkpoint = checkpoint, .out = &states[s]});
+    }
+    for (uint32_t i = 0; i < model->nrows; i++) {
+        model->rows[i].checkpoint = model->rows[i].checkpoint == 0 ? checkpoint : model->rows[i].checkpoint;
+    }
+    model->pending = checkpoint;
+    decide(model, completed);
+    for (uint32_t s = 0; s < SUBTASKS_MAX; s++) {
+        if (completed) {
+            struct weir_buf old = crowd->states[s];
+            crowd->states[s] = states[s];
+            states[s] = old;
+        }
+        weir_buf_fini(&states[s]);
+        if (completed && s < crowd->parallelism && chance(model, 50)) {
+            (void)drive_all(model, crowd->sinks[s], &(struct call){.hook = COMMIT, .checkpoint = checkpoint});
+        }
+    }
+    crowd->nstates = completed ? crowd->parallelism : crowd->nstates;
+}
+
+static void crowd_drop(struct crowd *crowd)
+{
+    struct model *model = &crowd->model;
+    for (uint32_t s = 0; s < crowd->parallelism; s++) {
+        drop(model, &crowd->sinks[s]);
+    }
+    for (uint32_t i = 0; i < model->nrows; i++) {
+        model->rows[i].lost = !model->rows[i].committed;
+    }
+}
+
+/* Attempts with one parallelism after the other: rows are published once, names are not used twice, and nothing stays behind of subtasks that are no
+ * more. */
+START_TEST(parts_move_between_subtasks)
+{
+    struct crowd crowd = {0};
+    model_init(&crowd.model, true, (uint64_t)_i);
+    for (uint32_t attempt = 0; attempt < 25; attempt++) {
+        crowd_create(&crowd);
+        crowd_write(&crowd);
+        if (chance(&crowd.model, 80)) {
+            crowd_checkpoint(&crowd, chance(&crowd.model, 80));
+            crowd_write(&crowd);
+        }
+        crowd_drop(&crowd);
+    }
+    crowd_create(&crowd);
+    crowd_checkpoint(&crowd, true);
+    ck_assert_uint_eq(check_published(&crowd.model, true), 0);
+    crowd_drop(&crowd);
+    for (uint32_t s = 0; s < SUBTASKS_MAX; s++) {
+        weir_buf_fini(&crowd.states[s]);
+    }
+    model_fini(&crowd.model);
+}
+END_TEST
+
 Suite *file_sink_ckpt_suite(void);
 Suite *file_sink_ckpt_suite(void)
 {
@@ -497,6 +609,7 @@ Suite *file_sink_ckpt_suite(void)
     tcase_add_test(tc, damaged_state_is_refused);
     tcase_add_test(tc, an_empty_epoch_makes_no_part);
     tcase_add_loop_test(tc, a_zombie_publishes_committed_parts_only, 0, 2);
+    tcase_add_loop_test(tc, parts_move_between_subtasks, 0, 6);
     suite_add_tcase(suite, tc);
     return suite;
 }

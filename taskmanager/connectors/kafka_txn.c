@@ -48,6 +48,7 @@ struct kafka_txn {
     char *table_name;
     char *topic;
     char *id;    /* transactional.id */
+    uint32_t run;
     char *group; /* cursor.<id> */
     rd_kafka_conf_t *producer_conf; /* templates: each client takes a copy */
     rd_kafka_conf_t *consumer_conf;
@@ -277,9 +278,10 @@ static enum weir_rc fence(struct kafka_txn *txn, int64_t deadline_ms, struct wei
 static enum weir_rc check_cursor(const struct kafka_txn *txn, const rd_kafka_topic_partition_t *committed, bool *out_found, uint64_t *out_cursor,
                                  struct weir_error *err)
 {
-    static const char run[] = "run=0 ";
+    char run[32];
+    size_t len = (size_t)snprintf(run, sizeof(run), "run=%u ", txn->run);
     bool found = committed->offset >= 0;
-    bool ours = committed->metadata_size >= sizeof(run) - 1 && memcmp(committed->metadata, run, sizeof(run) - 1) == 0;
+    bool ours = committed->metadata_size >= len && memcmp(committed->metadata, run, len) == 0;
     if (found && !ours) {
         return weir_error_set(err, WEIR_CORRUPT,
                               "topic %s: the cursor of this sink, offset %" PRId64 " of group %s on partition 0, was not written by it: somebody has "
@@ -461,7 +463,7 @@ static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_c
                                 struct weir_error *err)
 {
     char metadata[64];
-    int len = snprintf(metadata, sizeof(metadata), "run=0 checkpoint=%" PRIu64, chunk->checkpoint);
+    int len = snprintf(metadata, sizeof(metadata), "run=%u checkpoint=%" PRIu64, txn->run, chunk->checkpoint);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *cursor = rd_kafka_topic_partition_list_add(list, txn->topic, 0);
     cursor->offset = (int64_t)(chunk->first + chunk->count);
@@ -621,14 +623,14 @@ static enum weir_rc make_ids(const struct weir_conn_ctx *ctx, struct kafka_txn *
         return weir_error_set(err, WEIR_INVALID, "table \"%s\": exactly-once needs option \"%s\"", ctx->table->name, option);
     }
     struct weir_buf id = {0};
-    weir_buf_put_fmt(&id, "%s/%s/%s/0/%u", prefix, ctx->job_id, ctx->uid, ctx->subtask);
+    weir_buf_put_fmt(&id, "%s/%s/%s/%u/%u", prefix, ctx->job_id, ctx->uid, ctx->run, ctx->subtask);
     size_t id_max = GROUP_MAX - (sizeof(group_prefix) - 1);
     if (id.len > id_max) {
         struct weir_buf whole = {0};
         weir_buf_put_fmt(&whole, "%s/%s", ctx->job_id, ctx->uid);
         weir_buf_clear(&id);
-        weir_buf_put_fmt(&id, "%s/%016" PRIx64 "%016" PRIx64 "/0/%u", prefix, weir_hash_bytes(whole.data, whole.len, 1),
-                         weir_hash_bytes(whole.data, whole.len, 2), ctx->subtask);
+        weir_buf_put_fmt(&id, "%s/%016" PRIx64 "%016" PRIx64 "/%u/%u", prefix, weir_hash_bytes(whole.data, whole.len, 1),
+                         weir_hash_bytes(whole.data, whole.len, 2), ctx->run, ctx->subtask);
         weir_buf_fini(&whole);
     }
     enum weir_rc rc = WEIR_OK;
@@ -699,6 +701,7 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     txn->clock = weir_clock_real();
     txn->table_name = weir_strdup(ctx->table->name);
     txn->topic = weir_strdup(topic);
+    txn->run = ctx->run;
     txn->log = ctx->log == NULL ? NULL : weir_log_bind(ctx->log, "part", "kafka-txn");
     weir_mutex_init(&txn->mutex);
     enum weir_rc rc = make_ids(ctx, txn, err);

@@ -2,7 +2,7 @@
  * A Kafka topic as the target of an epoch log: one transaction a chunk, the cursor moved in the same transaction by
  * send_offsets_to_transaction. RELIABILITY 4.2 to 4.5; R1 to R9 are named in the code where they hold.
  *
- * transactional.id = <sink.transactional-id-prefix>/<job-id>/<sink uid>/0/<subtask>; cursor: the offset committed by group
+ * transactional.id = <sink.transactional-id-prefix>/<job-id>/<sink uid>/<run>/<subtask>; cursor: the offset committed by group
  * `cursor.<transactional.id>` on (topic, partition 0), read with the producer fenced and stable offsets required.
  */
 #ifndef WEIR_TASKMANAGER_CONNECTORS_KAFKA_TXN_H

@@ -112,6 +112,132 @@ START_TEST(waiting_for_memory_is_not_idleness_and_waiting_for_rows_is)
 }
 END_TEST
 
+enum { SPLITS = 7 };
+
+static struct weir_split split_of(const struct conn_kit *kit, uint32_t i, struct weir_buf *data)
+{
+    static const char names[] = "abcdefg";
+    weir_buf_clear(data);
+    weir_buf_put_u64(data, 0);
+    weir_buf_put_u64(data, UINT64_MAX);
+    weir_buf_put_fmt(data, "%s/%c", kit->dir, names[i]);
+    return (struct weir_split){.id = weir_slice(names + i, 1), .data = weir_buf_slice(data)};
+}
+
+/* What subtask `subtask` of so many has after `polls` batches, with the watermark that it has given out. */
+static void read_on(struct conn_kit *kit, uint32_t subtask, uint32_t parallelism, uint32_t polls, struct weir_buf *out_state)
+{
+    struct weir_source_op *op = NULL;
+    struct weir_error err = {0};
+    struct weir_source_event event;
+    struct weir_buf data = {0};
+    ck_assert_int_eq(weir_source_op_open(&kit->ctx, &op, &err), WEIR_OK);
+    for (uint32_t i = subtask; i < SPLITS - 1; i += parallelism) { /* the last was never read */
+        ck_assert_int_eq(weir_source_op_add_split(op, split_of(kit, i, &data), &err), WEIR_OK);
+    }
+    int64_t now_ms = weir_clock_mono_ms(kit->ctx.clock);
+    for (uint32_t i = 0; i < polls; i++) {
+        (void)poll_at(op, now_ms += 10, &event);
+    }
+    weir_source_op_snapshot(op, 1, out_state);
+    weir_source_op_close(op);
+    weir_buf_fini(&data);
+}
+
+/* Restores subtask `subtask` of `parallelism`; the sum of the rows that it still reads, and its first watermark. */
+static enum weir_rc read_rest(struct conn_kit *kit, uint32_t subtask, uint32_t parallelism, const struct weir_buf *states, uint32_t nstates, bool own,
+                              uint64_t *out_rows, int64_t *out_watermark_ms)
+{
+    struct weir_source_op *op = NULL;
+    struct weir_error err = {0};
+    struct weir_source_event event = {0};
+    struct weir_buf data[SPLITS] = {0};
+    struct weir_split splits[SPLITS];
+    uint32_t nsplits = 0;
+    for (uint32_t i = subtask; i < SPLITS; i += parallelism, nsplits++) {
+        splits[nsplits] = split_of(kit, i, &data[i]);
+    }
+    ck_assert_int_eq(weir_source_op_open(&kit->ctx, &op, &err), WEIR_OK);
+    enum weir_rc rc = WEIR_OK;
+    for (uint32_t s = 0; s < nstates && rc == WEIR_OK; s++) {
+        rc = weir_source_op_restore(op, splits, nsplits, own, weir_buf_slice(&states[s]), &err);
+    }
+    rc = rc == WEIR_OK ? weir_source_op_restored(op, splits, nsplits, &err) : rc;
+    int64_t now_ms = weir_clock_mono_ms(kit->ctx.clock);
+    *out_watermark_ms = INT64_MIN;
+    for (bool first = true; rc == WEIR_OK && event.kind != WEIR_SOURCE_END; first = false, now_ms += 10) {
+        ck_assert_int_eq(weir_source_op_poll(op, now_ms, &event, &err), WEIR_OK);
+        if (first && event.kind == WEIR_SOURCE_WATERMARK) {
+            *out_watermark_ms = event.watermark_ms;
+        }
+        if (event.kind == WEIR_SOURCE_BATCH) {
+            *out_rows += weir_batch_rows(event.batch);
+            weir_batch_unref(event.batch);
+        }
+    }
+    weir_source_op_close(op);
+    for (uint32_t i = 0; i < SPLITS; i++) {
+        weir_buf_fini(&data[i]);
+    }
+    return rc;
+}
+
+static int64_t watermark_in(const struct weir_buf *state)
+{
+    return (int64_t)weir_le_get_u64(state->data + 1);
+}
+
+/* Three subtasks' splits go to any number of others: each row is read once, the new split from its beginning, and no watermark is ahead of one that
+ * a split of it stood at. */
+START_TEST(splits_move_between_subtasks)
+{
+    enum { BEFORE = 3, SPLIT_ROWS = 20000 };
+    struct conn_kit kit;
+    struct weir_schema *schema;
+    struct weir_buf text = {0};
+    struct weir_buf states[BEFORE] = {0};
+    weir_source_op_close(open_two(&kit, &schema));
+    for (uint32_t i = 0; i < SPLIT_ROWS; i++) {
+        weir_buf_put_fmt(&text, "{\"id\":%u,\"at\":%u}\n", i, 1000 + i);
+    }
+    for (uint32_t i = 0; i < SPLITS; i++) {
+        conn_kit_write(&kit, (const char[]){(char)('a' + i), '\0'}, weir_buf_slice(&text));
+    }
+    uint64_t left = 0;
+    int64_t ignored;
+    for (uint32_t s = 0; s < BEFORE; s++) {
+        read_on(&kit, s, BEFORE, 2 + s * 9, &states[s]);
+        uint64_t rows = 0;
+        bool has_new = (SPLITS - 1) % BEFORE == s;
+        ck_assert_int_eq(read_rest(&kit, s, BEFORE, &states[s], 1, true, &rows, &ignored), has_new ? WEIR_CORRUPT : WEIR_OK);
+        ck_assert_int_eq(read_rest(&kit, (s + 1) % BEFORE, BEFORE, &states[s], 1, true, &rows, &ignored), WEIR_CORRUPT);
+    }
+    ck_assert_int_lt(watermark_in(&states[0]), watermark_in(&states[2]));
+    for (uint32_t after = 1; after <= 5; after++) {
+        uint64_t rows = 0;
+        for (uint32_t s = 0; s < after; s++) {
+            int64_t watermark_ms, bound_ms = INT64_MAX;
+            ck_assert_int_eq(read_rest(&kit, s, after, states, BEFORE, false, &rows, &watermark_ms), WEIR_OK);
+            for (uint32_t i = s; i < SPLITS; i += after) {
+                int64_t of_split_ms = i == SPLITS - 1 ? INT64_MIN : watermark_in(&states[i % BEFORE]);
+                bound_ms = of_split_ms < bound_ms ? of_split_ms : bound_ms;
+            }
+            ck_assert_int_eq(watermark_ms, bound_ms);
+        }
+        left = after == 1 ? rows : left;
+        ck_assert_uint_eq(rows, left);
+        ck_assert_uint_lt(rows, SPLITS * SPLIT_ROWS);
+        ck_assert_uint_gt(rows, SPLIT_ROWS);
+    }
+    for (uint32_t s = 0; s < BEFORE; s++) {
+        weir_buf_fini(&states[s]);
+    }
+    weir_buf_fini(&text);
+    conn_kit_fini(&kit);
+    weir_schema_unref(schema);
+}
+END_TEST
+
 Suite *source_suite(void);
 Suite *source_suite(void)
 {
@@ -119,6 +245,7 @@ Suite *source_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, a_split_that_was_not_asked_is_not_idle);
     tcase_add_test(tc, waiting_for_memory_is_not_idleness_and_waiting_for_rows_is);
+    tcase_add_test(tc, splits_move_between_subtasks);
     suite_add_tcase(suite, tc);
     return suite;
 }

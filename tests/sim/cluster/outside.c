@@ -474,7 +474,8 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
 {
     (void)err;
     char id[ID_BYTES];
-    (void)snprintf(id, sizeof(id), "%s/%s/%s/0/%u", weir_table_option(ctx->table, "sink.transactional-id-prefix"), ctx->job_id, ctx->uid, ctx->subtask);
+    (void)snprintf(id, sizeof(id), "%s/%s/%s/%u/%u", weir_table_option(ctx->table, "sink.transactional-id-prefix"), ctx->job_id, ctx->uid, ctx->run,
+                   ctx->subtask);
     struct target *target = weir_calloc(1, sizeof(*target));
     *target = (struct target){.base.vtable = &target_vtable, .node = weir_sim_node_here(), .txn = txn_of(id, weir_table_option(ctx->table, "topic"))};
     *out_target = &target->base;

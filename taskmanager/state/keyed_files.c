@@ -284,7 +284,8 @@ static enum weir_rc put_file(struct weir_fs *fs, const char *path, const char *n
     return rc;
 }
 
-enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix, const struct weir_keyed_manifest *before,
+enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix,
+                               const struct weir_keyed_manifest *before,
                                struct weir_keyed_manifest *manifest, struct weir_error *err)
 {
     struct names names = {0};

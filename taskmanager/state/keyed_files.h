@@ -72,7 +72,8 @@ enum weir_rc weir_keyed_manifest_decode(struct weir_slice bytes, uint64_t checkp
 /* Puts the files of a store's commit into the manifest's directory and lists them in the manifest: those that `before` (NULL: none) has are
  * linked, if it is of the same store and its directory still there; the others are copied and synced, as <prefix><name>. The directory is
  * still to be synced. Then copies of them are kept on this machine, if that is of use. */
-enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix, const struct weir_keyed_manifest *before,
+enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix,
+                               const struct weir_keyed_manifest *before,
                                struct weir_keyed_manifest *manifest, struct weir_error *err) WEIR_CHECKED;
 
 /* Fills a store's directory with the files, each held against its length and hash: by links of this machine's copies, or else from the

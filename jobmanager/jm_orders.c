@@ -275,7 +275,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     weir_arena_destroy(arena);
 }
 
-static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region)
+static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region, const struct weir_meta_job *meta)
 {
     Weir__Control__CancelRequest order;
     weir__control__cancel_request__init(&order);
@@ -285,6 +285,7 @@ static void send_cancel(struct weir_jm *jm, struct call *call, uint32_t region)
     order.attempt = call->attempt;
     order.regions = &region;
     order.n_regions = region == WEIR_REGION_ALL ? 0 : 1;
+    order.job_over = meta == NULL || weir_meta_terminal(meta->state);
     call_send(call, &order.base, CANCEL_DEADLINE_MS);
 }
 
@@ -335,7 +336,7 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     const struct weir_job *job = weir_dispatcher_job(jm->dispatcher, id);
     const struct weir_jm_link *link = weir_hmap_get(jm->links, weir_slice_str(effect->tm_id));
     if (link != NULL && effect->kind == WEIR_EFFECT_CANCEL) {
-        send_cancel(jm, call, effect->region);
+        send_cancel(jm, call, effect->region, meta);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_TRIGGER) {
         send_trigger(jm, call);
     } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {

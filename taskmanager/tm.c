@@ -11,6 +11,7 @@
 #include "taskmanager/state/rocks.h"
 #include "taskmanager/tm_attempts.h"
 #include "taskmanager/tm_link.h"
+#include "taskmanager/tm_local.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ struct weir_tm {
     struct weir_pool *pool;
     struct weir_fs *fs;
     struct weir_state_backend *backend;
+    struct weir_tm_local *local;
     struct weir_mem *mem;
     struct weir_links *links;
     struct weir_tm_leases *leases;
@@ -238,6 +240,9 @@ static void handle_cancel(struct weir_tm *tm, struct weir_rpc_request *request)
     }
     if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         weir_tm_attempts_cancel(tm->attempts, order->job_id, order->regions, order->n_regions, order->attempt);
+        if (order->job_over) {
+            weir_tm_local_job_over(tm->local, order->job_id);
+        }
         reply_ack(request);
     }
     weir_pb_free(order);
@@ -272,6 +277,9 @@ static void handle_notify(struct weir_tm *tm, struct weir_rpc_request *request)
     if (!stale(tm, order->leader_epoch, order->sequence, request)) {
         enum weir_ckpt_outcome outcome = !order->completed ? WEIR_CKPT_ABORTED : order->last ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED;
         weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, outcome);
+        if (order->completed) {
+            weir_tm_local_committed(tm->local, order->job_id, order->checkpoint_id);
+        }
         reply_ack(request);
     }
     weir_pb_free(order);
@@ -529,6 +537,16 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         rc = weir_rocks_backend_open(weir_config_string(tm->config, WEIR_CFG_TM_TMP_DIR), tm->mem, STATE_INLINE_BYTES_MAX, &tm->backend, err);
     }
     if (rc == WEIR_OK) {
+        rc = weir_tm_local_create(&(struct weir_tm_local_options){.config = tm->config,
+                                                                  .fs = tm->fs,
+                                                                  .clock = tm->clock,
+                                                                  .log = tm->log,
+                                                                  .pool = tm->pool,
+                                                                  .mailbox = tm->mailbox,
+                                                                  .timers = &tm->timers},
+                                  &tm->local, err);
+    }
+    if (rc == WEIR_OK) {
         rc = weir_tls_create_configured(tm->config, WEIR_ROLE_TASKMANAGER, tm->log, &tm->tls, err);
     }
     if (rc == WEIR_OK) {
@@ -537,6 +555,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
     if (rc != WEIR_OK) {
         return rc;
     }
+    tm->backend->local = weir_tm_local_store(tm->local);
     tm->leases = weir_tm_leases_create(&(struct weir_tm_leases_options){
         .mailbox = tm->mailbox,
         .clock = tm->clock,
@@ -571,6 +590,7 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
         .on_snapshot = on_snapshot,
         .ctx = tm,
     });
+    weir_tm_local_start(tm->local, tm->attempts);
     return weir_tm_link_create(&(struct weir_tm_link_options){
                                    .config = tm->config,
                                    .log = tm->log,
@@ -692,6 +712,7 @@ void weir_tm_destroy(struct weir_tm *tm)
     weir_tm_fences_destroy(tm->fences);
     weir_pool_destroy(tm->pool);
     weir_rocks_backend_close(tm->backend);
+    weir_tm_local_destroy(tm->local);
     weir_links_destroy(tm->links);
     weir_tls_destroy(tm->tls);
     weir_timers_cancel(&tm->timers, &tm->stop_timer);

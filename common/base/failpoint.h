@@ -7,7 +7,7 @@
  *   WEIR_FAILPOINT=sink.before_begin:3:until:/tmp/go ...                    the thread waits there, the third time, until there is such a file
  *
  * The points (tests/integration/test_failpoints.py hits each): task.before_barrier, ckpt.after_snapshot, ckpt.upload, ckpt.after_ack,
- * sink.before_begin, sink.in_publish, sink.write, restore.mid_download on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy
+ * sink.before_begin, sink.in_publish, sink.write, restore.mid_download, ckpt.local_copy on a TaskManager; jm.all_acks, jm.metadata, jm.after_commit, jm.deploy
  * on a JobManager. Of an exactly-once Kafka sink (taskmanager/connectors/kafka_txn.c), on a TaskManager: sink.after_init (predecessors fenced, the
  * cursor not read yet), sink.after_produce (a whole chunk is at the brokers, uncommitted), sink.after_offsets (the cursor too), sink.in_commit
  * (the commit was sent, its answer has not come), sink.after_commit (it has).

@@ -82,6 +82,7 @@ struct weir_agg_snap *weir_agg_snap_create(const struct weir_op *op, struct weir
         .checkpoints_dir = conn->checkpoints_dir,
         .job_id = conn->job_id,
         .uid = conn->uid,
+        .log = conn->log,
         .attempt = conn->attempt,
         .vertex = conn->vertex,
     };

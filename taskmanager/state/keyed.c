@@ -87,6 +87,11 @@ struct weir_keyed *weir_keyed_create(struct weir_delta *delta, const struct weir
     return keyed;
 }
 
+static struct weir_keyed_local local_of(const struct weir_keyed *keyed)
+{
+    return (struct weir_keyed_local){.store = keyed->env.backend->local, .job_id = keyed->env.job_id, .log = keyed->env.log};
+}
+
 static void end_writing(struct weir_keyed *keyed)
 {
     struct writing *writing = &keyed->writing;
@@ -255,7 +260,8 @@ static void run_writing(struct weir_work *work)
         close_stores(keyed, true);
     }
     if (files != NULL) { /* the store has it, whatever becomes of the files: an aborted checkpoint's directory is swept meanwhile */
-        rc = weir_keyed_upload(keyed->env.fs, files, keyed->prefix, keyed->committed, keyed->making, err);
+        struct weir_keyed_local local = local_of(keyed);
+        rc = weir_keyed_upload(keyed->env.fs, &local, files, keyed->prefix, keyed->committed, keyed->making, err);
         keyed->store->vtable->release(keyed->store);
     }
     keyed->rc = rc;
@@ -532,7 +538,8 @@ static void run_reading(struct weir_work *work)
         close_stores(keyed, true); /* another part's */
         rc = create_store(keyed, err);
         if (rc == WEIR_OK) {
-            rc = weir_keyed_fetch(keyed->env.fs, reading->manifest, keyed->store->dir, err);
+            struct weir_keyed_local local = local_of(keyed);
+            rc = weir_keyed_fetch(keyed->env.fs, &local, reading->manifest, keyed->store->dir, err);
         }
         if (rc == WEIR_OK) {
             rc = keyed->store->vtable->open(keyed->store, err);

@@ -33,6 +33,7 @@ struct weir_keyed_env {
     const char *checkpoints_dir;
     const char *job_id;
     const char *uid;
+    const struct weir_log *log; /* the task's; may be NULL */
     uint32_t attempt, vertex;
 };
 

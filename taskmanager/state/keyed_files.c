@@ -179,6 +179,30 @@ static enum weir_rc copy_file(struct weir_fs *fs, const char *from, const char *
     return rc;
 }
 
+/* --- this machine's copies -------------------------------------------------------------------------------------------- */
+
+static struct weir_local_file content_of(const struct weir_keyed_file *file)
+{
+    return (struct weir_local_file){.bytes = file->bytes, .hash = file->hash};
+}
+
+/* Copies of all files; dir: of a store, where they have their local names. */
+static void keep_copies(const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest, const char *dir)
+{
+    if (local->store == NULL || manifest->nfiles == 0) {
+        return;
+    }
+    char *in_checkpoint = weir_strfmt("%s/%s", manifest->dir, manifest->files[0].stored);
+    bool goes_on = weir_local_store_begin(local->store, local->job_id, manifest->checkpoint, in_checkpoint);
+    for (uint32_t i = 0; goes_on && i < manifest->nfiles; i++) {
+        char *path = weir_strfmt("%s/%s", dir, manifest->files[i].local);
+        goes_on = weir_local_store_put(local->store, local->job_id, manifest->checkpoint, content_of(&manifest->files[i]), path);
+        WEIR_FAILPOINT("ckpt.local_copy");
+        weir_free(path);
+    }
+    weir_free(in_checkpoint);
+}
+
 /* --- upload ----------------------------------------------------------------------------------------------------------- */
 
 struct names {
@@ -260,7 +284,8 @@ static enum weir_rc put_file(struct weir_fs *fs, const char *path, const char *n
     return rc;
 }
 
-enum weir_rc weir_keyed_upload(struct weir_fs *fs, const char *files, const char *prefix, const struct weir_keyed_manifest *before,
+enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix,
+                               const struct weir_keyed_manifest *before,
                                struct weir_keyed_manifest *manifest, struct weir_error *err)
 {
     struct names names = {0};
@@ -280,41 +305,114 @@ enum weir_rc weir_keyed_upload(struct weir_fs *fs, const char *files, const char
         weir_free(path);
         weir_free(names.names[i]);
     }
+    if (rc == WEIR_OK) {
+        keep_copies(local, manifest, files);
+    }
     weir_free(names.names);
     return rc;
 }
 
 /* --- fetch ------------------------------------------------------------------------------------------------------------ */
 
-static enum weir_rc fetch_file(struct weir_fs *fs, const struct weir_keyed_manifest *manifest, const struct weir_keyed_file *file,
-                               const char *store_dir, struct weir_error *err)
+/* Where the files came from. */
+struct fetched {
+    uint32_t local, linked, copied, missing;
+    uint64_t local_bytes, linked_bytes, copied_bytes;
+};
+
+static bool is_whole(const struct weir_keyed_file *file, uint64_t bytes, uint64_t hash)
+{
+    return bytes == file->bytes && hash == file->hash;
+}
+
+/* Takes this machine's copy, if there is a good one; else there is nothing at `to`. */
+static bool take_copy(struct weir_fs *fs, const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest,
+                      const struct weir_keyed_file *file, const char *to, struct fetched *fetched)
+{
+    struct weir_error err;
+    uint64_t bytes = 0;
+    uint64_t hash = 0;
+    if (local->store == NULL) {
+        return false;
+    }
+    if (weir_local_store_take(local->store, local->job_id, manifest->checkpoint, content_of(file), to, &err) != WEIR_OK) {
+        fetched->missing++;
+        return false;
+    }
+    enum weir_rc rc = pass_file(fs, to, NULL, &bytes, &hash, &err);
+    if (rc == WEIR_OK && is_whole(file, bytes, hash)) {
+        fetched->local++;
+        fetched->local_bytes += file->bytes;
+        return true;
+    }
+    weir_log(local->log, WEIR_LOG_WARN, "local_copy_damaged", "checkpoint", WEIR_LOG_INT(manifest->checkpoint), "file", file->stored, "error",
+             rc == WEIR_OK ? "its length or hash is not what the checkpoint recorded" : err.text, "instead", manifest->dir, NULL);
+    weir_local_store_discard(local->store, local->job_id, manifest->checkpoint, content_of(file));
+    if (weir_fs_unlink(fs, to, &err) != WEIR_OK) { /* then it cannot be made anew either, which is an error that is told */
+        weir_log(local->log, WEIR_LOG_WARN, "local_copy_not_removed", "error", err.text, NULL);
+    }
+    return false;
+}
+
+static enum weir_rc fetch_file(struct weir_fs *fs, const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest,
+                               const struct weir_keyed_file *file, const char *store_dir, struct fetched *fetched, struct weir_error *err)
 {
     char *from = weir_strfmt("%s/%s", manifest->dir, file->stored);
     char *to = weir_strfmt("%s/%s", store_dir, file->local);
     uint64_t bytes = 0;
     uint64_t hash = 0;
-    enum weir_rc rc = weir_fs_link(fs, from, to, err);
-    if (rc == WEIR_OK) {
+    enum weir_rc rc = WEIR_OK;
+    if (take_copy(fs, local, manifest, file, to, fetched)) {
+        goto out;
+    }
+    rc = weir_fs_link(fs, from, to, err);
+    bool linked = rc == WEIR_OK;
+    if (linked) {
         rc = pass_file(fs, to, NULL, &bytes, &hash, err);
     } else if (rc != WEIR_NOT_FOUND) { /* another file system */
         rc = copy_file(fs, from, to, false, &bytes, &hash, err);
     }
     if (rc == WEIR_NOT_FOUND) {
         rc = weir_error_set(err, WEIR_CORRUPT, "checkpoint file %s is gone", from);
-    } else if (rc == WEIR_OK && (bytes != file->bytes || hash != file->hash)) {
+    } else if (rc == WEIR_OK && !is_whole(file, bytes, hash)) {
         rc = weir_error_set(err, WEIR_CORRUPT, "checkpoint file %s is damaged: its length or hash is not what the checkpoint recorded", from);
     }
+    if (rc == WEIR_OK) {
+        *(linked ? &fetched->linked : &fetched->copied) += 1;
+        *(linked ? &fetched->linked_bytes : &fetched->copied_bytes) += file->bytes;
+    }
+out:
     weir_free(from);
     weir_free(to);
     return rc;
 }
 
-enum weir_rc weir_keyed_fetch(struct weir_fs *fs, const struct weir_keyed_manifest *manifest, const char *store_dir, struct weir_error *err)
+static void tell_fetched(const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest, const struct fetched *fetched)
+{
+    if (fetched->local > 0 && fetched->missing > 0) { /* none at all is no wonder: the task ran elsewhere */
+        weir_log(local->log, WEIR_LOG_WARN, "local_copies_missing", "checkpoint", WEIR_LOG_INT(manifest->checkpoint), "files",
+                 WEIR_LOG_INT(fetched->missing), "instead", manifest->dir, NULL);
+    }
+    weir_log(local->log, WEIR_LOG_INFO, "state_files_restored", "checkpoint", WEIR_LOG_INT(manifest->checkpoint), "local_files",
+             WEIR_LOG_INT(fetched->local), "local_bytes", WEIR_LOG_INT(fetched->local_bytes), "linked_files", WEIR_LOG_INT(fetched->linked),
+             "linked_bytes", WEIR_LOG_INT(fetched->linked_bytes), "downloaded_files", WEIR_LOG_INT(fetched->copied), "downloaded_bytes",
+             WEIR_LOG_INT(fetched->copied_bytes), NULL);
+}
+
+enum weir_rc weir_keyed_fetch(struct weir_fs *fs, const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest,
+                              const char *store_dir, struct weir_error *err)
 {
     enum weir_rc rc = WEIR_OK;
+    struct fetched fetched = {0};
     for (uint32_t i = 0; rc == WEIR_OK && i < manifest->nfiles; i++) {
-        rc = fetch_file(fs, manifest, &manifest->files[i], store_dir, err);
+        rc = fetch_file(fs, local, manifest, &manifest->files[i], store_dir, &fetched, err);
         WEIR_FAILPOINT("restore.mid_download");
+    }
+    if (rc == WEIR_OK) {
+        tell_fetched(local, manifest, &fetched);
+    }
+    if (rc == WEIR_OK && fetched.copied > 0) {
+        keep_copies(local, manifest, store_dir);
     }
     for (uint32_t i = 0; rc == WEIR_OK && i < manifest->nsmall; i++) {
         const struct weir_keyed_small *small = &manifest->small[i];

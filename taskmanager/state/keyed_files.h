@@ -9,6 +9,8 @@
  * (names and bytes with a u32 length). A file's hash: weir_hash_bytes of its first MiB with seed 0, of each next one with the hash so far as
  * seed.
  *
+ * On this machine copies of them may be kept (state/local_store.h): a restore takes those first.
+ *
  * All calls but encode and decode block.
  */
 #ifndef WEIR_TASKMANAGER_STATE_KEYED_FILES_H
@@ -16,6 +18,7 @@
 
 #include "common/base/arena.h"
 #include "common/fs/fs.h"
+#include "taskmanager/state/local_store.h"
 #include "taskmanager/state/store.h"
 
 enum { WEIR_KEYED_FILES_VERSION = 2 };
@@ -52,6 +55,13 @@ struct weir_keyed_manifest {
     uint64_t new_bytes; /* of those that were copied; not encoded */
 };
 
+/* Where this machine's copies are. */
+struct weir_keyed_local {
+    struct weir_local_store *store; /* NULL: none are kept or taken */
+    const char *job_id;
+    const struct weir_log *log; /* the task's */
+};
+
 struct weir_keyed_manifest *weir_keyed_manifest_create(uint64_t checkpoint, const char *dir);
 void weir_keyed_manifest_destroy(struct weir_keyed_manifest *manifest); /* accepts NULL */
 void weir_keyed_manifest_encode(const struct weir_keyed_manifest *manifest, struct weir_buf *out);
@@ -61,12 +71,15 @@ enum weir_rc weir_keyed_manifest_decode(struct weir_slice bytes, uint64_t checkp
 
 /* Puts the files of a store's commit into the manifest's directory and lists them in the manifest: those that `before` (NULL: none) has are
  * linked, if it is of the same store and its directory still there; the others are copied and synced, as <prefix><name>. The directory is
- * still to be synced. */
-enum weir_rc weir_keyed_upload(struct weir_fs *fs, const char *files, const char *prefix, const struct weir_keyed_manifest *before,
+ * still to be synced. Then copies of them are kept on this machine, if that is of use. */
+enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local *local, const char *files, const char *prefix,
+                               const struct weir_keyed_manifest *before,
                                struct weir_keyed_manifest *manifest, struct weir_error *err) WEIR_CHECKED;
 
-/* Fills a store's directory with the files, each held against its length and hash. CORRUPT, with the file's path: damaged or gone. */
-enum weir_rc weir_keyed_fetch(struct weir_fs *fs, const struct weir_keyed_manifest *manifest, const char *store_dir, struct weir_error *err)
-    WEIR_CHECKED;
+/* Fills a store's directory with the files, each held against its length and hash: by links of this machine's copies, or else from the
+ * checkpoint's directory, by links or by copying; the log says how many of each. What had to be copied is kept here as well. CORRUPT, with the
+ * path of the checkpoint's file: damaged or gone. */
+enum weir_rc weir_keyed_fetch(struct weir_fs *fs, const struct weir_keyed_local *local, const struct weir_keyed_manifest *manifest,
+                              const char *store_dir, struct weir_error *err) WEIR_CHECKED;
 
 #endif

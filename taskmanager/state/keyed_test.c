@@ -1,7 +1,9 @@
 #include "taskmanager/state/keyed_test_kit.h"
 
 #include "common/fs/fs_sim.h"
+#include "taskmanager/state/local_store.h"
 #include "tests/lib/plain_store.h"
+#include "tests/lib/split_fs.h"
 
 /* A kit over plain files in a simulated disk. */
 struct setup {
@@ -243,6 +245,185 @@ START_TEST(damage)
 }
 END_TEST
 
+/* --- copies on the machine ---------------------------------------------------------------------------------------------- */
+
+#define COPIES "/tmp/weir-local/c@h/job"
+
+struct local_setup {
+    struct weir_fs *disk;
+    struct weir_split_fs split;
+    struct weir_clock_virtual clock;
+    struct weir_state_backend *backend;
+    struct weir_local_store *store;
+    struct kit_world *world;
+};
+
+/* Checkpoints are on another file system. */
+static void begin_local(struct local_setup *setup, uint64_t seed)
+{
+    *setup = (struct local_setup){.disk = weir_fs_sim_create()};
+    weir_split_fs_init(&setup->split, setup->disk, "/ckpt");
+    setup->split.watched = COPIES;
+    weir_clock_virtual_init(&setup->clock, 0, 1000000);
+    setup->backend = weir_plain_backend_create(&setup->split.fs, "/tmp", 0);
+    setup->store = weir_local_store_create(&(struct weir_local_store_options){.fs = &setup->split.fs,
+                                                                              .clock = &setup->clock.clock,
+                                                                              .dir = "/tmp",
+                                                                              .cluster_id = "c",
+                                                                              .host = "h",
+                                                                              .keeps = true,
+                                                                              .gives = true});
+    setup->backend->local = setup->store;
+    setup->world = kit_world_create(seed, &setup->split.fs, setup->backend, "/ckpt");
+}
+
+static void end_local(struct local_setup *setup)
+{
+    kit_world_destroy(setup->world);
+    weir_local_store_destroy(setup->store);
+    weir_plain_backend_destroy(setup->backend);
+    weir_fs_sim_destroy(setup->disk);
+}
+
+static void add_name_any(void *ctx, const char *name, bool is_dir)
+{
+    struct kit_names *names = ctx;
+    names->names[names->count++] = weir_strdup(name);
+    (void)is_dir;
+}
+
+/* Each file of the directory: cut, altered or removed, by the choice. Where it has other names, they are not touched. */
+static uint32_t damage_files(struct local_setup *setup, const char *dir, uint64_t one_in)
+{
+    struct weir_error err;
+    struct kit_names names = {0};
+    uint32_t damaged = 0;
+    (void)(weir_fs_list(setup->disk, dir, add_name_any, &names, &err) == WEIR_OK);
+    for (uint32_t i = 0; i < names.count; i++) {
+        struct weir_buf bytes = {0};
+        char *path = weir_strfmt("%s/%s", dir, names.names[i]);
+        if (weir_rand_below(&setup->world->rand, one_in) == 0 && weir_fs_read_all(setup->disk, path, 1 << 20, &bytes, &err) == WEIR_OK && bytes.len > 0) {
+            uint64_t how = weir_rand_below(&setup->world->rand, 3);
+            bytes.data[weir_rand_below(&setup->world->rand, bytes.len)] ^= 1;
+            enum weir_rc rc = how == 0 ? weir_fs_unlink(setup->disk, path, &err)
+                                       : weir_fs_write_atomic(setup->disk, path, weir_slice(bytes.data, bytes.len - how + 1), &err);
+            ck_assert_int_eq(rc, WEIR_OK);
+            damaged++;
+        }
+        weir_buf_fini(&bytes);
+        weir_free(path);
+        weir_free(names.names[i]);
+    }
+    return damaged;
+}
+
+static char *copies_path(const struct local_setup *setup)
+{
+    return weir_strfmt("%s/chk-%llu", COPIES, (unsigned long long)setup->world->committed);
+}
+
+/* Random lives in which copies are damaged, removed, swept and committed at any time: every restore is exact. */
+START_TEST(random_lives_with_copies)
+{
+    uint32_t restores = 0, taken = 0, damaged = 0;
+    for (uint64_t seed = 1; seed <= 150; seed++) {
+        struct local_setup setup;
+        begin_local(&setup, seed);
+        struct kit_world *world = setup.world;
+        for (int i = 0; i < 500; i++) {
+            uint64_t told = world->committed;
+            kit_step(world);
+            if (world->committed != told && weir_rand_below(&world->rand, 4) != 0) {
+                weir_local_store_commit(setup.store, "job", world->committed);
+            }
+            if (weir_rand_below(&world->rand, 40) == 0) {
+                char *dir = copies_path(&setup);
+                damaged += damage_files(&setup, dir, 3);
+                weir_free(dir);
+            }
+            if (weir_rand_below(&world->rand, 100) == 0) {
+                weir_clock_virtual_advance(&setup.clock, (int64_t)WEIR_LOCAL_LEASE_MS * 1000000);
+                weir_local_store_sweep(setup.store, NULL, 0);
+            }
+        }
+        kit_restart(world);
+        restores += world->restores;
+        taken += setup.split.links;
+        end_local(&setup);
+    }
+    ck_assert_uint_gt(restores, 200);
+    ck_assert_uint_gt(taken, 200);
+    ck_assert_uint_gt(damaged, 100);
+}
+END_TEST
+
+/* The copy is what is used when it is whole, the checkpoint's file when it is not; and when that is damaged as well, the error names it. */
+START_TEST(copies_before_the_checkpoint)
+{
+    struct local_setup setup;
+    begin_local(&setup, 1);
+    struct kit_world *world = setup.world;
+    struct weir_error err = {0};
+    kit_add_rows(world);
+    ck_assert_int_eq(kit_snapshot_whole(world, &err), WEIR_OK);
+    kit_commit(world, true);
+    kit_restart(world);
+    ck_assert_uint_eq(setup.split.links, 1);
+    char *copies = copies_path(&setup);
+    char *dir = kit_dir_copy(world, world->committed);
+    ck_assert_uint_eq(damage_files(&setup, copies, 1), 1);
+    kit_restart(world); /* from the checkpoint, and the copy is made anew */
+    uint32_t links = setup.split.links;
+    ck_assert_uint_eq(damage_files(&setup, dir, 1), 1);
+    kit_restart(world);
+    ck_assert_uint_eq(setup.split.links, links + 1);
+    ck_assert_uint_eq(damage_files(&setup, copies, 1), 1);
+    kit_end(world);
+    kit_begin(world, 0, 1);
+    ck_assert_int_eq(kit_restore(world, weir_buf_slice(&world->committed_state), world->committed, &err), WEIR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.text, dir));
+    weir_free(copies);
+    weir_free(dir);
+    end_local(&setup);
+}
+END_TEST
+
+/* Whatever call of the disk fails: a restore is exact, or it fails and the next one is exact. */
+START_TEST(disk_fails_in_a_restore_from_copies)
+{
+    uint32_t failed = 0;
+    bool met = true;
+    for (uint64_t nth = 1; met; nth++) {
+        struct local_setup setup;
+        begin_local(&setup, 5);
+        struct kit_world *world = setup.world;
+        struct weir_error err = {0};
+        for (int round = 0; round < 3; round++) {
+            kit_add_rows(world);
+            ck_assert_int_eq(kit_snapshot_whole(world, &err), WEIR_OK);
+            kit_commit(world, true);
+        }
+        char *copies = copies_path(&setup);
+        damage_files(&setup, copies, 2);
+        kit_end(world);
+        kit_begin(world, 0, 1);
+        weir_fs_sim_fail(setup.disk, (struct weir_fs_sim_fault){.nth = nth, .rc = WEIR_IO});
+        enum weir_rc rc = kit_restore(world, weir_buf_slice(&world->committed_state), world->committed, &err);
+        met = weir_fs_sim_failed(setup.disk);
+        weir_fs_sim_fail(setup.disk, (struct weir_fs_sim_fault){0});
+        ck_assert(rc == WEIR_OK || met);
+        failed += rc != WEIR_OK;
+        if (rc == WEIR_OK) {
+            kit_check(world, &world->committed_image);
+        }
+        kit_restart(world);
+        weir_free(copies);
+        end_local(&setup);
+    }
+    ck_assert_uint_gt(failed, 5);
+}
+END_TEST
+
 Suite *keyed_suite(void);
 Suite *keyed_suite(void)
 {
@@ -256,6 +437,9 @@ Suite *keyed_suite(void)
     tcase_add_test(tcase, unchanged_state_uploads_nothing);
     tcase_add_test(tcase, key_groups_move);
     tcase_add_test(tcase, damage);
+    tcase_add_test(tcase, random_lives_with_copies);
+    tcase_add_test(tcase, copies_before_the_checkpoint);
+    tcase_add_test(tcase, disk_fails_in_a_restore_from_copies);
     suite_add_tcase(suite, tcase);
     return suite;
 }

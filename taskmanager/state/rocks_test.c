@@ -3,7 +3,9 @@
 #include "common/base/clock.h"
 #include "common/fs/fs_local.h"
 #include "common/runtime/pool.h"
+#include "taskmanager/state/keyed_files.h"
 #include "taskmanager/state/keyed_test_kit.h"
+#include "tests/lib/split_fs.h"
 #include "tests/lib/temp_dir.h"
 
 #include <ftw.h>
@@ -378,22 +380,40 @@ static uint64_t sum_counts(const struct bench *bench)
     return sum;
 }
 
-/* Snapshots of many keys with a real writer's thread, batches going on; WEIR_BENCH prints what it costs. */
-START_TEST(many_keys)
+static struct bench *begin_bench(uint32_t nkeys)
 {
-    bool print = getenv("WEIR_BENCH") != NULL;
-    struct bench *bench = weir_calloc(1, sizeof(*bench));
-    struct weir_error err = {0};
-    struct weir_buf state = {0};
+    struct weir_error err;
     struct weir_pool_options pool = {.name = "rocks", .threads = 1, .jobs_max = 8};
+    struct bench *bench = weir_calloc(1, sizeof(*bench));
     bench->setup = begin(1);
     bench->samples = weir_calloc(SAMPLES_MAX, sizeof(*bench->samples));
-    bench->nkeys = print ? 1200000 : 100000;
+    bench->nkeys = nkeys;
     weir_rand_init(&bench->rand, 1);
     bench->threaded.executor.submit = submit;
     ck_assert_int_eq(weir_waker_create(&bench->threaded.waker, &err), WEIR_OK);
     bench->threaded.mailbox = weir_mailbox_create(64, bench->threaded.waker);
     ck_assert_int_eq(weir_pool_create(&pool, &bench->threaded.pool, &err), WEIR_OK);
+    return bench;
+}
+
+static void end_bench(struct bench *bench)
+{
+    weir_keyed_destroy(bench->keyed);
+    weir_delta_destroy(bench->delta);
+    weir_pool_destroy(bench->threaded.pool);
+    weir_mailbox_destroy(bench->threaded.mailbox);
+    weir_waker_destroy(bench->threaded.waker);
+    weir_free(bench->samples);
+    end(&bench->setup);
+    weir_free(bench);
+}
+
+/* Snapshots of many keys with a real writer's thread, batches going on; WEIR_BENCH prints what it costs. */
+START_TEST(many_keys)
+{
+    bool print = getenv("WEIR_BENCH") != NULL;
+    struct bench *bench = begin_bench(print ? 1200000 : 100000);
+    struct weir_buf state = {0};
     open_state(bench);
     while (bench->total < bench->nkeys) {
         add_batch(bench, false, bench->nkeys);
@@ -424,15 +444,76 @@ START_TEST(many_keys)
     restore_state(bench, &state);
     ck_assert_uint_eq(sum_counts(bench), sum);
     take(bench, "1% meanwhile, after a restore", bench->nkeys / 100, &state);
-    weir_keyed_destroy(bench->keyed);
-    weir_delta_destroy(bench->delta);
-    weir_pool_destroy(bench->threaded.pool);
-    weir_mailbox_destroy(bench->threaded.mailbox);
-    weir_waker_destroy(bench->threaded.waker);
     weir_buf_fini(&state);
-    weir_free(bench->samples);
-    end(&bench->setup);
-    weir_free(bench);
+    end_bench(bench);
+}
+END_TEST
+
+/* Milliseconds until a store's directory has all files. */
+static double fetch_ms(const struct bench *bench, const struct weir_keyed_manifest *manifest, struct weir_local_store *copies)
+{
+    struct weir_error err = {0};
+    struct weir_state_store *store = NULL;
+    struct weir_keyed_local local = {.store = copies, .job_id = "job"};
+    ck_assert_int_eq(bench->setup.backend->create(bench->setup.backend, "fetched", NULL, &store, &err), WEIR_OK);
+    int64_t begin_ns = weir_clock_mono_ns(weir_clock_real());
+    ck_assert_msg(weir_keyed_fetch(bench->setup.fs, &local, manifest, store->dir, &err) == WEIR_OK, "%s", err.text);
+    int64_t ns = weir_clock_mono_ns(weir_clock_real()) - begin_ns;
+    store->vtable->close(store);
+    return (double)ns / 1e6;
+}
+
+/* A database is restored from links of files that another one has dropped; WEIR_BENCH prints what that costs, and what a download, of which source and
+ * target are in memory here. */
+START_TEST(local_copies)
+{
+    bool print = getenv("WEIR_BENCH") != NULL;
+    struct bench *bench = begin_bench(print ? 1900000 : 30000);
+    struct weir_error err = {0};
+    struct weir_buf state = {0};
+    struct weir_fs *disk = bench->setup.fs;
+    struct weir_split_fs split;
+    weir_split_fs_init(&split, disk, bench->setup.ckpt);
+    split.watched = "/weir-local/";
+    struct weir_local_store *copies = weir_local_store_create(&(struct weir_local_store_options){
+        .fs = &split.fs, .clock = weir_clock_real(), .dir = bench->setup.root, .cluster_id = "c", .host = "h", .keeps = true, .gives = true});
+    bench->setup.fs = &split.fs;
+    bench->setup.backend->local = copies;
+    open_state(bench);
+    while (bench->total < bench->nkeys) {
+        add_batch(bench, false, bench->nkeys);
+    }
+    for (uint64_t i = 0; print && i < 8 * bench->nkeys; i += BATCH) { /* fills the values */
+        add_batch(bench, true, bench->nkeys);
+    }
+    bench->nsamples = 0;
+    take(bench, "all keys, at rest", 0, &state);
+    uint64_t sum = sum_counts(bench);
+    for (int round = 0; round < 2; round++) {
+        uint32_t links = split.links;
+        restore_state(bench, &state);
+        ck_assert_uint_eq(sum_counts(bench), sum);
+        ck_assert_uint_gt(split.links, links);
+        ck_assert_uint_eq(weir_delta_entries(bench->delta), bench->nkeys);
+    }
+    char *dir = weir_strfmt("%s/job/chk-%llu", bench->setup.ckpt, (unsigned long long)bench->checkpoint);
+    struct weir_keyed_manifest *manifest = NULL;
+    ck_assert_int_eq(weir_keyed_manifest_decode(weir_buf_slice(&state), bench->checkpoint, dir, &manifest, &err), WEIR_OK);
+    for (int round = 0; round < 3; round++) {
+        double local_ms = fetch_ms(bench, manifest, copies);
+        double download_ms = fetch_ms(bench, manifest, NULL);
+        if (print) {
+            (void)printf("rocks: files of %.1f MB: local %.0f ms, downloaded %.0f ms, ratio %.1f\n", (double)manifest->bytes / 1e6, local_ms,
+                         download_ms, download_ms / local_ms);
+        }
+    }
+    weir_keyed_manifest_destroy(manifest);
+    weir_free(dir);
+    weir_local_store_end(copies, "job");
+    bench->setup.fs = disk;
+    weir_buf_fini(&state);
+    end_bench(bench);
+    weir_local_store_destroy(copies);
 }
 END_TEST
 
@@ -447,6 +528,7 @@ Suite *rocks_suite(void)
     tcase_add_test(tcase, damaged_sst);
     tcase_add_test(tcase, leftovers);
     tcase_add_test(tcase, many_keys);
+    tcase_add_test(tcase, local_copies);
     suite_add_tcase(suite, tcase);
     return suite;
 }

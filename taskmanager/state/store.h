@@ -18,6 +18,7 @@
 #include "common/base/error.h"
 #include "common/base/mem.h"
 
+struct weir_local_store;
 struct weir_state_store;
 
 struct weir_state_store_vtable {
@@ -47,6 +48,8 @@ struct weir_state_backend {
                            struct weir_error *err);
     /* A state that takes up to so many bytes has no store: it goes whole into the task's file. */
     uint64_t inline_bytes_max;
+    /* Copies, on this machine, of the files of checkpoints; set by whoever owns the backend. NULL: none. */
+    struct weir_local_store *local;
 };
 
 enum { WEIR_STATE_KEY_HEAD = 16 };

@@ -262,10 +262,11 @@ class Cluster:
 
     # --- TaskManagers ---
 
-    def start_taskmanager(self, environment=None):
+    def start_taskmanager(self, environment=None, tmp=None):
+        """The next one. tmp: the working directory of one that was killed."""
         name = f"taskmanager-{len(self.taskmanagers) + 1}"
-        tmp = self.folder / f"{name}.tmp"
-        tmp.mkdir()
+        tmp = tmp or self.folder / f"{name}.tmp"
+        tmp.mkdir(exist_ok=True)
         jobmanagers = self.listed() if self.several else f"jobmanager.rpc.port={self.jobmanager.ready['rpc'].rsplit(':', 1)[1]}"
         tm = Daemon(name, "weir-taskmanager", [
             "-D", jobmanagers, "-D", f"taskmanager.numberOfTaskSlots={self.slots}",

@@ -525,6 +525,9 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     cluster.spare_tasks = what->seed % SPARED_ONE_IN == 0;
     /* A leader that is cut off from everybody gives its leadership up before it takes TaskManagers for lost. */
     cluster.pace = what->seed % SLOW_ONE_IN == SLOW_ONE_IN - 1 ? (uint32_t)weir_sim_between(SLOW_PACE_MIN, SLOW_PACE_MAX) : 1;
+    if (cluster.pace > 1) {
+        weir_sim_hook_may_expel();
+    }
     cluster.heartbeat_ms = ((cluster.spare_tasks ? 1200 : 400) + (uint32_t)weir_sim_below(1600)) * cluster.pace;
     /* Mostly so short that a pause, a cut or an election too many meets it. */
     cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000) * cluster.pace;

@@ -23,6 +23,9 @@ void weir_sim_hook_phase(enum weir_sim_phase phase);
 const struct weir_meta *weir_sim_truth(void);
 uint32_t weir_sim_leaders(void); /* elections won */
 
+/* From now on a TaskManager may be expelled for tasks that do not end in time: faults last longer than that. */
+void weir_sim_hook_may_expel(void);
+
 /* Of messages.c: a TaskManager's connection to a JobManager is gone. */
 void weir_sim_hook_connection_closed(void);
 

@@ -204,7 +204,17 @@ static enum weir_rc find_new(struct weir_jm *jm, const char *address, struct wei
     return WEIR_OK;
 }
 
-/* Who is to go: the member at the address that is not the new one. None is right only if the new one is a member already. */
+/* Whether somebody at that address was taken out, and nobody has been put in yet: an earlier command got so far. The table may never have had
+ * who it was; then it founded the cluster. */
+static bool is_vacant(const struct weir_jm *jm, const char *address, bool removed)
+{
+    for (uint32_t i = 0; i < jm->founders.count; i++) {
+        removed = removed || strcmp(jm->founders.items[i].address, address) == 0;
+    }
+    return removed && weir__jm_members(jm, NULL) < jm->founders.count;
+}
+
+/* Who is to go: the member at the address that is not the new one. None is right only if the new one is a member already, or it is gone already. */
 static enum weir_rc find_old(const struct weir_jm *jm, const char *address, struct weir_jm_replacement *r, struct weir_error *err)
 {
     bool removed = false;
@@ -230,7 +240,7 @@ static enum weir_rc find_old(const struct weir_jm *jm, const char *address, stru
                               "jobmanager.data.dir, jobmanager.join=true and the cluster.jobmanagers of the others, then repeat the command",
                               address);
     }
-    if (r->old_id == 0 && weir__jm_member(jm, r->new_member.id) == NULL) {
+    if (r->old_id == 0 && weir__jm_member(jm, r->new_member.id) == NULL && !is_vacant(jm, address, removed)) {
         return weir_error_set(err, WEIR_NOT_FOUND, "%s is no JobManager of this cluster: weir cluster shows which there are", address);
     }
     return WEIR_OK;

@@ -22,7 +22,7 @@
 #define MS INT64_C(1000000)
 
 enum {
-    LIVENESS_S = 30,
+    LIVENESS_S = 45,
     JM_PORT = 6123,
     REST_PORT = 8081,
     ANSWER_MS = 3000,

@@ -70,6 +70,7 @@ struct sim {
     uint32_t drain_deploys;
     uint32_t sink_finished[JOBS][3]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
     bool input_ended;                /* of every task */
+    struct weir_adaptive_settings adaptive; /* of the leaders to come */
 };
 
 /* --- a graph: 2 sources -> 1 sink, or ("wide") 2, or ("pairs", "pairs-bare", "trio": 3) each with its own, or
@@ -129,10 +130,13 @@ static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph 
     }
     struct weir_jobgraph *graph = weir_jobgraph_create();
     graph->name = "test";
-    graph->vertices = of->vertices;
+    struct weir_vertex *own = weir_arena_alloc(graph->arena, of->nvertices * sizeof(*own));
+    memcpy(own, of->vertices, of->nvertices * sizeof(*own));
+    graph->vertices = own;
     graph->nvertices = of->nvertices;
     graph->edges = of->edges;
     graph->nedges = of->nedges;
+    weir_jobgraph_link(graph, own);
     graph->settings.restart = (struct weir_restart_settings){.type = of->restarts ? WEIR_RESTART_FIXED_DELAY : WEIR_RESTART_NONE,
                                                              .attempts_max = of->checkpoints ? INT32_MAX : 3,
                                                              .delay_ms = 250};
@@ -324,6 +328,7 @@ static inline void start_jm(struct sim *sim)
                                                     .slot_timeout_ms = SLOT_TIMEOUT_MS,
                                                     .expiration_ms = EXPIRE_MS,
                                                     .retained_max = 2,
+                                                    .adaptive = sim->adaptive,
                                                     .decode = decode};
     sim->d = weir_dispatcher_create(&options);
     struct weir_error err;

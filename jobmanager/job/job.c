@@ -779,8 +779,8 @@ static void cancel_again(struct weir_job *job, struct weir_now now)
 /* It is to look for slots, from restart_at_ms on. */
 static bool delayed(const struct weir_job *job)
 {
-    return job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed && !job->growing &&
-           !weir__job_draining(job) && job->drain_at_ms == INT64_MAX;
+    return job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed && !weir__job_draining(job) &&
+           job->drain_at_ms == INT64_MAX && weir_execgraph_gone(job->exec, job->ending, NULL);
 }
 
 void weir_job_tick(struct weir_job *job, struct weir_now now)

@@ -52,8 +52,9 @@ static uint32_t wanted_slots(const struct weir_job *job)
 
 bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint32_t *out_slots)
 {
-    bool between = weir__job_draining(job) || job->drain_at_ms != INT64_MAX || job->growing;
-    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && !between;
+    bool between = weir__job_draining(job) || job->drain_at_ms != INT64_MAX;
+    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && !between &&
+                      weir_execgraph_gone(job->exec, job->ending, NULL);
     if (job->attempt_proposed || (!job->drain_due && job->state != WEIR_JOB_CREATED && !restarting)) {
         return false;
     }

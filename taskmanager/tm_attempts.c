@@ -3,7 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/hmap.h"
 #include "common/base/vec.h"
-#include "proto/plan_codec.h"
+#include "taskmanager/tm_deploy.h"
 
 #include <stdio.h>
 
@@ -32,6 +32,7 @@ struct attempt {
     char *job_id;
     uint32_t region;
     uint32_t number;
+    uint32_t run; /* of the deployment */
     struct shared_graph *shared;
     const struct weir_jobgraph *graph; /* shared's */
     struct weir_task_host host;
@@ -260,35 +261,6 @@ static struct held_task *find_task(const struct attempt *attempt, uint32_t verte
     return NULL;
 }
 
-/* The data address of a task that another TaskManager runs; NULL when the order does not say. */
-static const char *location_of(const Weir__Control__DeployRequest *order, uint32_t vertex, uint32_t subtask)
-{
-    for (size_t i = 0; i < order->n_locations; i++) {
-        if (order->locations[i]->vertex == vertex && order->locations[i]->subtask == subtask) {
-            return order->locations[i]->data_address;
-        }
-    }
-    return NULL;
-}
-
-static enum weir_rc check_order(const Weir__Control__DeployRequest *order, const struct weir_jobgraph *graph, struct weir_error *err)
-{
-    for (size_t i = 0; i < order->n_tasks; i++) {
-        const Weir__Control__TaskDeployment *task = order->tasks[i];
-        if (task->vertex >= graph->nvertices || task->subtask >= graph->vertices[task->vertex].parallelism) {
-            return weir_error_set(err, WEIR_INVALID, "deploy: no task (%u, %u) in the job graph", task->vertex, task->subtask);
-        }
-    }
-    for (uint32_t v = 0; v < graph->nvertices; v++) {
-        for (uint32_t s = 0; s < graph->vertices[v].parallelism; s++) {
-            if (location_of(order, v, s) == NULL) {
-                return weir_error_set(err, WEIR_INVALID, "deploy: the order does not say where task (%u, %u) runs", v, s);
-            }
-        }
-    }
-    return WEIR_OK;
-}
-
 static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__DeployRequest *of, const Weir__Control__TaskDeployment *order,
                               struct held_task *task, struct weir_error *err)
 {
@@ -307,6 +279,8 @@ static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__Depl
         splits[i].id = weir_slice_str(order->splits[i]->id);
         splits[i].data = weir_slice(order->splits[i]->data.data, order->splits[i]->data.len);
     }
+    struct weir_task_part *parts = weir_calloc(order->n_restore, sizeof(*parts));
+    weir_tm_deploy_parts(order, parts);
     struct weir_task_spec spec = {
         .graph = attempt->graph,
         .vertex = order->vertex,
@@ -316,15 +290,15 @@ static enum weir_rc make_task(struct attempt *attempt, const Weir__Control__Depl
         .splits = splits,
         .nsplits = (uint32_t)order->n_splits,
         .checkpoints_dir = attempt->owner->options.checkpoints_dir,
+        .restore = parts,
+        .nrestore = (uint32_t)order->n_restore,
         .restore_checkpoint = of->restored_checkpoint_id,
+        .run = of->run,
         .drain_only = of->drain_only,
     };
-    if (order->n_restore == 1) {
-        const Weir__Control__StateHandle *restore = order->restore[0];
-        spec.restore = (struct weir_snap_handle){.path = restore->path, .bytes = restore->bytes, .hash = restore->hash};
-    }
     enum weir_rc rc = weir_task_thread_create(&spec, task->log, &attempt->host, &task->thread, err);
     weir_free(splits);
+    weir_free(parts);
     return rc;
 }
 
@@ -343,7 +317,7 @@ static struct weir_channel *wire_output(struct attempt *attempt, const Weir__Con
         return channel;
     }
     struct weir_channel_id id = {attempt->job_id, attempt->region, attempt->number, edge_index, from->subtask, to};
-    weir_links_send_take(attempts->options.links, location_of(order, edge->to, to), &id, channel);
+    weir_links_send_take(attempts->options.links, weir_tm_deploy_location(order, edge->to, to), &id, channel);
     return channel;
 }
 
@@ -393,6 +367,7 @@ static struct attempt *make_attempt(struct weir_tm_attempts *attempts, const Wei
     attempt->job_id = weir_strdup(order->job_id);
     attempt->region = region;
     attempt->number = order->attempt;
+    attempt->run = order->run;
     attempt->shared = shared;
     attempt->graph = shared->graph;
     shared->refs++;
@@ -513,6 +488,18 @@ static enum weir_rc start_order(struct weir_tm_attempts *attempts, const Weir__C
     return rc;
 }
 
+/* With another parallelism the job's regions are others, so that A3 would not find each one's predecessor by its number. */
+static void cancel_other_runs(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order)
+{
+    for (size_t i = 0; i < attempts->count; i++) {
+        const struct attempt *of = attempts->items[i];
+        if (of->run != order->run && of->number < order->attempt && strcmp(of->job_id, order->job_id) == 0) {
+            weir_tm_attempts_cancel(attempts, order->job_id, NULL, 0, order->attempt - 1);
+            return;
+        }
+    }
+}
+
 enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const Weir__Control__DeployRequest *order, struct weir_error *err)
 {
     bool held = false;
@@ -525,11 +512,9 @@ enum weir_rc weir_tm_attempts_deploy(struct weir_tm_attempts *attempts, const We
         rc = weir_error_set(err, WEIR_STALE, "deploy: attempt %u of job %s was canceled here", order->attempt, order->job_id);
     }
     if (rc == WEIR_OK && nregions > 0) {
-        rc = weir_plan_decode(weir_slice(order->graph.data, order->graph.len), &shared->graph, err);
+        rc = weir_tm_deploy_graph(order, &shared->graph, err);
         if (rc == WEIR_OK) {
-            rc = check_order(order, shared->graph, err);
-        }
-        if (rc == WEIR_OK) {
+            cancel_other_runs(attempts, order);
             weir_tm_attempts_cancel(attempts, order->job_id, regions, nregions, order->attempt - 1); /* A3 */
             rc = start_order(attempts, order, regions, nregions, shared, err);
         }

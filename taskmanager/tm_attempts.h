@@ -6,8 +6,8 @@
  *     job, is refused as STALE; the other regions of the order start all the same.
  * A2  A region's attempt is forgotten when the JobManager has canceled it (which it does at a job's end too), all its tasks are over, and each
  *     one's last state is acknowledged: until then every heartbeat and registration tells of it, also to a JobManager that was restarted.
- * A3  Whether it was told or not, a region's attempt is canceled here when a newer one of it arrives. Nothing that happens to a region touches the
- *     tasks and channels of another.
+ * A3  Whether it was told or not, a region's attempt is canceled here when a newer one of it arrives; all of the job are when the newer one has
+ *     another parallelism (another `run`). Nothing else that happens to a region touches the tasks and channels of another.
  *
  * Owner: the TaskManager's mailbox thread.
  */

@@ -35,6 +35,7 @@ struct weir_conn_ctx {
     const char *checkpoints_dir;     /* state.checkpoints.dir; the job's files are below <dir>/<job-id>/ */
     const char *uid;                 /* of the operator: stable across attempts, unique in the job */
     uint32_t attempt;
+    uint32_t run; /* which attempt gave the job its present parallelism; 0: it always had it */
     uint32_t vertex;
     uint32_t subtask;
     uint32_t parallelism;
@@ -136,12 +137,13 @@ struct weir_sink_vtable {
      *   call again with the same arguments after a wake.
      * commit: makes everything up to `checkpoint` visible, exactly once however often it is repeated, also by a later attempt. AGAIN; or OK
      *   at once where that goes on in the background, and an error of it comes out of any later call.
-     * restore: once, before the first write: the state that prepare wrote at a committed checkpoint; the sink commits it (again) and drops
-     *   what later, lost epochs left behind. AGAIN: call again with the same arguments.
+     * restore: before the first write: the state that prepare wrote at a committed checkpoint; the sink commits it (again). With another
+     *   parallelism than then, that of each subtask whose number modulo the present parallelism is this one's: several, or none. When it was
+     *   the `last`, what later, lost epochs left behind is dropped too. AGAIN: call again with the same arguments.
      */
     enum weir_rc (*prepare)(struct weir_sink *sink, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err);
     enum weir_rc (*commit)(struct weir_sink *sink, uint64_t checkpoint, struct weir_error *err);
-    enum weir_rc (*restore)(struct weir_sink *sink, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
+    enum weir_rc (*restore)(struct weir_sink *sink, uint64_t checkpoint, struct weir_slice state, bool last, struct weir_error *err);
     /* Before the task ends well, after the last commit or (in an attempt that only drains) after restore: waits until everything committed is
      * visible. NULL: commit and restore return OK only then. AGAIN. */
     enum weir_rc (*drain)(struct weir_sink *sink, struct weir_error *err);

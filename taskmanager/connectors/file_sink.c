@@ -6,16 +6,20 @@
  *     rollover-interval, and at every checkpoint, so that it belongs to one epoch; parts are cut between rows. An epoch without rows has none.
  * S2  Publishing links each part to `part-<job>-<subtask>-<n>`, makes the directory durable, and only then removes the temporary names: at
  *     every moment a crash leaves one of the two. Names hold no attempt, so publishing is repeatable by any attempt: when the final name is
- *     there with the part's bytes, an earlier try got so far (link is atomic: the file is whole).
+ *     there with the part's bytes, an earlier try got so far (link is atomic: the file is whole). When the job has got another parallelism
+ *     with attempt r, its parts are `part-<job>-r<r>-<subtask>-<n>` from then on and n begins at 0: a subtask that was not there for a
+ *     while would otherwise use names of its past.
  * S3  With checkpoints (exactly once): the state of checkpoint k is the next n and every part of the epochs up to k that is not known to be
  *     published. commit(k) publishes those, if this attempt prepared k or a later one: one that was replaced before and hears of its
  *     successor's checkpoint publishes nothing, since its own open parts are lost. restore publishes the parts of the state, whoever wrote
  *     them, and fails with CORRUPT when a part is nowhere, or other bytes have its final name. The n of a lost epoch is used again: it was
- *     never published.
+ *     never published. With another parallelism than the state's, a sink restores the states of those subtasks whose number modulo the
+ *     parallelism is its own: several, or none.
  * S4  Without checkpoints: finish publishes everything. A final name with other bytes is the output of an attempt that failed after it had
  *     published; that stays as it is and the part is named `part-<job>-<subtask>-<n>-a<attempt>`. So no published rows are ever lost.
  * S5  Before its first row, after restore has published, it removes what earlier attempts of the job left in progress: those whose subtask
- *     modulo the parallelism is its own, so that each is removed by one subtask. So does an attempt that only drains, at the job's end.
+ *     modulo the parallelism is its own, so that each is removed by one subtask: the one that has restored what of it is to be published, also
+ *     when that subtask is no more. So does an attempt that only drains, at the job's end.
  * S6  All calls of the file system are made by `run` off-thread, one job at a time; write takes nothing while both buffers are in use.
  */
 #include "taskmanager/connectors/conn_registry.h"
@@ -31,7 +35,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define STATE_MAGIC 0x31534657u /* "WFS1": the digit is the version */
+#define STATE_MAGIC 0x32534657u /* "WFS2": the digit is the version */
 
 enum { JOB_CHARS = 8, COMPARE_BYTES = 64 << 10, CRC_BYTES = 4, NAME_BYTES_MAX = 255 };
 
@@ -63,12 +67,14 @@ struct file_sink {
     uint64_t prepared; /* newest checkpoint this attempt has prepared */
     int64_t part_opened_ms;
     bool part_open;
+    bool restoring; /* a state */
     bool opened; /* the directory is there and cleaned up */
 
     /* Handed over with the job in flight. */
     enum job job;
     bool close_part;     /* WRITE: the part ends behind this buffer */
     uint64_t publish_to; /* PUBLISH, RESTORE: the parts of this checkpoint and before */
+    bool last;           /* RESTORE: the last state */
 
     /* Off-thread only. */
     struct weir_fs_file *file;
@@ -272,7 +278,7 @@ static enum weir_rc publish_restored(struct file_sink *sink, struct weir_error *
 {
     enum weir_rc rc = weir_fs_mkdirs(sink->out.ctx->fs, sink->dir, err);
     rc = rc != WEIR_OK ? rc : publish(sink, err);
-    return rc != WEIR_OK ? rc : clean_up(sink, err);
+    return rc != WEIR_OK || !sink->last ? rc : clean_up(sink, err);
 }
 
 static void run(struct weir_work *work)
@@ -326,7 +332,11 @@ static void begin_write(struct file_sink *sink, bool last)
         struct part *part = add_part(sink);
         uint64_t number = sink->next_number++;
         part->hidden = weir_strfmt(".part-%s-%u-%u-%" PRIu64 ".inprogress", sink->job_id, ctx->attempt, ctx->subtask, number);
-        part->final = weir_strfmt("part-%s-%u-%" PRIu64, sink->job_id, ctx->subtask, number);
+        char run[16] = "";
+        if (ctx->run != 0) {
+            (void)snprintf(run, sizeof(run), "r%u-", ctx->run);
+        }
+        part->final = weir_strfmt("part-%s-%s%u-%" PRIu64, sink->job_id, run, ctx->subtask, number);
         sink->part_open = true;
         sink->part_opened_ms = now_ms;
     }
@@ -354,7 +364,7 @@ static void done(struct weir_work *work)
 {
     struct file_sink *sink = sink_of(work);
     if (sink->out.rc == WEIR_OK) {
-        sink->opened = sink->opened || sink->job == OPEN || sink->job == RESTORE;
+        sink->opened = sink->opened || sink->job == OPEN || (sink->job == RESTORE && sink->last);
         if (sink->job == PUBLISH || sink->job == RESTORE) {
             drop_published(sink);
         }
@@ -511,6 +521,7 @@ static enum weir_rc prepare(struct weir_sink *base, uint64_t checkpoint, struct 
     sink->prepared = checkpoint;
     size_t start = out->len;
     weir_buf_put_u32(out, STATE_MAGIC);
+    weir_buf_put_u32(out, sink->out.ctx->run);
     weir_buf_put_u64(out, sink->next_number);
     weir_buf_put_u64(out, sink->parts_len);
     for (size_t i = 0; i < sink->parts_len; i++) {
@@ -545,6 +556,7 @@ static bool decode_state(struct file_sink *sink, uint64_t checkpoint, struct wei
     if (weir_read_u32(&reader) != STATE_MAGIC) {
         return false;
     }
+    uint32_t run = weir_read_u32(&reader);
     uint64_t next_number = weir_read_u64(&reader);
     uint64_t count = weir_read_u64(&reader);
     for (uint64_t i = 0; i < count; i++) {
@@ -557,17 +569,20 @@ static bool decode_state(struct file_sink *sink, uint64_t checkpoint, struct wei
         *add_part(sink) = (struct part){.hidden = weir_strndup(hidden.data, hidden.len), .final = weir_strndup(final.data, final.len),
                                         .bytes = bytes, .checkpoint = checkpoint};
     }
-    sink->next_number = next_number;
+    if (run == sink->out.ctx->run) { /* S2 */
+        sink->next_number = next_number;
+    }
     return !reader.failed && reader.rest.len == 0;
 }
 
-static enum weir_rc restore(struct weir_sink *base, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
+static enum weir_rc restore(struct weir_sink *base, uint64_t checkpoint, struct weir_slice state, bool last, struct weir_error *err)
 {
     struct file_sink *sink = (struct file_sink *)base;
     weir_assert(sink->checkpoints);
     weir_assert(checkpoint > 0);
     enum weir_rc rc = settled(sink, err);
-    if (rc != WEIR_OK || sink->opened) {
+    if (rc != WEIR_OK || sink->restoring) {
+        sink->restoring = sink->restoring && rc == WEIR_AGAIN;
         return rc;
     }
     if (!decode_state(sink, checkpoint, state)) {
@@ -575,8 +590,11 @@ static enum weir_rc restore(struct weir_sink *base, uint64_t checkpoint, struct 
                               sink->out.ctx->table->name, checkpoint, sink->out.ctx->subtask);
     }
     sink->publish_to = checkpoint;
+    sink->last = last;
     begin(sink, RESTORE);
-    return settled(sink, err);
+    rc = settled(sink, err);
+    sink->restoring = rc == WEIR_AGAIN;
+    return rc;
 }
 
 const struct weir_sink_vtable weir__file_sink = {

@@ -171,7 +171,7 @@ static enum weir_rc drive(struct model *model, struct weir_sink *sink, const str
         case WRITE: rc = sink->vtable->write(sink, call->batch, err); break;
         case PREPARE: rc = sink->vtable->prepare(sink, call->checkpoint, call->out, err); break;
         case COMMIT: rc = sink->vtable->commit(sink, call->checkpoint, err); break;
-        case RESTORE: rc = sink->vtable->restore(sink, call->checkpoint, call->state, err); break;
+        case RESTORE: rc = sink->vtable->restore(sink, call->checkpoint, call->state, true, err); break;
         }
         if (rc != WEIR_AGAIN || steps == steps_max) {
             return rc;

@@ -274,8 +274,9 @@ static enum weir_rc commit(struct weir_sink *base, uint64_t checkpoint, struct w
     return sink->log == NULL ? WEIR_OK : weir_epoch_log_commit(sink->log, checkpoint, err);
 }
 
-static enum weir_rc restore(struct weir_sink *base, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
+static enum weir_rc restore(struct weir_sink *base, uint64_t checkpoint, struct weir_slice state, bool last, struct weir_error *err)
 {
+    (void)last;
     struct kafka_sink *sink = (struct kafka_sink *)base;
     if (sink->log != NULL) {
         return weir_epoch_log_restore(sink->log, checkpoint, state, err);

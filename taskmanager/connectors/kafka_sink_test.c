@@ -514,7 +514,7 @@ START_TEST(exactly_once_shows_what_is_committed_and_restore_shows_the_rest)
     sink = kafka_kit_create(&kit);
     enum weir_rc rc;
     uint32_t sleeps = 0;
-    KAFKA_KIT_AWAIT(&kit, rc, sleeps, sink->vtable->restore(sink, 1, weir_buf_slice(&state), &err));
+    KAFKA_KIT_AWAIT(&kit, rc, sleeps, sink->vtable->restore(sink, 1, weir_buf_slice(&state), true, &err));
     ck_assert_msg(rc == WEIR_OK, "%s", err.text);
     await_drained(&kit, sink);
     ck_assert_uint_eq(kafka_kit_read(&kit, reads), 3);
@@ -567,8 +567,8 @@ START_TEST(a_state_is_refused_where_there_can_be_none)
     struct weir_error err = {0};
     kafka_kit_init(&kit, "kafka", NULL);
     struct weir_sink *sink = kafka_kit_create(&kit);
-    ck_assert_int_eq(sink->vtable->restore(sink, 7, weir_slice_str(""), &err), WEIR_OK);
-    ck_assert_int_eq(sink->vtable->restore(sink, 7, weir_slice_str("state"), &err), WEIR_CORRUPT);
+    ck_assert_int_eq(sink->vtable->restore(sink, 7, weir_slice_str(""), true, &err), WEIR_OK);
+    ck_assert_int_eq(sink->vtable->restore(sink, 7, weir_slice_str("state"), true, &err), WEIR_CORRUPT);
     ck_assert_ptr_nonnull(strstr(err.text, "sink.delivery-guarantee"));
     sink->vtable->destroy(sink);
     kafka_kit_fini(&kit);

@@ -141,6 +141,42 @@ enum weir_rc weir_agg_rows_make(const struct weir_opspec *spec, const struct wei
     return WEIR_OK;
 }
 
+void weir_agg_rows_drop_late(const struct weir_opspec *spec, bool (*late)(const void *ctx, uint64_t hash, int64_t slice_end_ms), const void *ctx,
+                             uint64_t *late_dropped, struct weir_arena *arena, struct weir_agg_rows *rows)
+{
+    uint32_t count = rows->keys.count;
+    uint32_t kept = 0;
+    const uint16_t *sel = weir_batch_sel(rows->batch);
+    struct weir_buffer *rest = weir_buffer_create(count * sizeof(uint16_t), rows->batch->mem);
+    uint16_t *numbers = (uint16_t *)(void *)rest->data;
+    uint64_t *hashes = weir_arena_alloc(arena, count * sizeof(*hashes));
+    struct weir_slice *keys = weir_arena_alloc(arena, count * sizeof(*keys));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t row = sel == NULL ? i : sel[i];
+        if (late(ctx, rows->keys.hash[i], rows->slice_ends[i])) {
+            *late_dropped += weight_of(spec, rows->batch, row);
+            continue;
+        }
+        numbers[kept] = (uint16_t)row;
+        hashes[kept] = rows->keys.hash[i];
+        keys[kept] = rows->keys.key[i];
+        rows->slice_ends[kept++] = rows->slice_ends[i];
+    }
+    if (kept == count) {
+        weir_buffer_unref(rest);
+        return;
+    }
+    struct weir_batch *whole = rows->batch;
+    rows->batch = NULL;
+    if (kept == 0) {
+        weir_buffer_unref(rest);
+    } else {
+        rows->batch = weir_batch_select_take(whole, rest, kept);
+    }
+    weir_batch_unref(whole);
+    rows->keys = (struct weir_rowkeys){.count = kept, .hash = hashes, .key = keys};
+}
+
 enum weir_rc weir_agg_rows_lookup(struct weir_op *op, struct weir_delta *delta, const struct weir_agg_rows *rows, struct weir_error *err)
 {
     uint64_t before = weir_delta_bytes(delta);

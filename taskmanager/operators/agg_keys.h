@@ -23,6 +23,11 @@ enum weir_rc weir_agg_rows_make(const struct weir_opspec *spec, const struct wei
                                 uint64_t *late_dropped, struct weir_batch *batch, struct weir_arena *arena,
                                 struct weir_agg_rows *out_rows, struct weir_error *err) WEIR_CHECKED;
 
+/* Leaves out further rows of windows: those that `late` says are, by their key's hash and their slice; they are counted as above. out_rows->batch
+ * becomes NULL when none is left. The arena is the one they were made with. */
+void weir_agg_rows_drop_late(const struct weir_opspec *spec, bool (*late)(const void *ctx, uint64_t hash, int64_t slice_end_ms), const void *ctx,
+                             uint64_t *late_dropped, struct weir_arena *arena, struct weir_agg_rows *rows);
+
 /* The spec's keys in a batch of the operator's input: keys[i] of raw rows, side by side in partial ones. In the arena. */
 const uint32_t *weir_agg_key_columns(const struct weir_opspec *spec, struct weir_arena *arena);
 

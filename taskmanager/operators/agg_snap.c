@@ -147,7 +147,7 @@ enum weir_rc weir_agg_snap_restore(struct weir_agg_snap *snap, uint64_t checkpoi
         return rc;
     }
     uint64_t before = weir_delta_bytes(snap->state);
-    rc = weir_keyed_restore(snap->keyed, checkpoint, snap->op->ctx->restore_dir, reader.rest, err);
+    rc = weir_keyed_restore(snap->keyed, checkpoint, snap->op->ctx->part.dir, reader.rest, err);
     *snap->op->ctx->state_bytes += weir_delta_bytes(snap->state) - before;
     return rc;
 }
@@ -158,4 +158,9 @@ enum weir_rc weir_agg_snap_resume(struct weir_agg_snap *snap, struct weir_error 
     enum weir_rc rc = weir_keyed_resume(snap->keyed, err);
     *snap->op->ctx->state_bytes += weir_delta_bytes(snap->state) - before;
     return rc;
+}
+
+enum weir_rc weir_agg_snap_restored(const struct weir_agg_snap *snap, struct weir_error *err)
+{
+    return weir_keyed_restored(snap->keyed, err);
 }

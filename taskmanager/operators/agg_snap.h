@@ -21,9 +21,11 @@ void weir_agg_snap_begin(struct weir_agg_snap *snap, uint64_t checkpoint, struct
 enum weir_rc weir_agg_snap_background(struct weir_agg_snap *snap, struct weir_buf *out, bool *out_any, struct weir_error *err) WEIR_CHECKED;
 void weir_agg_snap_notify(struct weir_agg_snap *snap, uint64_t checkpoint);
 
-/* Adds the entries of the task's own key groups to the state. What an error leaves behind goes when the operator is closed. AGAIN: resume goes
+/* Adds the entries of the task's own key groups to the state; as often as there are parts, in the order of their subtasks. What an error leaves behind goes when the operator is closed. AGAIN: resume goes
  * on (OK when nothing is being restored). CORRUPT; INVALID: the state of other keys, aggregates or windows; RESOURCE. */
 enum weir_rc weir_agg_snap_restore(struct weir_agg_snap *snap, uint64_t checkpoint, struct weir_slice bytes, struct weir_error *err) WEIR_CHECKED;
 enum weir_rc weir_agg_snap_resume(struct weir_agg_snap *snap, struct weir_error *err) WEIR_CHECKED;
+/* After the last part. CORRUPT: own key groups are in none of them. */
+enum weir_rc weir_agg_snap_restored(const struct weir_agg_snap *snap, struct weir_error *err) WEIR_CHECKED;
 
 #endif

@@ -82,6 +82,7 @@ static inline void kit_restart(struct kit_op *kit_op)
         rc = kit_op->op->vtable->resume(kit_op->op, &err);
     }
     ck_assert_msg(rc == WEIR_OK, "%s", err.text);
+    ck_assert_msg(kit_op->op->vtable->restored(kit_op->op, &err) == WEIR_OK, "%s", err.text);
     if (kit_op->kit->backend != NULL) {
         kit_clear_store(kit_op->kit);
     } else {
@@ -134,6 +135,7 @@ static inline void kit_snapshot_while_it_runs(struct kit_op *kit_op, const struc
                 rc = vtable->resume(kit_op->op, &err);
             }
             ck_assert_msg(rc == WEIR_OK, "%s", err.text);
+            ck_assert_msg(vtable->restored(kit_op->op, &err) == WEIR_OK, "%s", err.text);
         }
     }
     ck_assert_uint_gt(first.len, 0);

@@ -140,7 +140,7 @@ static inline void kit_open(struct kit *kit, struct kit_op *kit_op, const struct
                                                 .job_id = "job",
                                                 .uid = "op"},
                                        .backend = kit->backend,
-                                       .restore_dir = "/ckpt/job/chk-7",
+                                       .part = {.dir = "/ckpt/job/chk-7"},
                                        .max_parallelism = 128,
                                        .late_dropped = &kit->late,
                                        .state_bytes = &kit->state_bytes,

@@ -314,6 +314,12 @@ static enum weir_rc group_restore(struct weir_op *op, uint64_t checkpoint, struc
     return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
+static enum weir_rc group_restored(struct weir_op *op, struct weir_error *err)
+{
+    enum weir_rc rc = weir_agg_snap_restored(((struct group_agg *)op)->snap, err);
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
 /* Only restoring ever says AGAIN. */
 static enum weir_rc group_resume(struct weir_op *op, struct weir_error *err)
 {
@@ -331,5 +337,6 @@ const struct weir_op_vtable weir_group_agg_op = {
     .background = group_background,
     .notify = group_notify,
     .restore = group_restore,
+    .restored = group_restored,
     .resume = group_resume,
 };

@@ -26,6 +26,13 @@ struct weir_op_files {
     uint64_t bytes, new_bytes;
 };
 
+/* A part of a checkpoint that is being restored: what one subtask of the vertex had then. */
+struct weir_op_part {
+    const char *dir;      /* files beside the task's */
+    uint32_t subtask;     /* whose it was, */
+    uint32_t parallelism; /* of so many. With as many now, it is this subtask's own; else all of them are handed over, in this order */
+};
+
 /* What an operator may touch; filled by the task. */
 struct weir_op_ctx {
     struct weir_conn_ctx conn; /* table set for SOURCE and SINK only */
@@ -34,7 +41,7 @@ struct weir_op_ctx {
     uint64_t *state_bytes;     /* gauge */
     struct weir_state_backend *backend; /* for keyed state; NULL: it goes whole into the task's file */
     struct weir_op_files *files;        /* a snapshot's background part adds to it; may be NULL */
-    const char *restore_dir;            /* of the checkpoint that is restored: files beside the task's */
+    struct weir_op_part part;           /* while restore runs */
     /* Takes the batch's reference; goes to the next operator or the output. Set by the chain. */
     void (*emit)(void *emit_ctx, struct weir_batch *batch);
     void *emit_ctx;
@@ -68,9 +75,11 @@ struct weir_op_vtable {
      * Called after each snapshot until it returns something else than AGAIN. OK: the bytes in out are complete. An error costs the
      * checkpoint, not the task. *out_any is set when something was done; if it is not, a mail will come. NULL: snapshot has done it all. */
     enum weir_rc (*background)(struct weir_op *op, struct weir_buf *out, bool *out_any, struct weir_error *err);
-    /* After open and before the first event: takes over what snapshot wrote at `checkpoint`, which is committed. AGAIN allowed: a sink commits
-     * what the checkpoint owes. CORRUPT. */
+    /* After open and before the first event: takes over what snapshot wrote at `checkpoint`, which is committed; as often as there are parts
+     * (ctx->part). AGAIN allowed: a sink commits what the checkpoint owes. CORRUPT. */
     enum weir_rc (*restore)(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err);
+    /* After the last part. CORRUPT: they are not all there. NULL: nothing. */
+    enum weir_rc (*restored)(struct weir_op *op, struct weir_error *err);
     /* The checkpoint was committed: external effects follow. AGAIN allowed. NULL: nothing. */
     enum weir_rc (*notify)(struct weir_op *op, uint64_t checkpoint, struct weir_error *err);
     /* Before the task ends well: waits until everything committed has had its effect outside. AGAIN allowed. NULL: nothing. */

@@ -14,6 +14,7 @@ struct sink {
     uint64_t checkpoint;          /* PREPARE, COMMIT, RESTORE */
     struct weir_buf *out;         /* PREPARE; the chain's */
     struct weir_buf state;        /* RESTORE; a copy, since the caller's lasts for the call */
+    bool last;                    /* RESTORE */
 };
 
 static enum weir_rc sink_open(struct weir_op *op, const struct weir_opspec *spec, struct weir_error *err)
@@ -49,7 +50,7 @@ static enum weir_rc go_on(struct sink *sink, struct weir_error *err)
     case DOING_FINISH: rc = conn->vtable->finish(conn, err); break;
     case DOING_PREPARE: rc = conn->vtable->prepare(conn, sink->checkpoint, sink->out, err); break;
     case DOING_COMMIT: rc = conn->vtable->commit(conn, sink->checkpoint, err); break;
-    case DOING_RESTORE: rc = conn->vtable->restore(conn, sink->checkpoint, weir_buf_slice(&sink->state), err); break;
+    case DOING_RESTORE: rc = conn->vtable->restore(conn, sink->checkpoint, weir_buf_slice(&sink->state), sink->last, err); break;
     case DOING_DRAIN: rc = conn->vtable->drain(conn, err); break;
     }
     if (rc != WEIR_AGAIN) {
@@ -102,6 +103,11 @@ static enum weir_rc sink_restore(struct weir_op *op, uint64_t checkpoint, struct
 {
     struct sink *sink = (struct sink *)op;
     const struct weir_sink_vtable *vtable = sink->sink->vtable;
+    const struct weir_op_part *part = &op->ctx->part;
+    uint32_t parallelism = op->ctx->conn.parallelism;
+    if (part->subtask % parallelism != op->ctx->conn.subtask) {
+        return WEIR_OK; /* another subtask takes it */
+    }
     if (vtable->restore == NULL) {
         return state.len == 0 ? WEIR_OK
                               : weir_error_set(err, WEIR_CORRUPT,
@@ -110,6 +116,7 @@ static enum weir_rc sink_restore(struct weir_op *op, uint64_t checkpoint, struct
                                                op->spec->u.io.table->name, checkpoint, state.len, vtable->connector);
     }
     weir_buf_put_slice(&sink->state, state);
+    sink->last = part->subtask + parallelism >= part->parallelism;
     return begin(sink, DOING_RESTORE, checkpoint, err);
 }
 

@@ -1,6 +1,7 @@
 #include "taskmanager/operators/source.h"
 
 #include "common/base/assert.h"
+#include "common/base/hmap.h"
 #include "common/base/vec.h"
 
 enum { STATE_VERSION = 1, BUSY_MAX_MS = 100 };
@@ -36,6 +37,10 @@ struct weir_source_op {
     bool idle;                /* handed out */
     bool read_all;
     bool ended;               /* handed out */
+    /* While restoring. */
+    struct weir_hmap *missing; /* ids of splits that no part had yet -> op; NULL: nothing is being restored */
+    bool restored_own;
+    int64_t restored_watermark_ms;
     struct weir_source_poll poll;
 };
 
@@ -80,6 +85,7 @@ void weir_source_op_close(struct weir_source_op *op)
         weir_buf_fini(&op->splits[i].snapshot);
     }
     weir_free(op->splits);
+    weir_hmap_destroy(op->missing);
     weir_arena_destroy(op->arena);
     weir_free(op);
 }
@@ -141,33 +147,91 @@ void weir_source_op_committed(struct weir_source_op *op, uint64_t checkpoint)
     }
 }
 
-enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err)
+static void begin_restore(struct weir_source_op *op, const struct weir_split *splits, uint32_t nsplits)
 {
-    weir_assert(op->nsplits == 0);
+    if (op->missing == NULL) {
+        op->missing = weir_hmap_create(0);
+        op->restored_watermark_ms = INT64_MAX;
+        for (uint32_t i = 0; i < nsplits; i++) {
+            (void)weir_hmap_put(op->missing, splits[i].id, op);
+        }
+    }
+}
+
+/* A split in a part of a checkpoint: taken up if it is one of ours. */
+static enum weir_rc restore_split(struct weir_source_op *op, struct weir_split split, struct weir_slice position, int64_t max_time_ms, bool own,
+                                  bool *out_ours, struct weir_error *err)
+{
+    *out_ours = weir_hmap_remove(op->missing, split.id) != NULL;
+    if (!*out_ours) {
+        return !own ? WEIR_OK
+                    : weir_error_set(err, WEIR_CORRUPT, "table %s: the checkpoint has split %.*s here, which is not this subtask's or stands in it twice",
+                                     op->conn->table->name, WEIR_SLICE_ARG(split.id));
+    }
+    enum weir_rc rc = add_split_at(op, split, position, err);
+    if (rc == WEIR_OK) {
+        op->splits[op->nsplits - 1].max_time_ms = max_time_ms;
+    }
+    return rc;
+}
+
+enum weir_rc weir_source_op_restore(struct weir_source_op *op, const struct weir_split *splits, uint32_t nsplits, bool own, struct weir_slice state,
+                                    struct weir_error *err)
+{
     struct weir_reader reader = weir_reader(state);
     uint8_t version = weir_read_u8(&reader);
     int64_t watermark_ms = weir_read_i64(&reader);
     uint32_t count = weir_read_u32(&reader);
+    bool any = own;
     if (reader.failed || version != STATE_VERSION) {
         return weir_error_set(err, WEIR_CORRUPT, "table %s: the source's state is of version %u, expected %d", op->conn->table->name, version,
                               STATE_VERSION);
     }
+    begin_restore(op, splits, nsplits);
+    op->restored_own = op->restored_own || own;
     for (uint32_t i = 0; i < count; i++) {
         struct weir_split split = {.id = weir_read_bytes(&reader)};
         split.data = weir_read_bytes(&reader); /* after id: initialisers have no order */
         struct weir_slice position = weir_read_bytes(&reader);
         int64_t max_time_ms = weir_read_i64(&reader);
+        bool ours = false;
         if (reader.failed) {
             return weir_error_set(err, WEIR_CORRUPT, "table %s: the source's state ends within split %u", op->conn->table->name, i);
         }
-        enum weir_rc rc = add_split_at(op, split, position, err);
+        enum weir_rc rc = restore_split(op, split, position, max_time_ms, own, &ours, err);
         if (rc != WEIR_OK) {
             return rc;
         }
-        op->splits[i].max_time_ms = max_time_ms;
+        any = any || ours;
     }
-    /* Given out again, so that operators downstream, restored to the same point, hear of it. */
-    op->watermark_due_ms = watermark_ms;
+    if (any && watermark_ms < op->restored_watermark_ms) {
+        op->restored_watermark_ms = watermark_ms;
+    }
+    return WEIR_OK;
+}
+
+enum weir_rc weir_source_op_restored(struct weir_source_op *op, const struct weir_split *splits, uint32_t nsplits, struct weir_error *err)
+{
+    bool began = op->nsplits > 0 || op->restored_own;
+    for (uint32_t i = 0; i < nsplits && weir_hmap_count(op->missing) > 0; i++) {
+        if (weir_hmap_remove(op->missing, splits[i].id) == NULL) {
+            continue;
+        }
+        if (op->restored_own) {
+            return weir_error_set(err, WEIR_CORRUPT, "table %s: the checkpoint does not say how far split %.*s was read", op->conn->table->name,
+                                  WEIR_SLICE_ARG(splits[i].id));
+        }
+        enum weir_rc rc = weir_source_op_add_split(op, splits[i], err);
+        if (rc != WEIR_OK) {
+            return rc;
+        }
+        began = false; /* from its beginning: no watermark yet */
+    }
+    weir_hmap_destroy(op->missing);
+    op->missing = NULL;
+    if (began) { /* S5 */
+        op->watermark_due_ms = op->restored_watermark_ms;
+    }
     return WEIR_OK;
 }
 

@@ -8,6 +8,8 @@
  * S3  When a bounded source has read all its splits: maximal watermark, then END. A subtask of a bounded source without splits does that
  *     at once.
  * S4  Watermarks are given out when they have moved and either watermark_interval_ms has passed or there is no more input now.
+ * S5  Restored, it gives out a watermark that the operators behind it have heard of: its own or, when its splits come from several subtasks,
+ *     the least of theirs. Every one of its splits was read up to a watermark at least as great.
  *
  * It stands at the head of a chain and is driven by the task, which hands it the time; it gives events like a gate does.
  */
@@ -50,8 +52,13 @@ void weir_source_op_snapshot(struct weir_source_op *op, uint64_t checkpoint, str
 /* The checkpoint was committed: the connector hears at which positions, if it is the newest that was taken. */
 void weir_source_op_committed(struct weir_source_op *op, uint64_t checkpoint);
 
-/* Instead of add_split: goes on with the splits of a checkpoint, each at its position. CORRUPT. */
-enum weir_rc weir_source_op_restore(struct weir_source_op *op, struct weir_slice state, struct weir_error *err) WEIR_CHECKED;
+/* Instead of add_split: goes on with the subtask's splits as they stood in a checkpoint, part after part of it; `own`: the part is this
+ * subtask's, of as many as now, so it has these splits and no others. What it points to is borrowed for the call. CORRUPT. */
+enum weir_rc weir_source_op_restore(struct weir_source_op *op, const struct weir_split *splits, uint32_t nsplits, bool own, struct weir_slice state,
+                                    struct weir_error *err) WEIR_CHECKED;
+/* After the last part: splits that were in none begin at their beginning. CORRUPT: there was an own part, and it had not all. */
+enum weir_rc weir_source_op_restored(struct weir_source_op *op, const struct weir_split *splits, uint32_t nsplits, struct weir_error *err)
+    WEIR_CHECKED;
 
 /* The next thing. now_ms is monotonic. */
 enum weir_rc weir_source_op_poll(struct weir_source_op *op, int64_t now_ms, struct weir_source_event *out_event, struct weir_error *err)

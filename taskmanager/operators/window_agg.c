@@ -5,21 +5,30 @@
  * W2  The watermark fires the windows due in order of their end. A window's result is the merge of its slices, which are walked side by
  *     side (every cursor gives the same key order, so a k-way merge needs no table of its own and can stop after any key).
  * W3  When a window has fired, the slices that no later window needs are dropped.
- * W4  A snapshot holds the watermark and how far windows have fired along with the slices: nothing fires twice, nothing is late sooner.
- *     Between two events no window is being fired and none is due.
+ * W4  A snapshot holds the watermark along with the slices: nothing fires twice, nothing is late sooner. Between two events no window is being
+ *     fired and none is due, so how far windows have fired follows from it.
+ * W5  Watermarks are per key group. At a checkpoint's cut the subtasks may stand at different ones: all got the same watermarks from the same
+ *     producers before their barriers, but of a producer that was idle for a while each made its minimum in the order in which the channels
+ *     happened to be read. Who takes groups over from several subtasks therefore keeps the watermark of each as the `floor` of its groups: the
+ *     watermark of a group is the greater of floor and watermark, which is what it would be had the old subtask read on, since a watermark
+ *     never moves back. W1 to W3 hold for each group alone: below the floor its rows are late, and its windows have fired and are passed over
+ *     (of hopping windows the slices are still there: for later windows, which is why they would give rows again, and wrong ones). No slice
+ *     is lost: the watermark is the least of the floors, and slices go by the watermark only. A floor is forgotten when the watermark has
+ *     reached it, mostly at once.
  */
 #include "taskmanager/operators/window_agg.h"
 
 #include "common/base/assert.h"
 #include "common/base/heap.h"
 #include "common/base/list.h"
+#include "common/base/vec.h"
 #include "common/plan/agg_partial.h"
 #include "taskmanager/operators/agg_keys.h"
 #include "taskmanager/operators/agg_set.h"
 #include "taskmanager/operators/agg_snap.h"
 #include "taskmanager/state/delta_freeze.h"
 
-enum { WINDOW_START = 0, WINDOW_END = 1, FIRST_KEY = 2, STATE_VERSION = 1 };
+enum { WINDOW_START = 0, WINDOW_END = 1, FIRST_KEY = 2, STATE_VERSION = 2 };
 
 /* One slice of the window being fired, standing at its next entry. */
 struct arm {
@@ -27,6 +36,13 @@ struct arm {
     const struct weir_delta *slices;
     struct weir_delta_cursor cursor;
     struct weir_delta_entry entry;
+};
+
+/* Of a range of key groups: W5. */
+struct floor {
+    uint32_t first, end;
+    int64_t watermark_ms;
+    int64_t late_through_ms; /* follows from watermark_ms */
 };
 
 struct window_agg {
@@ -41,6 +57,9 @@ struct window_agg {
     int64_t watermark_ms;
     int64_t late_through_ms; /* follows from watermark_ms */
     bool restoring;
+    struct floor *floors; /* ascending; while restoring all own groups', then those above the watermark */
+    uint32_t nfloors;
+    size_t floors_cap;
     /* The firing under way: up to watermark_ms. */
     int64_t fired_ms; /* every window that ends up to here has fired */
     bool firing;
@@ -121,6 +140,7 @@ static void window_close(struct weir_op *op)
     weir_agg_set_destroy(window->set);
     weir_arena_destroy(window->arena);
     weir_free(window->merged);
+    weir_free(window->floors);
     weir_free(window->key_columns);
 }
 
@@ -140,6 +160,41 @@ static enum weir_rc add_rows(struct window_agg *window, struct weir_agg_rows *ro
     return rc != WEIR_OK ? rc : weir_agg_set_update(window->set, rows->batch, window->op.ctx->now_ms, rows->payloads, signs, err);
 }
 
+static const struct floor *floor_of(const struct window_agg *window, uint64_t hash)
+{
+    uint32_t group = weir_key_group(hash, window->op.ctx->max_parallelism);
+    for (uint32_t i = 0; i < window->nfloors; i++) {
+        if (group >= window->floors[i].first && group < window->floors[i].end) {
+            return &window->floors[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_late(const void *ctx, uint64_t hash, int64_t slice_end_ms)
+{
+    const struct floor *floor = floor_of(ctx, hash);
+    return floor != NULL && slice_end_ms <= floor->late_through_ms;
+}
+
+/* Whether the window being fired has fired for this key before. */
+static bool has_fired(const struct window_agg *window, uint64_t hash)
+{
+    const struct floor *floor = window->nfloors == 0 ? NULL : floor_of(window, hash);
+    return floor != NULL && weir_slices_due(window->window_end_ms, floor->watermark_ms);
+}
+
+static void forget_floors(struct window_agg *window)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < window->nfloors; i++) {
+        if (window->floors[i].watermark_ms > window->watermark_ms) {
+            window->floors[kept++] = window->floors[i];
+        }
+    }
+    window->nfloors = kept;
+}
+
 static enum weir_rc window_process(struct weir_op *op, uint32_t input, struct weir_batch *batch, struct weir_error *err)
 {
     weir_assert(input == 0);
@@ -148,6 +203,9 @@ static enum weir_rc window_process(struct weir_op *op, uint32_t input, struct we
     struct weir_agg_rows rows;
     enum weir_rc rc = weir_agg_rows_make(op->spec, &window->slices, window->late_through_ms, op->ctx->late_dropped, batch,
                                          window->arena, &rows, err);
+    if (rc == WEIR_OK && rows.batch != NULL && window->nfloors > 0) {
+        weir_agg_rows_drop_late(op->spec, is_late, window, op->ctx->late_dropped, window->arena, &rows);
+    }
     if (rc != WEIR_OK || rows.batch == NULL) {
         return rc;
     }
@@ -296,6 +354,12 @@ static void emit_built(struct window_agg *window)
     }
 }
 
+/* Every window that ends up to here has fired when all that was due has. */
+static int64_t fired_through(int64_t watermark_ms)
+{
+    return watermark_ms == WEIR_WATERMARK_MIN || watermark_ms == WEIR_WATERMARK_MAX ? watermark_ms : watermark_ms + 1;
+}
+
 /* Fires the window under way as far as the output lets it. */
 static enum weir_rc go_on_window(struct window_agg *window, struct weir_error *err)
 {
@@ -307,7 +371,7 @@ static enum weir_rc go_on_window(struct window_agg *window, struct weir_error *e
         struct weir_delta_entry entry;
         enum weir_rc rc = next_key(window, &entry, err);
         /* Without rows: all were taken back again. */
-        if (rc == WEIR_OK && weir_agg_payload_rows(entry.payload) > 0) {
+        if (rc == WEIR_OK && weir_agg_payload_rows(entry.payload) > 0 && !has_fired(window, entry.hash)) {
             rc = write_result(window, &entry, err);
         }
         if (rc == WEIR_OK && entry.payload == window->merged) {
@@ -335,9 +399,8 @@ static enum weir_rc go_on(struct weir_op *op, struct weir_error *err)
         end_window(window);
     }
     emit_built(window);
-    if (window->watermark_ms < INT64_MAX && window->fired_ms < window->watermark_ms + 1) {
-        window->fired_ms = window->watermark_ms + 1;
-    }
+    window->fired_ms = fired_through(window->watermark_ms);
+    forget_floors(window);
     return WEIR_OK;
 }
 
@@ -353,7 +416,24 @@ static enum weir_rc window_watermark(struct weir_op *op, int64_t watermark_ms, s
     return go_on(op, err);
 }
 
-/* Version 1: u8 version | i64 watermark | i64 fired up to | the slices (agg_snap.h) */
+static void put_range(struct weir_buf *out, uint32_t *ranges, uint32_t first, uint32_t end, int64_t watermark_ms)
+{
+    if (first < end) {
+        weir_buf_put_u32(out, first);
+        weir_buf_put_u32(out, end);
+        weir_buf_put_i64(out, watermark_ms);
+        ++*ranges;
+    }
+}
+
+static uint32_t own_group(const struct window_agg *window, uint32_t subtask_more)
+{
+    const struct weir_op_ctx *ctx = window->op.ctx;
+    return weir_key_group_first(ctx->conn.subtask + subtask_more, ctx->max_parallelism, ctx->conn.parallelism);
+}
+
+/* Version 2: u8 version | u32 ranges | each: u32 first, u32 end key group, i64 watermark | the slices (agg_snap.h). The ranges are all groups of
+ * the subtask, one after the other. */
 static enum weir_rc window_snapshot(struct weir_op *op, uint64_t checkpoint, struct weir_buf *out, struct weir_error *err)
 {
     (void)err;
@@ -361,8 +441,18 @@ static enum weir_rc window_snapshot(struct weir_op *op, uint64_t checkpoint, str
     weir_assert(!window->firing);
     weir_assert(!window->building);
     weir_buf_put_u8(out, STATE_VERSION);
-    weir_buf_put_i64(out, window->watermark_ms);
-    weir_buf_put_i64(out, window->fired_ms);
+    size_t ranges_at = out->len;
+    uint32_t ranges = 0;
+    weir_buf_put_u32(out, 0);
+    uint32_t at = own_group(window, 0);
+    for (uint32_t i = 0; i < window->nfloors; i++) {
+        const struct floor *floor = &window->floors[i];
+        put_range(out, &ranges, at, floor->first, window->watermark_ms);
+        put_range(out, &ranges, floor->first, floor->end, floor->watermark_ms);
+        at = floor->end;
+    }
+    put_range(out, &ranges, at, own_group(window, 1), window->watermark_ms);
+    weir_buf_set_u32(out, ranges_at, ranges);
     weir_agg_snap_begin(window->snap, checkpoint, out);
     return WEIR_OK;
 }
@@ -380,28 +470,96 @@ static enum weir_rc window_notify(struct weir_op *op, uint64_t checkpoint, struc
     return WEIR_OK;
 }
 
+static void add_floor(struct window_agg *window, uint32_t first, uint32_t end, int64_t watermark_ms)
+{
+    uint32_t own_first = own_group(window, 0);
+    uint32_t own_end = own_group(window, 1);
+    first = first > own_first ? first : own_first;
+    end = end < own_end ? end : own_end;
+    if (first < end) {
+        window->floors = weir_vec_grow(window->floors, &window->floors_cap, sizeof(*window->floors), window->nfloors + 1);
+        window->floors[window->nfloors++] = (struct floor){
+            .first = first,
+            .end = end,
+            .watermark_ms = watermark_ms,
+            .late_through_ms = weir_slices_late_through(&window->slices, watermark_ms),
+        };
+    }
+}
+
+/* The watermarks of a part; out_least: of all of them, below which none of its slices is late. */
+static bool read_ranges(struct window_agg *window, struct weir_reader *reader, int64_t *out_least)
+{
+    uint8_t version = weir_read_u8(reader);
+    uint32_t ranges = weir_read_u32(reader);
+    uint32_t before = 0;
+    int64_t least = WEIR_WATERMARK_MAX;
+    bool sound = version == STATE_VERSION && ranges > 0;
+    for (uint32_t i = 0; i < ranges && sound; i++) {
+        uint32_t first = weir_read_u32(reader);
+        uint32_t end = weir_read_u32(reader);
+        int64_t watermark_ms = weir_read_i64(reader);
+        sound = !reader->failed && first < end && (i == 0 || first == before);
+        before = end;
+        least = watermark_ms < least ? watermark_ms : least;
+        if (sound) {
+            add_floor(window, first, end, watermark_ms);
+        }
+    }
+    *out_least = least;
+    return sound;
+}
+
 static enum weir_rc window_restore(struct weir_op *op, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
 {
     struct window_agg *window = (struct window_agg *)op;
     struct weir_reader reader = weir_reader(state);
-    uint8_t version = weir_read_u8(&reader);
-    int64_t watermark_ms = weir_read_i64(&reader);
-    int64_t fired_ms = weir_read_i64(&reader);
-    /* See go_on: all that is due has fired. After the last watermark no slice is left, and the rest does not matter. */
-    bool agree = watermark_ms == WEIR_WATERMARK_MAX ||
-                 fired_ms == (watermark_ms == WEIR_WATERMARK_MIN ? INT64_MIN : watermark_ms + 1);
+    int64_t least_ms = 0;
     enum weir_rc rc = WEIR_OK;
-    if (reader.failed || version != STATE_VERSION || !agree) {
-        rc = weir_error_set(err, WEIR_CORRUPT, "window state of %zu bytes and version %u (expected %d) is cut or impossible", state.len,
-                            version, STATE_VERSION);
+    if (!read_ranges(window, &reader, &least_ms)) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "window state of %zu bytes (expected version %d) is cut or impossible", state.len, STATE_VERSION);
     } else {
-        window->watermark_ms = watermark_ms;
-        window->fired_ms = fired_ms;
-        window->late_through_ms = weir_slices_late_through(&window->slices, watermark_ms);
+        window->late_through_ms = weir_slices_late_through(&window->slices, least_ms); /* of this part: slice_fits */
         rc = weir_agg_snap_restore(window->snap, checkpoint, reader.rest, err);
         window->restoring = rc == WEIR_AGAIN;
     }
     return rc == WEIR_OK || rc == WEIR_AGAIN ? rc : weir_error_prefix(err, "%s", op->spec->uid);
+}
+
+/* Room may have been made for slices that only groups of others have yet, whose watermark was less. */
+static enum weir_rc drop_late_slices(struct window_agg *window, struct weir_error *err)
+{
+    for (uint32_t i = 0; i < weir_delta_spaces(window->state) && weir_delta_space(window->state, i) <= window->late_through_ms; i++) {
+        if (weir_delta_space_entries(window->state, i) > 0) {
+            return weir_error_set(err, WEIR_CORRUPT, "window state: keys of a slice whose windows had all fired");
+        }
+    }
+    uint64_t before = weir_delta_bytes(window->state);
+    weir_delta_drop(window->state, window->late_through_ms);
+    *window->op.ctx->state_bytes += weir_delta_bytes(window->state) - before;
+    return WEIR_OK;
+}
+
+/* W5 */
+static enum weir_rc window_restored(struct weir_op *op, struct weir_error *err)
+{
+    struct window_agg *window = (struct window_agg *)op;
+    enum weir_rc rc = weir_agg_snap_restored(window->snap, err);
+    uint32_t at = own_group(window, 0);
+    int64_t least_ms = WEIR_WATERMARK_MAX;
+    for (uint32_t i = 0; i < window->nfloors && window->floors[i].first == at; i++) {
+        at = window->floors[i].end;
+        least_ms = window->floors[i].watermark_ms < least_ms ? window->floors[i].watermark_ms : least_ms;
+    }
+    if (rc == WEIR_OK && at != own_group(window, 1)) {
+        rc = weir_error_set(err, WEIR_CORRUPT, "window state: the watermark of key group %u is missing", at);
+    }
+    window->watermark_ms = least_ms;
+    window->fired_ms = fired_through(least_ms);
+    window->late_through_ms = weir_slices_late_through(&window->slices, least_ms);
+    forget_floors(window);
+    rc = rc != WEIR_OK ? rc : drop_late_slices(window, err);
+    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", op->spec->uid);
 }
 
 static enum weir_rc window_resume(struct weir_op *op, struct weir_error *err)
@@ -426,5 +584,6 @@ const struct weir_op_vtable weir_window_agg_op = {
     .background = window_background,
     .notify = window_notify,
     .restore = window_restore,
+    .restored = window_restored,
     .resume = window_resume,
 };

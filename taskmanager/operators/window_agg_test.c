@@ -1,6 +1,7 @@
 #include "taskmanager/operators/window_agg.h"
 
 #include "common/base/clock.h"
+#include "common/data/rowkey.h"
 #include "taskmanager/operators/agg_snap_test_kit.h"
 #include "taskmanager/operators/agg_test_kit.h"
 #include "taskmanager/operators/local_agg.h"
@@ -10,9 +11,20 @@ enum { ENDS_MAX = 4096, BASE_MS = 2000 };
 /* Row at a time: an accumulator per window end (milliseconds from -BASE_MS) and key. */
 struct oracle {
     struct kit_acc accs[ENDS_MAX][KIT_KEYS];
-    int64_t watermark_ms;
+    int64_t watermarks_ms[KIT_KEYS];
     uint64_t late;
 };
+
+enum { ALL_KEYS = (1 << KIT_KEYS) - 1 };
+
+static struct oracle *oracle_create(void)
+{
+    struct oracle *oracle = calloc(1, sizeof(*oracle));
+    for (int key = 0; key < KIT_KEYS; key++) {
+        oracle->watermarks_ms[key] = WEIR_WATERMARK_MIN;
+    }
+    return oracle;
+}
 
 static struct kit_acc *oracle_acc(struct oracle *oracle, int64_t end_ms, int key)
 {
@@ -32,7 +44,7 @@ static void oracle_add(struct oracle *oracle, const struct kit *kit, const struc
             continue;
         }
         in_any = true;
-        if (start + window->size_ms - 1 > oracle->watermark_ms) {
+        if (start + window->size_ms - 1 > oracle->watermarks_ms[kit->nkeys == 0 ? 0 : row->key]) {
             taken = true;
             kit_acc_add(oracle_acc(oracle, start + window->size_ms, kit->nkeys == 0 ? 0 : row->key), row);
         }
@@ -45,14 +57,14 @@ static int compare_lines(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* What must have been fired between two watermarks, as sorted lines; forgets it. */
-static uint32_t oracle_fire(struct oracle *oracle, const struct kit *kit, int64_t watermark_ms, char (*lines)[KIT_LINE_MAX])
+/* What must have been fired of the keys (a bit each) between two watermarks, as sorted lines; forgets it. */
+static uint32_t oracle_fire(struct oracle *oracle, const struct kit *kit, uint32_t keys, int64_t watermark_ms, char (*lines)[KIT_LINE_MAX])
 {
     uint32_t count = 0;
     for (int64_t at = 0; at < ENDS_MAX && at - BASE_MS - 1 <= watermark_ms; at++) {
         for (int key = 0; key < KIT_KEYS; key++) {
             struct kit_acc *acc = &oracle->accs[at][key];
-            if (acc->rows == 0) {
+            if (acc->rows == 0 || (keys >> key & 1) == 0) {
                 continue;
             }
             struct weir_buf line = {0};
@@ -65,7 +77,11 @@ static uint32_t oracle_fire(struct oracle *oracle, const struct kit *kit, int64_
             *acc = (struct kit_acc){0};
         }
     }
-    oracle->watermark_ms = watermark_ms;
+    for (int key = 0; key < KIT_KEYS; key++) {
+        if ((keys >> key & 1) != 0 && watermark_ms > oracle->watermarks_ms[key]) {
+            oracle->watermarks_ms[key] = watermark_ms;
+        }
+    }
     qsort(lines, count, KIT_LINE_MAX, compare_lines);
     return count;
 }
@@ -101,15 +117,20 @@ enum { LINES_MAX = 20000 };
 static char expected_lines[LINES_MAX][KIT_LINE_MAX];
 static char emitted_lines[LINES_MAX][KIT_LINE_MAX];
 
-static void check_fired(struct kit *kit, struct kit_op *op, struct oracle *oracle, int64_t watermark_ms)
+static void check_fired_of(struct kit *kit, struct kit_op *op, struct oracle *oracle, uint32_t keys, int64_t watermark_ms)
 {
-    uint32_t expected = oracle_fire(oracle, kit, watermark_ms, expected_lines);
+    uint32_t expected = oracle_fire(oracle, kit, keys, watermark_ms, expected_lines);
     uint32_t got = emitted(op, kit->window.size_ms, emitted_lines, LINES_MAX);
     for (uint32_t i = 0; i < expected && i < got; i++) {
         ck_assert_str_eq(emitted_lines[i], expected_lines[i]);
     }
     ck_assert_uint_eq(got, expected);
     ck_assert_uint_eq(kit->late, oracle->late);
+}
+
+static void check_fired(struct kit *kit, struct kit_op *op, struct oracle *oracle, int64_t watermark_ms)
+{
+    check_fired_of(kit, op, oracle, ALL_KEYS, watermark_ms);
 }
 
 /* Random rows around a moving time, with watermarks in between, directly or behind a local aggregation. restarts: of 100 batches, after how
@@ -124,8 +145,7 @@ static uint64_t run_restarted(uint64_t seed, struct weir_window_spec window, uin
     if (seed % 2 == 0) {
         kit_use_store(&kit);
     }
-    struct oracle *oracle = calloc(1, sizeof(*oracle));
-    oracle->watermark_ms = WEIR_WATERMARK_MIN;
+    struct oracle *oracle = oracle_create();
     kit_open(&kit, &op, &weir_window_agg_op, WEIR_OP_WINDOW_AGG, local);
     if (local) {
         kit_open(&kit, &pre, &weir_local_agg_op, WEIR_OP_LOCAL_AGG, false);
@@ -147,7 +167,7 @@ static uint64_t run_restarted(uint64_t seed, struct weir_window_spec window, uin
         }
         if (weir_rand_below(&kit.rand, 3) == 0) {
             int64_t watermark = now - (int64_t)weir_rand_below(&kit.rand, 50) - 10;
-            watermark = watermark > oracle->watermark_ms ? watermark : oracle->watermark_ms;
+            watermark = watermark > oracle->watermarks_ms[0] ? watermark : oracle->watermarks_ms[0];
             if (local) {
                 kit_flush(&pre);
                 kit_pass_on(&pre, &op);
@@ -235,6 +255,171 @@ START_TEST(goes_on_from_snapshots)
 }
 END_TEST
 
+/* --- another parallelism ---------------------------------------------------------------------------------------------- */
+
+enum { SUBTASKS_MAX = 4 };
+
+/* Subtasks, each of which stands at a watermark of its own (W5); the keys of each as bits. */
+struct crowd {
+    struct kit kit;
+    struct oracle *oracle;
+    uint32_t groups[KIT_KEYS];
+    uint32_t parallelism;
+    uint32_t keys[SUBTASKS_MAX];
+    struct kit_op *ops; /* SUBTASKS_MAX */
+};
+
+static void share_keys(struct crowd *crowd, uint32_t parallelism)
+{
+    crowd->parallelism = parallelism;
+    memset(crowd->keys, 0, sizeof(crowd->keys));
+    for (int key = 0; key < KIT_KEYS; key++) {
+        crowd->keys[weir_key_group_owner(crowd->groups[key], 128, parallelism)] |= 1u << key;
+    }
+}
+
+static void crowd_init(struct crowd *crowd, uint64_t seed, struct weir_window_spec window, bool stored)
+{
+    *crowd = (struct crowd){.oracle = oracle_create(), .ops = calloc(SUBTASKS_MAX, sizeof(struct kit_op))};
+    kit_init(&crowd->kit, seed, kit_all, KIT_CALLS, 2, window);
+    if (stored) {
+        kit_use_store(&crowd->kit);
+    }
+    struct weir_arena *arena = weir_arena_create(0);
+    for (int key = 0; key < KIT_KEYS; key++) {
+        struct kit_row row = kit_random_row(&crowd->kit.rand, 0);
+        uint64_t hash;
+        row.key = key;
+        struct weir_batch *batch = kit_batch(&crowd->kit, &row, 1);
+        weir_rowkeys_hash(batch, kit_key_columns, 2, arena, &hash);
+        crowd->groups[key] = weir_key_group(hash, 128);
+        weir_batch_unref(batch);
+    }
+    weir_arena_destroy(arena);
+    share_keys(crowd, 1 + (uint32_t)weir_rand_below(&crowd->kit.rand, SUBTASKS_MAX));
+    for (uint32_t s = 0; s < SUBTASKS_MAX; s++) {
+        kit_open(&crowd->kit, &crowd->ops[s], &weir_window_agg_op, WEIR_OP_WINDOW_AGG, false);
+        if (s < crowd->parallelism) {
+            kit_reopen(&crowd->ops[s], s, crowd->parallelism);
+        }
+    }
+}
+
+static void crowd_fini(struct crowd *crowd)
+{
+    for (uint32_t s = 0; s < SUBTASKS_MAX; s++) {
+        kit_close(&crowd->ops[s]);
+    }
+    free(crowd->ops);
+    free(crowd->oracle);
+    kit_fini(&crowd->kit);
+}
+
+static void crowd_process(struct crowd *crowd, int64_t now)
+{
+    static struct kit_row rows[SUBTASKS_MAX][300];
+    uint32_t counts[SUBTASKS_MAX] = {0};
+    uint32_t count = 1 + (uint32_t)weir_rand_below(&crowd->kit.rand, 300);
+    for (uint32_t i = 0; i < count; i++) {
+        struct kit_row row = kit_random_row(&crowd->kit.rand, now + (int64_t)weir_rand_below(&crowd->kit.rand, 160) - 80);
+        uint32_t s = weir_key_group_owner(crowd->groups[row.key], 128, crowd->parallelism);
+        oracle_add(crowd->oracle, &crowd->kit, &row);
+        rows[s][counts[s]++] = row;
+    }
+    for (uint32_t s = 0; s < crowd->parallelism; s++) {
+        if (counts[s] > 0) {
+            kit_process_take(&crowd->ops[s], kit_batch(&crowd->kit, rows[s], counts[s]));
+        }
+    }
+}
+
+/* Every old subtask's state to every new one. */
+static void crowd_rescale(struct crowd *crowd)
+{
+    struct weir_buf states[SUBTASKS_MAX] = {0};
+    struct weir_error err = {0};
+    uint32_t before = crowd->parallelism;
+    for (uint32_t s = 0; s < before; s++) {
+        kit_snapshot(&crowd->ops[s], &states[s]);
+    }
+    share_keys(crowd, 1 + (uint32_t)weir_rand_below(&crowd->kit.rand, SUBTASKS_MAX));
+    for (uint32_t s = 0; s < crowd->parallelism; s++) {
+        struct kit_op *op = &crowd->ops[s];
+        kit_reopen(op, s, crowd->parallelism);
+        for (uint32_t old = 0; old < before; old++) {
+            kit_finish(op, op->op->vtable->restore(op->op, 7, weir_buf_slice(&states[old]), &err), &err);
+        }
+        ck_assert_msg(op->op->vtable->restored(op->op, &err) == WEIR_OK, "%s", err.text);
+        ck_assert_uint_eq(op->nout, 0);
+    }
+    if (crowd->kit.backend != NULL) {
+        kit_clear_store(&crowd->kit);
+    }
+    for (uint32_t s = 0; s < before; s++) {
+        weir_buf_fini(&states[s]);
+    }
+}
+
+/* Subtasks whose watermarks differ hand their key groups over, again and again: nothing fires twice, is late sooner, or gets lost. */
+START_TEST(key_groups_move_between_subtasks)
+{
+    uint64_t late = 0;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct crowd crowd;
+        int64_t now = -1000;
+        crowd_init(&crowd, 400 + seed, windows[_i], seed % 2 == 0);
+        for (int step = 0; step < 150; step++, now += (int64_t)weir_rand_below(&crowd.kit.rand, 14)) {
+            crowd_process(&crowd, now);
+            uint32_t s = (uint32_t)weir_rand_below(&crowd.kit.rand, crowd.parallelism);
+            int64_t watermark = now - (int64_t)weir_rand_below(&crowd.kit.rand, 90) + 20;
+            if (weir_rand_below(&crowd.kit.rand, 2) == 0) {
+                kit_watermark(&crowd.ops[s], watermark);
+                check_fired_of(&crowd.kit, &crowd.ops[s], crowd.oracle, crowd.keys[s], watermark);
+            }
+            if (weir_rand_below(&crowd.kit.rand, 8) == 0) {
+                crowd_rescale(&crowd);
+            }
+        }
+        for (uint32_t s = 0; s < crowd.parallelism; s++) {
+            kit_watermark(&crowd.ops[s], WEIR_WATERMARK_MAX);
+            check_fired_of(&crowd.kit, &crowd.ops[s], crowd.oracle, crowd.keys[s], WEIR_WATERMARK_MAX);
+        }
+        late += crowd.oracle->late;
+        crowd_fini(&crowd);
+    }
+    ck_assert_uint_gt(late, 0);
+}
+END_TEST
+
+/* A part that is missing, twice or out of order is noticed. */
+START_TEST(all_parts_are_wanted)
+{
+    static const uint32_t orders[][3] = {{0, 1, 9}, {1, 2, 9}, {0, 2, 9}, {0, 0, 1}, {2, 1, 0}, {0, 1, 2}};
+    struct crowd crowd;
+    struct weir_buf states[3] = {0};
+    crowd_init(&crowd, 5, windows[0], false);
+    for (uint32_t s = 0; s < 3; s++) {
+        kit_reopen(&crowd.ops[s], s, 3);
+        kit_snapshot(&crowd.ops[s], &states[s]);
+    }
+    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        struct weir_error err = {0};
+        struct weir_op *op = crowd.ops[0].op;
+        enum weir_rc rc = WEIR_OK;
+        kit_reopen(&crowd.ops[0], 0, 1);
+        for (uint32_t k = 0; k < 3 && orders[i][k] < 3 && rc == WEIR_OK; k++) {
+            rc = op->vtable->restore(op, 7, weir_buf_slice(&states[orders[i][k]]), &err);
+        }
+        rc = rc == WEIR_OK ? op->vtable->restored(op, &err) : rc;
+        ck_assert_int_eq(rc, i == 5 ? WEIR_OK : WEIR_CORRUPT);
+    }
+    for (uint32_t s = 0; s < 3; s++) {
+        weir_buf_fini(&states[s]);
+    }
+    crowd_fini(&crowd);
+}
+END_TEST
+
 /* Some rows of several slices, after a watermark; the operator as restored to it. */
 static void fill(struct kit *kit, struct kit_op *op, struct weir_window_spec window, struct weir_buf *state)
 {
@@ -283,7 +468,7 @@ START_TEST(damaged_state)
 }
 END_TEST
 
-/* Slices that cannot be are refused: they would not fit the windows. The watermark stands at byte 1, in milliseconds. */
+/* Slices that cannot be are refused: they would not fit the windows. The one watermark stands at byte 13, in milliseconds. */
 START_TEST(impossible_slices)
 {
     static struct kit_op op;
@@ -293,8 +478,7 @@ START_TEST(impossible_slices)
     static const int64_t watermarks[] = {5, 20, 28, 39, 200, WEIR_WATERMARK_MAX - 1, WEIR_WATERMARK_MAX, WEIR_WATERMARK_MIN};
     for (size_t i = 0; i < sizeof(watermarks) / sizeof(watermarks[0]); i++) {
         int64_t watermark = watermarks[i];
-        weir_le_put_u64(state.data + 1, (uint64_t)watermark);
-        weir_le_put_u64(state.data + 9, (uint64_t)(watermark == WEIR_WATERMARK_MIN ? watermark : (int64_t)((uint64_t)watermark + 1)));
+        weir_le_put_u64(state.data + 13, (uint64_t)watermark);
         bool late = watermark >= 59; /* the last window of the slice that ends at 40 ends at 60 */
         ck_assert_int_eq(kit_try_restore(&op, state.data, state.len), late ? WEIR_CORRUPT : WEIR_OK);
     }
@@ -507,6 +691,8 @@ Suite *window_agg_suite(void)
     tcase_add_loop_test(tcase, snapshot_behind_the_barrier, 0, WINDOWS);
     tcase_add_loop_test(tcase, damaged_state, 0, WINDOWS);
     tcase_add_test(tcase, impossible_slices);
+    tcase_add_loop_test(tcase, key_groups_move_between_subtasks, 0, WINDOWS);
+    tcase_add_test(tcase, all_parts_are_wanted);
     tcase_add_loop_test(tcase, null_time_is_an_error, 0, 2);
     tcase_add_test(tcase, many_keys);
     tcase_add_test(tcase, full_budget_is_an_error);

@@ -64,6 +64,7 @@ struct weir_keyed {
     enum weir_rc rc;
     struct weir_error err;
     /* The task's thread only. */
+    uint32_t restored_first, restored_end; /* key groups of the parts so far; both 0: none */
     uint32_t generation; /* of the store */
     bool whole;          /* the snapshot under way is the store's first */
     uint64_t told;       /* newest checkpoint known to be committed */
@@ -682,23 +683,65 @@ static enum weir_rc begin_reading(struct weir_keyed *keyed, struct weir_keyed_ma
     return WEIR_OK;
 }
 
+static uint32_t own_first(const struct weir_keyed *keyed)
+{
+    return weir_key_group_first(keyed->codec.subtask, keyed->codec.max_parallelism, keyed->codec.parallelism);
+}
+
+static uint32_t own_end(const struct weir_keyed *keyed)
+{
+    return weir_key_group_first(keyed->codec.subtask + 1, keyed->codec.max_parallelism, keyed->codec.parallelism);
+}
+
+/* Both forms of a state have its writer's key groups at the same place. */
+static enum weir_rc join_part(struct weir_keyed *keyed, struct weir_slice bytes, struct weir_error *err)
+{
+    struct weir_reader reader = weir_reader(bytes);
+    (void)weir_read_u8(&reader);
+    (void)weir_read_u32(&reader);
+    uint32_t first = weir_read_u32(&reader);
+    uint32_t end = weir_read_u32(&reader);
+    weir_assert(!reader.failed); /* it was decoded */
+    if (keyed->restored_end != 0 && first != keyed->restored_end) {
+        return corrupt(err, "its parts do not follow each other");
+    }
+    keyed->restored_first = keyed->restored_end == 0 ? first : keyed->restored_first;
+    keyed->restored_end = end;
+    return WEIR_OK;
+}
+
+enum weir_rc weir_keyed_restored(const struct weir_keyed *keyed, struct weir_error *err)
+{
+    if (keyed->restored_first > own_first(keyed) || keyed->restored_end < own_end(keyed)) {
+        return weir_error_set(err, WEIR_CORRUPT, "keyed state: key groups %u to %u are wanted, the checkpoint has %u to %u", own_first(keyed),
+                              own_end(keyed), keyed->restored_first, keyed->restored_end);
+    }
+    return WEIR_OK;
+}
+
 enum weir_rc weir_keyed_restore(struct weir_keyed *keyed, uint64_t checkpoint, const char *dir, struct weir_slice bytes, struct weir_error *err)
 {
     weir_assert(keyed->phase == PHASE_IDLE);
     if (bytes.len == 0 || bytes.data[0] != WEIR_KEYED_FILES_VERSION) {
-        return weir_delta_decode(keyed->delta, &keyed->codec, bytes, err);
+        enum weir_rc rc = weir_delta_decode(keyed->delta, &keyed->codec, bytes, err);
+        return rc != WEIR_OK ? rc : join_part(keyed, bytes, err);
     }
     struct weir_keyed_manifest *manifest = NULL;
     enum weir_rc rc = weir_keyed_manifest_decode(bytes, checkpoint, dir == NULL ? "" : dir, &manifest, err);
-    if (rc == WEIR_OK && keyed->env.backend == NULL) {
-        rc = weir_error_set(err, WEIR_UNSUPPORTED, "keyed state in files, and there is no store to read them");
-        weir_keyed_manifest_destroy(manifest);
-    }
     if (rc != WEIR_OK) {
         return rc;
     }
-    rc = begin_reading(keyed, manifest, err);
+    rc = join_part(keyed, bytes, err);
+    if (rc == WEIR_OK && keyed->env.backend == NULL) {
+        rc = weir_error_set(err, WEIR_UNSUPPORTED, "keyed state in files, and there is no store to read them");
+    }
     if (rc != WEIR_OK) {
+        weir_keyed_manifest_destroy(manifest);
+        return rc;
+    }
+    rc = begin_reading(keyed, manifest, err);
+    bool none = own_end(keyed) <= manifest->first_group || own_first(keyed) >= manifest->end_group;
+    if (rc != WEIR_OK || none) {
         end_reading(keyed);
         return rc;
     }

@@ -11,7 +11,8 @@
  *     several times as large as the state, or the removals since the last snapshot as large as the state.
  * E5  What was captured and is not written yet is bounded: capturing waits for the writer. Saved values (of entries written meanwhile) are not.
  * E6  A restored state is read by key groups: those of this subtask, whatever subtask wrote them. When they are the same the store is kept, and
- *     the first snapshot is an incremental one already.
+ *     the first snapshot is an incremental one already. When the writers were others, the state comes in parts, one a writer, and each part
+ *     begins with the key group with which the one before ended. Files of a part without own groups are not read.
  *
  * The task's thread; blocking parts run on the executor.
  */
@@ -55,10 +56,12 @@ uint64_t weir_keyed_new_bytes(const struct weir_keyed *keyed);
 /* The checkpoint was committed. */
 void weir_keyed_notify(struct weir_keyed *keyed, uint64_t checkpoint);
 
-/* Adds the entries of own key groups from bytes that snapshot and background made at `checkpoint`, their files in dir. AGAIN: weir_keyed_resume
- * goes on. CORRUPT, INVALID, RESOURCE, IO. */
+/* Adds the entries of own key groups from bytes that snapshot and background made at `checkpoint`, their files in dir: a part, E6. AGAIN:
+ * weir_keyed_resume goes on. CORRUPT, INVALID, RESOURCE, IO. */
 enum weir_rc weir_keyed_restore(struct weir_keyed *keyed, uint64_t checkpoint, const char *dir, struct weir_slice bytes, struct weir_error *err)
     WEIR_CHECKED;
 enum weir_rc weir_keyed_resume(struct weir_keyed *keyed, struct weir_error *err) WEIR_CHECKED;
+/* After the last part. CORRUPT: own key groups are in none. */
+enum weir_rc weir_keyed_restored(const struct weir_keyed *keyed, struct weir_error *err) WEIR_CHECKED;
 
 #endif

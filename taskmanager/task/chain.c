@@ -209,6 +209,8 @@ static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct
         return vtable->notify == NULL ? WEIR_OK : vtable->notify(link->op, (uint64_t)chain->value, err);
     case WEIR_CHAIN_RESTORE:
         return vtable->restore == NULL ? WEIR_OK : vtable->restore(link->op, (uint64_t)chain->value, link->restore, err);
+    case WEIR_CHAIN_RESTORED:
+        return vtable->restored == NULL ? WEIR_OK : vtable->restored(link->op, err);
     case WEIR_CHAIN_DRAIN:
         return vtable->drain == NULL ? WEIR_OK : vtable->drain(link->op, err);
     case WEIR_CHAIN_NONE:
@@ -223,7 +225,8 @@ static enum weir_rc run_hook(struct weir_chain *chain, struct link *link, struct
 static enum weir_rc control_hook(struct weir_chain *chain, struct link *link, struct weir_error *err)
 {
     const struct weir_op_vtable *vtable = link->op->vtable;
-    bool flushes = chain->control != WEIR_CHAIN_NOTIFY && chain->control != WEIR_CHAIN_RESTORE && chain->control != WEIR_CHAIN_DRAIN;
+    bool flushes = chain->control != WEIR_CHAIN_NOTIFY && chain->control != WEIR_CHAIN_RESTORE && chain->control != WEIR_CHAIN_RESTORED &&
+                   chain->control != WEIR_CHAIN_DRAIN;
     if (chain->step == STEP_FLUSH) {
         return settle(chain, link, vtable->flush == NULL || !flushes ? WEIR_OK : vtable->flush(link->op, err), err);
     }
@@ -252,6 +255,7 @@ static void control_to_writer(struct weir_chain *chain)
     case WEIR_CHAIN_FLUSH:
     case WEIR_CHAIN_NOTIFY:
     case WEIR_CHAIN_RESTORE:
+    case WEIR_CHAIN_RESTORED:
     case WEIR_CHAIN_DRAIN:
         return;
     }
@@ -369,11 +373,13 @@ uint32_t weir_chain_states(const struct weir_chain *chain, struct weir_snap_op *
     return count;
 }
 
-enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_snap_op *ops, uint32_t nops, struct weir_error *err)
+enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_op_part *part, const struct weir_snap_op *ops, uint32_t nops,
+                                    struct weir_error *err)
 {
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < chain->nlinks; i++) {
         struct link *link = &chain->links[i];
+        link->ctx.part = *part;
         if (link->op->vtable->snapshot == NULL) {
             continue;
         }

@@ -22,7 +22,8 @@ enum weir_chain_control {
     WEIR_CHAIN_END,
     WEIR_CHAIN_BARRIER, /* every operator's state is taken, then the barrier is passed on */
     WEIR_CHAIN_NOTIFY,  /* a checkpoint was committed; ends at the writer */
-    WEIR_CHAIN_RESTORE, /* before all else: the operators take over the state of a checkpoint; ends at the writer */
+    WEIR_CHAIN_RESTORE, /* before all else: the operators take over a part of a checkpoint; ends at the writer */
+    WEIR_CHAIN_RESTORED, /* all parts were handed over; ends at the writer */
     WEIR_CHAIN_DRAIN,   /* after all else: everything committed takes effect outside; ends at the writer */
 };
 
@@ -48,9 +49,10 @@ enum weir_rc weir_chain_background(struct weir_chain *chain, bool *out_any, stru
  * BARRIER. Returns how many of out_ops (room for every operator) were filled. */
 uint32_t weir_chain_states(const struct weir_chain *chain, struct weir_snap_op *out_ops);
 
-/* What RESTORE will hand out, by operator uid; borrowed until RESTORE has gone through. INVALID: a state of an operator that the chain has
- * not, or the other way round (named). */
-enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_snap_op *ops, uint32_t nops, struct weir_error *err) WEIR_CHECKED;
+/* What RESTORE will hand out, by operator uid, and whose it was; borrowed until RESTORE has gone through. INVALID: a state of an operator that
+ * the chain has not, or the other way round (named). */
+enum weir_rc weir_chain_set_restore(struct weir_chain *chain, const struct weir_op_part *part, const struct weir_snap_op *ops, uint32_t nops,
+                                    struct weir_error *err) WEIR_CHECKED;
 
 /* Resumes what is unfinished as far as it goes. */
 enum weir_rc weir_chain_pump(struct weir_chain *chain, struct weir_error *err) WEIR_CHECKED;

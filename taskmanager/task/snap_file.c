@@ -5,7 +5,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
-enum { MAGIC = 0x314e5357 /* "WSN1" */, VERSION = 1, OPS_MAX = 10000, CRC_BYTES = 4 };
+enum { MAGIC = 0x314e5357 /* "WSN1" */, VERSION = 2, OPS_MAX = 10000, CRC_BYTES = 4 };
 
 void weir_snap_encode(const struct weir_snap *snap, struct weir_buf *out)
 {
@@ -17,6 +17,7 @@ void weir_snap_encode(const struct weir_snap *snap, struct weir_buf *out)
     weir_buf_put_u64(out, snap->checkpoint);
     weir_buf_put_u32(out, snap->vertex);
     weir_buf_put_u32(out, snap->subtask);
+    weir_buf_put_u32(out, snap->parallelism);
     weir_buf_put_u64(out, snap->late_dropped);
     weir_buf_put_u64(out, snap->errors_skipped);
     weir_buf_put_bytes(out, snap->source);
@@ -58,6 +59,7 @@ enum weir_rc weir_snap_decode(struct weir_slice bytes, struct weir_arena *arena,
     snap.checkpoint = weir_read_u64(&reader);
     snap.vertex = weir_read_u32(&reader);
     snap.subtask = weir_read_u32(&reader);
+    snap.parallelism = weir_read_u32(&reader);
     snap.late_dropped = weir_read_u64(&reader);
     snap.errors_skipped = weir_read_u64(&reader);
     snap.source = weir_read_bytes(&reader);

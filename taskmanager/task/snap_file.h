@@ -1,8 +1,8 @@
 /*
  * A task's part of a checkpoint as one file: written whole, hashed whole, read back only if every byte agrees.
  *
- *   u32 magic "WSN1" | u16 version | u8 ended | u8 0 | u64 checkpoint | u32 vertex | u32 subtask | u64 late rows dropped | u64 bad records
- *   skipped | u32 source bytes + source state | u32 operators | each: u32 + uid, u64 + state | u32 CRC32C of all before
+ *   u32 magic "WSN1" | u16 version | u8 ended | u8 0 | u64 checkpoint | u32 vertex | u32 subtask | u32 subtasks of the vertex | u64 late rows
+ *   dropped | u64 bad records skipped | u32 source bytes + source state | u32 operators | each: u32 + uid, u64 + state | u32 CRC32C of all before
  */
 #ifndef WEIR_TASKMANAGER_TASK_SNAP_FILE_H
 #define WEIR_TASKMANAGER_TASK_SNAP_FILE_H
@@ -21,6 +21,7 @@ struct weir_snap {
     bool ended; /* taken after all input had ended */
     uint64_t checkpoint;
     uint32_t vertex, subtask;
+    uint32_t parallelism; /* of the vertex */
     uint64_t late_dropped, errors_skipped;
     struct weir_slice source; /* empty: the task has no source */
     const struct weir_snap_op *ops;

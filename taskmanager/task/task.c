@@ -49,7 +49,9 @@ struct weir_task {
     uint64_t last;           /* the job's last checkpoint, once it is committed; 0 = not yet */
     bool last_committed;     /* and the chain has been told */
     bool draining;           /* DRAIN has been pushed into the chain */
-    bool restore_read;       /* INITIALIZING: the file is in io.buf */
+    struct weir_task_part *parts; /* INITIALIZING: what is to be restored, copies, in arena */
+    uint32_t part;           /* the one that is next; nparts: the word that it was the last; beyond: all is done */
+    bool part_read;          /* its file is in io.buf */
     struct weir_op_ctx ctx;
     struct weir_gate *gate;          /* NULL for a source task */
     struct weir_source_op *source;   /* NULL otherwise */
@@ -78,8 +80,10 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
         task->splits[i].id = weir_arena_slice(task->arena, spec->splits[i].id);
         task->splits[i].data = weir_arena_slice(task->arena, spec->splits[i].data);
     }
-    if (spec->restore.path != NULL) {
-        task->spec.restore.path = weir_arena_strdup(task->arena, spec->restore.path);
+    task->parts = weir_arena_zalloc(task->arena, spec->nrestore * sizeof(*task->parts));
+    for (uint32_t i = 0; i < spec->nrestore; i++) {
+        task->parts[i] = spec->restore[i];
+        task->parts[i].handle.path = weir_arena_strdup(task->arena, spec->restore[i].handle.path);
     }
     if (!is_source(task)) {
         uint32_t inputs = 1;
@@ -97,6 +101,7 @@ struct weir_task *weir_task_create(const struct weir_task_spec *spec)
     task->ctx.conn.job_id = spec->job_id;
     task->ctx.conn.checkpoints_dir = spec->checkpoints_dir;
     task->ctx.conn.attempt = spec->attempt;
+    task->ctx.conn.run = spec->run;
     task->ctx.conn.vertex = spec->vertex;
     task->ctx.conn.subtask = spec->subtask;
     task->ctx.conn.parallelism = task->vertex->parallelism;
@@ -145,92 +150,146 @@ static bool takes_checkpoints(const struct weir_task *task)
     return task->spec.graph->settings.checkpoint_interval_ms > 0;
 }
 
-static enum weir_rc open_source(struct weir_task *task, const struct weir_snap *restore, struct weir_error *err)
+static enum weir_rc open_source(struct weir_task *task, struct weir_error *err)
 {
     task->ctx.conn.table = task->vertex->ops[0]->u.io.table;
     task->ctx.conn.uid = task->vertex->ops[0]->uid;
     enum weir_rc rc = weir_source_op_open(&task->ctx.conn, &task->source, err);
-    if (rc == WEIR_OK && restore != NULL) {
-        return weir_source_op_restore(task->source, restore->source, err);
-    }
-    for (uint32_t i = 0; rc == WEIR_OK && i < task->spec.nsplits; i++) {
+    for (uint32_t i = 0; rc == WEIR_OK && task->spec.nrestore == 0 && i < task->spec.nsplits; i++) {
         rc = weir_source_op_add_split(task->source, task->splits[i], err);
     }
     return rc;
 }
 
-static enum weir_rc open_all(struct weir_task *task, const struct weir_snap *restore, struct weir_error *err)
+static enum weir_rc open_all(struct weir_task *task, struct weir_error *err)
 {
     uint32_t first = is_source(task) ? 1 : 0;
     enum weir_rc rc = weir_chain_open(task->vertex->ops + first, task->vertex->nops - first, &task->ctx, task->writer, &task->chain, err);
-    if (rc == WEIR_OK && is_source(task) && !task->spec.drain_only) {
-        rc = open_source(task, restore, err);
+    return rc == WEIR_OK && is_source(task) && !task->spec.drain_only ? open_source(task, err) : rc;
+}
+
+/* --- restoring --------------------------------------------------------------------------------------------------------- */
+
+static void part_was_read(struct weir_work *work)
+{
+    struct weir_task *task = (struct weir_task *)((uint8_t *)work - offsetof(struct weir_task, io));
+    task->part_read = true;
+}
+
+static void read_part(struct weir_task *task)
+{
+    task->io.work.done = part_was_read;
+    task->io.fs = task->spec.env.fs;
+    task->io.handle = task->parts[task->part].handle;
+    task->io.handle.path = weir_strdup(task->parts[task->part].handle.path);
+    weir_buf_clear(&task->io.buf);
+    weir_snap_io_submit(&task->io, task->spec.env.executor);
+}
+
+/* The vertex had as many subtasks as now, and this is the task's own part. */
+static bool is_own_part(const struct weir_task *task, const struct weir_snap *snap)
+{
+    return task->spec.nrestore == 1 && snap->subtask == task->spec.subtask && snap->parallelism == task->vertex->parallelism;
+}
+
+static enum weir_rc check_part(const struct weir_task *task, const struct weir_snap *snap, struct weir_error *err)
+{
+    if (snap->vertex != task->spec.vertex || snap->subtask != task->parts[task->part].subtask) {
+        return weir_error_set(err, WEIR_CORRUPT, "it is the state of task (%u, %u)", snap->vertex, snap->subtask);
     }
-    if (rc == WEIR_OK && restore != NULL) {
-        task->late_dropped = restore->late_dropped;
-        task->errors_skipped = restore->errors_skipped;
-        rc = weir_chain_set_restore(task->chain, restore->ops, restore->nops, err);
+    bool one_of_all = snap->parallelism == task->spec.nrestore && snap->subtask == task->part;
+    if (!one_of_all && !is_own_part(task, snap)) {
+        return weir_error_set(err, WEIR_INVALID, "it is part %u of %u of the vertex, handed to subtask %u of %u as part %u of %u", snap->subtask,
+                              snap->parallelism, task->spec.subtask, task->vertex->parallelism, task->part, task->spec.nrestore);
     }
-    if (rc == WEIR_OK && restore != NULL) {
+    return WEIR_OK;
+}
+
+/* The part's source, counters and operators' states. What is counted goes on where the old subtask's number leads, so that sums stay. */
+static enum weir_rc take_part(struct weir_task *task, const struct weir_snap *snap, struct weir_error *err)
+{
+    enum weir_rc rc = task->chain == NULL ? open_all(task, err) : WEIR_OK;
+    if (rc == WEIR_OK && task->source != NULL) {
+        rc = weir_source_op_restore(task->source, task->splits, task->spec.nsplits, is_own_part(task, snap), snap->source, err);
+    }
+    if (snap->subtask % task->vertex->parallelism == task->spec.subtask) {
+        task->late_dropped += snap->late_dropped;
+        task->errors_skipped += snap->errors_skipped;
+    }
+    if (rc == WEIR_OK) {
+        char *dir = weir_fs_dirname_copy(task->io.handle.path);
+        struct weir_op_part part = {
+            .dir = weir_arena_strdup(task->arena, dir), .subtask = snap->subtask, .parallelism = snap->parallelism};
+        weir_free(dir);
+        rc = weir_chain_set_restore(task->chain, &part, snap->ops, snap->nops, err);
+    }
+    if (rc == WEIR_OK) {
         rc = weir_chain_control(task->chain, WEIR_CHAIN_RESTORE, (int64_t)task->spec.restore_checkpoint, err);
     }
     return rc;
 }
 
-/* --- restoring --------------------------------------------------------------------------------------------------------- */
-
-static void restore_was_read(struct weir_work *work)
+static enum weir_rc restore_part(struct weir_task *task, struct weir_error *err)
 {
-    struct weir_task *task = (struct weir_task *)((uint8_t *)work - offsetof(struct weir_task, io));
-    task->restore_read = true;
-}
-
-static enum weir_rc open_from_snapshot(struct weir_task *task, struct weir_error *err)
-{
-    struct weir_snap snap = {0};
-    if (task->io.rc != WEIR_OK) {
-        *err = task->io.err;
-        return task->io.rc;
-    }
-    enum weir_rc rc = weir_snap_decode(weir_buf_slice(&task->io.buf), task->arena, &snap, err);
-    if (rc == WEIR_OK && (snap.vertex != task->spec.vertex || snap.subtask != task->spec.subtask)) {
-        rc = weir_error_set(err, WEIR_CORRUPT, "it is the state of task (%u, %u)", snap.vertex, snap.subtask);
-    }
-    if (rc == WEIR_OK) {
-        char *dir = weir_fs_dirname_copy(task->io.handle.path);
-        task->ctx.restore_dir = weir_arena_strdup(task->arena, dir);
-        weir_free(dir);
-        rc = open_all(task, &snap, err);
-    }
-    return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "%s", task->io.handle.path);
-}
-
-/* INITIALIZING: reads what is to be restored, opens everything, waits until the operators have taken their state over. AGAIN: not yet. */
-static enum weir_rc initialize(struct weir_task *task, struct weir_error *err)
-{
-    enum weir_rc rc = WEIR_OK;
-    if (task->chain == NULL && task->spec.restore.path != NULL && !task->restore_read) {
+    if (!task->part_read) {
         if (!task->io.work.in_flight) {
-            task->io.work.done = restore_was_read;
-            task->io.fs = task->spec.env.fs;
-            task->io.handle = task->spec.restore;
-            task->io.handle.path = weir_strdup(task->spec.restore.path);
-            weir_snap_io_submit(&task->io, task->spec.env.executor);
+            read_part(task);
         }
         return WEIR_AGAIN;
     }
-    if (task->chain == NULL) {
-        rc = task->restore_read ? open_from_snapshot(task, err) : open_all(task, NULL, err);
-    } else {
-        rc = weir_chain_pump(task->chain, err);
+    struct weir_snap snap = {0};
+    enum weir_rc rc = task->io.rc;
+    if (rc != WEIR_OK) {
+        *err = task->io.err;
+        return rc;
     }
-    if (rc != WEIR_OK || !weir_chain_clear(task->chain)) {
-        return rc == WEIR_OK ? WEIR_AGAIN : rc;
+    rc = weir_snap_decode(weir_buf_slice(&task->io.buf), task->arena, &snap, err);
+    if (rc == WEIR_OK) {
+        rc = check_part(task, &snap, err);
     }
-    weir_buf_clear(&task->io.buf); /* the operators have copied what they keep */
+    if (rc == WEIR_OK) {
+        rc = take_part(task, &snap, err);
+    }
+    if (rc != WEIR_OK) {
+        return weir_error_prefix(err, "%s", task->io.handle.path);
+    }
     weir_free(task->io.handle.path);
     task->io.handle.path = NULL;
+    task->part_read = false;
+    task->part++;
     return WEIR_OK;
+}
+
+static enum weir_rc end_restore(struct weir_task *task, struct weir_error *err)
+{
+    task->part++;
+    enum weir_rc rc = WEIR_OK;
+    if (task->source != NULL) {
+        rc = weir_source_op_restored(task->source, task->splits, task->spec.nsplits, err);
+    }
+    return rc != WEIR_OK ? rc : weir_chain_control(task->chain, WEIR_CHAIN_RESTORED, 0, err);
+}
+
+/* INITIALIZING: reads what is to be restored, a part after the other, opens everything, waits until the operators have taken their state over.
+ * AGAIN: not yet. */
+static enum weir_rc initialize(struct weir_task *task, struct weir_error *err)
+{
+    uint32_t nparts = task->spec.nrestore;
+    enum weir_rc rc = task->chain == NULL && nparts == 0 ? open_all(task, err) : WEIR_OK;
+    while (rc == WEIR_OK) {
+        rc = task->chain == NULL ? WEIR_OK : weir_chain_pump(task->chain, err);
+        if (rc == WEIR_OK && task->chain != NULL && !weir_chain_clear(task->chain)) {
+            return WEIR_AGAIN;
+        }
+        if (rc != WEIR_OK || nparts == 0 || task->part > nparts) {
+            break;
+        }
+        rc = task->part < nparts ? restore_part(task, err) : end_restore(task, err);
+    }
+    if (rc == WEIR_OK) {
+        weir_buf_clear(&task->io.buf); /* the operators have copied what they keep */
+    }
+    return rc;
 }
 
 /* --- checkpoints ------------------------------------------------------------------------------------------------------- */
@@ -294,6 +353,7 @@ static void end_sync_part(struct weir_task *task)
         .checkpoint = task->snapshot.checkpoint,
         .vertex = task->spec.vertex,
         .subtask = task->spec.subtask,
+        .parallelism = task->vertex->parallelism,
         .late_dropped = task->late_dropped,
         .errors_skipped = task->errors_skipped,
     };

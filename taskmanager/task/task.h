@@ -44,6 +44,12 @@ struct weir_task_snapshot {
     struct weir_error err;
 };
 
+/* What one subtask of the vertex had in the checkpoint that is restored. */
+struct weir_task_part {
+    uint32_t subtask;
+    struct weir_snap_handle handle;
+};
+
 /* What a task is made from. Everything pointed to outlives the task, but for splits, whose bytes are copied. */
 struct weir_task_spec {
     const struct weir_jobgraph *graph;
@@ -54,8 +60,11 @@ struct weir_task_spec {
     const char *checkpoints_dir; /* state.checkpoints.dir: parts go to <dir>/<job-id>/chk-<n>/, which exists when a barrier comes */
     const struct weir_split *splits; /* of the source at the head */
     uint32_t nsplits;
-    struct weir_snap_handle restore; /* path NULL: from the beginning; copied */
+    /* From a checkpoint: its own part or, when the vertex had another parallelism, those of all its subtasks, in their order; copied. */
+    const struct weir_task_part *restore;
+    uint32_t nrestore; /* 0: from the beginning */
     uint64_t restore_checkpoint;
+    uint32_t run; /* which attempt gave the job its present parallelism */
     struct weir_state_backend *backend; /* for keyed state; NULL: it goes whole into the task's file */
     /* Nothing is read: the operators take over the checkpoint, commit and drain what it owes, and the task is FINISHED. No inputs are added. */
     bool drain_only;

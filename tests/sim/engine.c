@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { WORKS_MAX = 64, MAILS_MAX = 256, TASKS_MAX = 16, PATH_BYTES = 128, TURNS_MAX = 300000, CRASHES_MAX = 6, CHANNEL_BYTES_MAX = 4000 };
+enum { WORKS_MAX = 64, MAILS_MAX = 256, TASKS_MAX = 16, PARALLELISM_MAX = 4, PATH_BYTES = 128, TURNS_MAX = 300000, CRASHES_MAX = 6, CHANNEL_BYTES_MAX = 4000 };
 
 static const char job_id[] = "0123456789abcdef0123456789abcdef";
 
@@ -64,6 +64,7 @@ struct ack {
 struct coordinator {
     uint64_t committed, committed_before; /* 0: none; a new attempt begins here */
     struct handle handles[TASKS_MAX], handles_before[TASKS_MAX];
+    uint32_t parallelism, parallelism_before; /* of each vertex, in those */
     uint64_t last;    /* ids are not used twice */
     uint64_t pending; /* 0: none */
     bool acked[TASKS_MAX], ended[TASKS_MAX];
@@ -100,7 +101,9 @@ struct sim {
     struct pending_work works[WORKS_MAX];
     uint32_t nworks;
     struct coordinator coord;
+    uint32_t parallelism; /* of each vertex, now */
     uint32_t attempt;
+    uint32_t run; /* the attempt that got this parallelism */
     uint32_t turn;
     enum ending ending;
     enum weir_engine_phase ending_phase;
@@ -275,7 +278,8 @@ static void drop_splits(struct split_list *list)
     weir_free(list->items);
 }
 
-static void make_task(struct sim *sim, uint32_t vertex, uint32_t subtask, const struct handle *restore, uint64_t checkpoint)
+/* handles: of the vertex's subtasks in the checkpoint, of which there were so many. */
+static void make_task(struct sim *sim, uint32_t vertex, uint32_t subtask, const struct handle *handles, uint32_t nhandles, uint64_t checkpoint)
 {
     uint32_t index = weir_jobgraph_task_index(sim->graph, vertex, subtask);
     const struct weir_vertex *of = &sim->graph->vertices[vertex];
@@ -285,19 +289,24 @@ static void make_task(struct sim *sim, uint32_t vertex, uint32_t subtask, const 
     if (of->ops[0]->tag == WEIR_OP_SOURCE) {
         const struct weir_table_spec *table = of->ops[0]->u.io.table;
         struct weir_error err;
-        enum weir_rc rc = weir_conn_source(table->connector)->enumerate(table, of->parallelism, sim->watch.disk, add_split, &splits, &err);
+        enum weir_rc rc = weir_conn_source(table->connector)->enumerate(table, of->submitted_parallelism, sim->watch.disk, add_split, &splits, &err);
         weir_assert(rc == WEIR_OK);
     }
-    char path[PATH_BYTES];
-    (void)snprintf(path, sizeof(path), "%s", restore->path);
+    char paths[PARALLELISM_MAX][PATH_BYTES];
+    struct weir_task_part parts[PARALLELISM_MAX];
+    uint32_t first = nhandles == of->parallelism ? subtask : 0;
+    uint32_t nparts = checkpoint == 0 ? 0 : nhandles == of->parallelism ? 1 : nhandles;
+    for (uint32_t i = 0; i < nparts; i++) {
+        const struct handle *from = &handles[first + i];
+        (void)snprintf(paths[i], sizeof(paths[i]), "%s", from->path);
+        parts[i] = (struct weir_task_part){.subtask = first + i, .handle = {.path = paths[i], .bytes = from->bytes, .hash = from->hash}};
+    }
     struct weir_task_spec spec = {
         .graph = sim->graph, .vertex = vertex, .subtask = subtask, .attempt = sim->attempt, .job_id = job_id, .checkpoints_dir = "/ckpt",
-        .splits = splits.items, .nsplits = splits.count, .restore_checkpoint = checkpoint, .backend = sim->backend, .on_snapshot = on_snapshot, .on_snapshot_ctx = slot,
+        .splits = splits.items, .nsplits = splits.count, .restore = parts, .nrestore = nparts, .restore_checkpoint = checkpoint, .run = sim->run, .backend = sim->backend,
+        .on_snapshot = on_snapshot, .on_snapshot_ctx = slot,
         .env = {.mem = sim->mem, .executor = &slot->executor, .fs = &sim->watch.fs, .clock = &sim->clock.clock, .wake = wake, .wake_ctx = slot},
     };
-    if (checkpoint != 0) {
-        spec.restore = (struct weir_snap_handle){.path = path, .bytes = restore->bytes, .hash = restore->hash};
-    }
     slot->task = weir_task_create(&spec);
     drop_splits(&splits);
 }
@@ -326,25 +335,42 @@ static void choose_ending(struct sim *sim)
     sim->ending_turn = below(sim, one_in(sim, 2) ? 100 : 1500);
 }
 
+/* Every vertex has as many subtasks as the others. */
+static void choose_parallelism(struct sim *sim)
+{
+    uint32_t before = sim->parallelism;
+    if (before == 0 || one_in(sim, 2)) {
+        sim->parallelism = 1 + below(sim, sim->graph->vertices[0].submitted_parallelism);
+    }
+    sim->run = before == 0 || before == sim->parallelism ? sim->run : sim->attempt;
+    weir_jobgraph_limit_parallelism(sim->graph, sim->parallelism);
+    sim->nslots = weir_jobgraph_tasks(sim->graph);
+    weir_assert(sim->nslots == sim->graph->nvertices * sim->parallelism);
+}
+
 static void begin_attempt(struct sim *sim)
 {
     struct coordinator *coord = &sim->coord;
     uint64_t checkpoint = coord->committed;
     const struct handle *handles = coord->handles;
+    uint32_t nhandles = coord->parallelism;
     if (sim->what->sabotage == WEIR_ENGINE_RESTORES_OLDER && coord->told > 0) {
         checkpoint = coord->committed_before;
         handles = coord->handles_before;
+        nhandles = coord->parallelism_before;
     }
     sim->attempt++;
+    choose_parallelism(sim);
     sim->turn = 0;
     coord->pending = 0;
     coord->last_done = false;
     coord->ninbox = 0;
     sim->result->restored += checkpoint != 0;
+    sim->result->rescaled += checkpoint != 0 && nhandles != sim->parallelism;
     choose_ending(sim);
     for (uint32_t v = 0; v < sim->graph->nvertices; v++) {
         for (uint32_t s = 0; s < sim->graph->vertices[v].parallelism; s++) {
-            make_task(sim, v, s, &handles[weir_jobgraph_task_index(sim->graph, v, s)], checkpoint);
+            make_task(sim, v, s, &handles[v * nhandles], nhandles, checkpoint);
         }
     }
     for (uint32_t e = 0; e < sim->graph->nedges; e++) {
@@ -352,7 +378,7 @@ static void begin_attempt(struct sim *sim)
             wire(sim, e, s);
         }
     }
-    trace(sim, "attempt begins from checkpoint %llu", (unsigned long long)checkpoint);
+    trace(sim, "attempt begins from checkpoint %llu, parallelism %u -> %u", (unsigned long long)checkpoint, nhandles, sim->parallelism);
 }
 
 /* --- the coordinator ------------------------------------------------------------------------------------------------- */
@@ -454,7 +480,7 @@ static void drop_files(struct sim *sim, const char *path)
 static void drop_older(struct sim *sim)
 {
     struct coordinator *coord = &sim->coord;
-    for (uint32_t i = 0; coord->committed_before != 0 && i < sim->nslots; i++) {
+    for (uint32_t i = 0; coord->committed_before != 0 && i < sim->graph->nvertices * coord->parallelism_before; i++) {
         if (strcmp(coord->handles_before[i].path, coord->handles[i].path) != 0) {
             drop_files(sim, coord->handles_before[i].path);
         }
@@ -465,6 +491,8 @@ static void commit(struct sim *sim)
 {
     struct coordinator *coord = &sim->coord;
     coord->committed_before = coord->committed;
+    coord->parallelism_before = coord->parallelism;
+    coord->parallelism = sim->parallelism;
     coord->committed = coord->pending;
     memcpy(coord->handles_before, coord->handles, sizeof(coord->handles));
     memcpy(coord->handles, coord->parts, sizeof(coord->handles));
@@ -817,11 +845,10 @@ void weir_engine_run(const struct weir_engine_case *what, struct weir_engine_res
     /* Keyed state goes to a store, or into the task's file while it is small, or always. */
     bool stored = one_in(sim, 2);
     sim->backend = stored ? weir_plain_backend_create(&sim->watch.fs, "/tmp", one_in(sim, 4) ? 300 : 0) : NULL;
-    uint32_t parallelism = 2 + below(sim, 2);
+    uint32_t parallelism = 2 + below(sim, PARALLELISM_MAX - 1);
     sim->oracle = weir_oracle_create(sim->watch.disk, "/in", &sim->rand, parallelism, one_in(sim, 2));
     sim->graph = plan(parallelism);
-    sim->nslots = weir_jobgraph_tasks(sim->graph);
-    weir_assert(sim->nslots <= TASKS_MAX);
+    weir_assert(weir_jobgraph_tasks(sim->graph) <= TASKS_MAX);
     sim->crashes_left = 2 + below(sim, CRASHES_MAX - 1);
     do {
         run_attempt(sim);

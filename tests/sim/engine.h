@@ -1,6 +1,6 @@
 /*
  * The whole engine in one thread, from a seed: every task of a job, its channels, its disk and its JobManager's part in checkpoints, stepped in
- * a random order, crashed at random places and begun again from the last checkpoint that was committed.
+ * a random order, crashed at random places and begun again from the last checkpoint that was committed, often with another parallelism.
  *
  * Everything a task meets is injected: struct weir_task is stepped by hand and only after it was woken (so a wake that is forgotten is a run
  * that never ends); blocking work runs in random order, later, and its `done` later still; the disk is fs_sim; the coordinator is a model
@@ -44,6 +44,7 @@ struct weir_engine_result {
     bool ok;
     struct weir_error err; /* what was wrong */
     uint32_t crashes, checkpoints, restored;
+    uint32_t rescaled; /* of restored: with another parallelism than the checkpoint's */
     uint32_t hits[WEIR_ENGINE_PHASES]; /* crashes in each phase */
 };
 

@@ -62,12 +62,14 @@ START_TEST(exactly_once_through_crashes)
         sum.crashes += result.crashes;
         sum.checkpoints += result.checkpoints;
         sum.restored += result.restored;
+        sum.rescaled += result.rescaled;
         for (int p = 0; p < WEIR_ENGINE_PHASES; p++) {
             sum.hits[p] += result.hits[p];
         }
     }
     if (getenv("WEIR_ENGINE_COUNTS") != NULL) {
-        (void)printf("%u crashes, %u checkpoints, %u attempts restored\n", sum.crashes, sum.checkpoints, sum.restored);
+        (void)printf("%u crashes, %u checkpoints, %u attempts restored, %u with another parallelism\n", sum.crashes, sum.checkpoints, sum.restored,
+                     sum.rescaled);
         for (int p = 0; p < WEIR_ENGINE_PHASES; p++) {
             (void)printf("  %3u %s\n", sum.hits[p], weir_engine_phase_name((enum weir_engine_phase)p));
         }
@@ -77,6 +79,7 @@ START_TEST(exactly_once_through_crashes)
         ck_assert_msg(sum.hits[p] > 0, "no crash came in the phase \"%s\"", weir_engine_phase_name((enum weir_engine_phase)p));
     }
     ck_assert_uint_gt(sum.restored, SEEDS / 2);
+    ck_assert_uint_gt(sum.rescaled, SEEDS / 4);
 }
 END_TEST
 

@@ -39,20 +39,22 @@
  *      it names is terminal, or its TaskManager lost: never two live attempts of a region.
  * (J2) A terminal state is final, and is only entered by an applied JOB_STATE.
  * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
- * (J4) A report of another attempt than the present one of the task's region is STALE. It ends that region's older attempt and no other.
+ * (J4) A report of another attempt than the present one of the task's region is STALE. It ends that region's older attempt and no other; one
+ *      from before all regions began anew ends all that are older: regions may have had other numbers.
  * (J5) A region that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
  *      never starts empty.
  * (J6) A job owes a drain when it has a completed checkpoint and a sink that drains, and not all tasks of such sinks ended by FINISHED: that
  *      every TaskManager was told of the checkpoint proves nothing, sinks drain in the background. Nothing reads, and no checkpoint is taken,
- *      in an attempt that drains; it is of all regions, and an attempt like any other to (J1), to leases and to TaskManagers.
+ *      in an attempt that drains; it is of all regions, has the parallelism and the run of the checkpoint, in as few slots as there are, and is an
+ *      attempt like any other to (J1), to leases and to TaskManagers.
  * (J7) A region restarts in the slots that it shares with regions that go on; for the others it takes any that are free. A region whose tasks are all
  *      FINISHED stays so while another restarts.
+ * (J8) A new leader adopts region by region: those whose tasks all report go on, those that miss one restart, once every TaskManager has come or
+ *      its time is over. Restarts are counted anew (R2).
  * (J9) Another parallelism begins with an attempt of all regions, and is a new run: the sinks' names outside carry the number of that attempt.
  *      It is begun only when an attempt that drains has drained what the newest completed checkpoint owes (with the parallelism and the run of that
  *      checkpoint, which the log has), unless that is of the run to begin. Only memory says that it has: a new leader drains once more. Meanwhile
  *      the job is RESTARTING. Growing is planned, so it is no failure.
- * (J8) A new leader adopts region by region: those whose tasks all report go on, those that miss one restart, once every TaskManager has come or
- *      its time is over. Restarts are counted anew (R2).
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_H
 #define WEIR_JOBMANAGER_JOB_JOB_H

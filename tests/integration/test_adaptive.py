@@ -68,7 +68,7 @@ class Rescales:
 
 
 class Adaptive(Rescales, unittest.TestCase):
-    def start(self, taskmanagers, options=ADAPTIVE, rows=1_000_000, rate=50_000, keys=1000):
+    def start(self, taskmanagers, options=ADAPTIVE, rows=600_000, rate=40_000, keys=1000):
         self.cluster = Cluster(taskmanagers=taskmanagers, slots=2, checkpoints=True, options=options)
         self.addCleanup(self.cluster.close)
         self.counts, self.rows, self.keys = self.cluster.folder / "counts", rows, keys

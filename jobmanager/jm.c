@@ -201,11 +201,23 @@ static enum weir_rc check_disk(const char *dir, struct weir_error *err)
     return WEIR_OK;
 }
 
+static enum weir_rc check_scheduler(const struct weir_config *config, struct weir_error *err)
+{
+    const char *scheduler = weir_config_string(config, WEIR_CFG_SCHEDULER);
+    return strcmp(scheduler, "default") == 0 || strcmp(scheduler, "adaptive") == 0
+               ? WEIR_OK
+               : weir_error_set(err, WEIR_INVALID,
+                                "jobmanager.scheduler: \"%s\" is none: it is default (a job has the slots it asks for, or waits) or adaptive (with "
+                                "too few slots it runs at lower parallelism)",
+                                scheduler);
+}
+
 static enum weir_rc check_machine(const struct weir_jm_options *options, struct weir_error *err)
 {
     const char *dir = weir_config_string(options->config, WEIR_CFG_JM_DATA_DIR);
     enum weir_rc rc = check_address(options->config, WEIR_CFG_JM_RPC_ADDRESS, err);
     rc = rc == WEIR_OK ? check_address(options->config, WEIR_CFG_REST_ADDRESS, err) : rc;
+    rc = rc == WEIR_OK ? check_scheduler(options->config, err) : rc;
     const char *checkpoints = weir_config_string(options->config, WEIR_CFG_CHECKPOINTS_DIR);
     if (rc == WEIR_OK && checkpoints[0] != '/') {
         rc = weir_error_set(err, WEIR_INVALID, "state.checkpoints.dir is \"%s\"; expected an absolute path, the same for every daemon", checkpoints);
@@ -217,6 +229,15 @@ static enum weir_rc check_machine(const struct weir_jm_options *options, struct 
         }
     }
     return rc == WEIR_OK ? check_disk(dir, err) : rc;
+}
+
+static struct weir_adaptive_settings adaptive_settings(const struct weir_config *config)
+{
+    return (struct weir_adaptive_settings){.enabled = strcmp(weir_config_string(config, WEIR_CFG_SCHEDULER), "adaptive") == 0,
+                                           .wait_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_WAIT),
+                                           .stabilization_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_STABILIZATION),
+                                           .interval_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_INTERVAL),
+                                           .increase_min = (uint32_t)weir_config_int(config, WEIR_CFG_ADAPTIVE_INCREASE)};
 }
 
 /* Everything but what the network or the log may call. */
@@ -247,6 +268,7 @@ static enum weir_rc name_oneself(struct weir_jm *jm, struct weir_error *err)
                                                   .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                   .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
                                                   .retained_max = (uint32_t)weir_config_int(config, WEIR_CFG_CHECKPOINTS_RETAINED),
+                                                  .adaptive = adaptive_settings(config),
                                                   .log_sink = jm->options.sink,
                                                   .decode = jm->options.decode};
     jm->dispatcher = weir_dispatcher_create(&brain);

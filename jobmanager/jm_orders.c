@@ -199,13 +199,8 @@ static void add_splits(Weir__Control__TaskDeployment *to, const struct weir_meta
     }
 }
 
-/* The task's part of the checkpoint that the attempt starts from; stays absent for a task that had no state. */
-static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckpt_handle *handle, struct weir_arena *arena)
+static void add_handle(Weir__Control__TaskDeployment *to, const struct weir_ckpt_handle *handle, struct weir_arena *arena)
 {
-    weir_assert(handle->vertex == to->vertex && handle->subtask == to->subtask);
-    if (handle->path[0] == '\0') {
-        return;
-    }
     Weir__Control__StateHandle *restore = weir_arena_alloc(arena, sizeof(*restore));
     weir__control__state_handle__init(restore);
     restore->vertex = handle->vertex;
@@ -213,8 +208,28 @@ static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckp
     restore->path = text(handle->path);
     restore->bytes = handle->bytes;
     restore->hash = handle->hash;
-    to->restore = weir_arena_alloc(arena, sizeof(Weir__Control__StateHandle *));
     to->restore[to->n_restore++] = restore;
+}
+
+/* The task's part of the checkpoint that the attempt starts from: of the same subtask, or, if the vertex had another parallelism then, of all; none of
+ * those that had no state. */
+static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckpt_manifest *from, uint32_t parallelism, struct weir_arena *arena)
+{
+    uint32_t first = 0;
+    while (first < from->nhandles && from->handles[first].vertex != to->vertex) {
+        first++;
+    }
+    uint32_t end = first;
+    while (end < from->nhandles && from->handles[end].vertex == to->vertex) {
+        end++;
+    }
+    to->restore = weir_arena_alloc(arena, (end - first) * sizeof(Weir__Control__StateHandle *));
+    for (uint32_t i = first; i < end; i++) {
+        bool own = end - first != parallelism || from->handles[i].subtask == to->subtask;
+        if (own && from->handles[i].path[0] != '\0') {
+            add_handle(to, &from->handles[i], arena);
+        }
+    }
 }
 
 static bool deploys_any(const struct weir_job *job, uint32_t attempt, const char *tm_id)
@@ -243,6 +258,8 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
     order.graph = weir_pb_bytes(job->graph);
     order.restored_checkpoint_id = restore == NULL ? 0 : restore->checkpoint_id;
     order.drain_only = job->drain_of != 0;
+    order.parallelism_max = job->parallelism_max;
+    order.run = job->run;
     order.tasks = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.tasks));
     order.locations = weir_arena_alloc(arena, exec->ntasks * sizeof(*order.locations));
     for (uint32_t i = 0; i < exec->ntasks; i++) {
@@ -265,7 +282,7 @@ static void send_deploy(struct weir_jm *jm, struct call *call, const struct weir
                 add_splits(deployment, job, exec->graph->vertices[task->vertex].parallelism, arena);
             }
             if (restore != NULL) {
-                add_restore(deployment, &restore->handles[i], arena);
+                add_restore(deployment, restore, exec->graph->vertices[task->vertex].parallelism, arena);
             }
             order.tasks[order.n_tasks++] = deployment;
         }

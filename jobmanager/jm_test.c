@@ -21,7 +21,8 @@ enum { WAIT_MS = 20000 };
 
 static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
 static const struct weir_opspec *const source_ops[] = {&source_op};
-static const struct weir_vertex vertices[] = {{.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
+static const struct weir_vertex vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
 static const char *const job_id = "0123456789abcdef0123456789abcdef";
 
 static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)

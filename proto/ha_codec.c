@@ -51,6 +51,8 @@ static Weir__Ha__Attempt *encode_attempt(const struct weir_ha_record *record, st
     to->has_sources = record->u.attempt.has_sources;
     to->restore_checkpoint_id = record->u.attempt.restore_checkpoint_id;
     to->drain_of = record->u.attempt.drain_of;
+    to->parallelism_max = record->u.attempt.parallelism_max;
+    to->run = record->u.attempt.run;
     to->n_sources = record->u.attempt.nsources;
     to->sources = weir_arena_alloc(arena, record->u.attempt.nsources * sizeof(*to->sources));
     for (uint32_t i = 0; i < record->u.attempt.nsources; i++) {
@@ -91,6 +93,8 @@ static Weir__Ha__CheckpointComplete *encode_ckpt_complete(const struct weir_ha_r
     to->state_bytes = record->u.ckpt_complete.state_bytes;
     to->began_ms = record->u.ckpt_complete.began_ms;
     to->retained_max = record->u.ckpt_complete.retained_max;
+    to->parallelism_max = record->u.ckpt_complete.parallelism_max;
+    to->run = record->u.ckpt_complete.run;
     return to;
 }
 
@@ -241,6 +245,8 @@ static void decode_attempt(const Weir__Ha__Attempt *from, struct weir_arena *are
     record->u.attempt.has_sources = from->has_sources;
     record->u.attempt.restore_checkpoint_id = from->restore_checkpoint_id;
     record->u.attempt.drain_of = from->drain_of;
+    record->u.attempt.parallelism_max = from->parallelism_max;
+    record->u.attempt.run = from->run;
     record->u.attempt.sources = sources;
     record->u.attempt.nsources = (uint32_t)from->n_sources;
 }
@@ -256,6 +262,8 @@ static void decode_ckpt_complete(const Weir__Ha__CheckpointComplete *from, struc
     record->u.ckpt_complete.state_bytes = from->state_bytes;
     record->u.ckpt_complete.began_ms = from->began_ms;
     record->u.ckpt_complete.retained_max = from->retained_max;
+    record->u.ckpt_complete.parallelism_max = from->parallelism_max;
+    record->u.ckpt_complete.run = from->run;
 }
 
 static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_arena *arena, struct weir_ha_record *out,

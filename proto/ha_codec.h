@@ -65,6 +65,7 @@ struct weir_ha_record {
             uint32_t drain_of;              /* the attempt whose sinks it drains; 0: it runs all tasks */
             const struct weir_ha_region *regions; /* only these begin anew; none: all, on slot_tm_ids */
             uint32_t nregions;
+            uint32_t parallelism_max, run; /* control.proto's DeployRequest */
         } attempt;
         struct {
             uint32_t state; /* enum weir_meta_state (jobmanager/ha/meta.h) */
@@ -86,6 +87,7 @@ struct weir_ha_record {
             uint64_t state_bytes;
             int64_t began_ms;
             uint32_t retained_max;
+            uint32_t parallelism_max, run; /* of the attempt that took it */
         } ckpt_complete;
         struct {
             uint32_t attempt;

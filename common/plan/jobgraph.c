@@ -84,10 +84,24 @@ void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertice
 void weir_jobgraph_limit_parallelism(struct weir_jobgraph *graph, uint32_t parallelism_max)
 {
     for (uint32_t i = 0; i < graph->nvertices; i++) {
-        struct weir_vertex *vertex = &graph->linked[i];
-        bool limited = parallelism_max > 0 && parallelism_max < vertex->submitted_parallelism;
-        vertex->parallelism = limited ? parallelism_max : vertex->submitted_parallelism;
+        graph->linked[i].parallelism = weir_jobgraph_parallelism_at(graph, i, parallelism_max);
     }
+}
+
+uint32_t weir_jobgraph_parallelism_at(const struct weir_jobgraph *graph, uint32_t vertex, uint32_t parallelism_max)
+{
+    uint32_t submitted = graph->vertices[vertex].submitted_parallelism;
+    return parallelism_max > 0 && parallelism_max < submitted ? parallelism_max : submitted;
+}
+
+uint32_t weir_jobgraph_slots_at(const struct weir_jobgraph *graph, const bool *vertices, uint32_t parallelism_max)
+{
+    uint32_t slots = 0;
+    for (uint32_t v = 0; v < graph->nvertices; v++) {
+        uint32_t subtasks = vertices == NULL || vertices[v] ? weir_jobgraph_parallelism_at(graph, v, parallelism_max) : 0;
+        slots = subtasks > slots ? subtasks : slots;
+    }
+    return slots;
 }
 
 uint32_t weir_jobgraph_tasks(const struct weir_jobgraph *graph)

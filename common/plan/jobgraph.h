@@ -102,6 +102,10 @@ void weir_jobgraph_link(struct weir_jobgraph *graph, struct weir_vertex *vertice
  * parallelism (task indices, slots, regions) is to be made anew. */
 void weir_jobgraph_limit_parallelism(struct weir_jobgraph *graph, uint32_t parallelism_max);
 
+/* What the vertex has under that limit, and the greatest of those of some vertices (by index; NULL: all): how many slots they take. */
+uint32_t weir_jobgraph_parallelism_at(const struct weir_jobgraph *graph, uint32_t vertex, uint32_t parallelism_max);
+uint32_t weir_jobgraph_slots_at(const struct weir_jobgraph *graph, const bool *vertices, uint32_t parallelism_max);
+
 /* Checks every invariant above (indices in range, acyclic order, schemas agree along chains and edges, hash keys exist, forward edges
  * have equal parallelism, parallelism <= max_parallelism, sources first, sinks last). For graphs from outside. INVALID. */
 enum weir_rc weir_jobgraph_check(const struct weir_jobgraph *graph, struct weir_error *err) WEIR_CHECKED;

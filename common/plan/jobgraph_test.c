@@ -165,6 +165,9 @@ START_TEST(parallelism_is_limited_and_comes_back)
     static const uint32_t limits[] = {3, 1, 0, 8};
     for (size_t k = 0; k < 4; k++) {
         weir_jobgraph_limit_parallelism(p.graph, limits[k]);
+        ck_assert_uint_eq(weir_jobgraph_slots_at(p.graph, NULL, limits[k]), weir_jobgraph_slots(p.graph));
+        const bool second[] = {false, true, false};
+        ck_assert_uint_eq(weir_jobgraph_slots_at(p.graph, second, limits[k]), p.vertices[1].parallelism);
         for (uint32_t i = 0; i < 3; i++) {
             ck_assert_uint_eq(p.vertices[i].submitted_parallelism, 2 + i);
             ck_assert_uint_eq(p.vertices[i].parallelism, limits[k] != 0 && limits[k] < 2 + i ? limits[k] : 2 + i);

@@ -169,6 +169,18 @@ static bool abortable(const struct weir_ckpt_coordinator *coord)
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------- */
+static void make_tasks(struct weir_ckpt_coordinator *coord, uint32_t ntasks, const bool *is_source)
+{
+    weir_free(coord->handles);
+    weir_free(coord->tasks);
+    coord->ntasks = ntasks;
+    coord->tasks = weir_calloc(ntasks, sizeof(*coord->tasks));
+    coord->handles = weir_calloc(ntasks, sizeof(*coord->handles));
+    for (uint32_t i = 0; i < ntasks; i++) {
+        coord->tasks[i].is_source = is_source[i];
+    }
+}
+
 struct weir_ckpt_coordinator *weir_ckpt_coordinator_create(const struct weir_ckpt_settings *settings, uint32_t ntasks, const bool *is_source,
                                                            weir_ckpt_emit_fn *emit_fn, void *ctx)
 {
@@ -178,12 +190,7 @@ struct weir_ckpt_coordinator *weir_ckpt_coordinator_create(const struct weir_ckp
     coord->settings = *settings;
     coord->emit = emit_fn;
     coord->ctx = ctx;
-    coord->ntasks = ntasks;
-    coord->tasks = weir_calloc(ntasks, sizeof(*coord->tasks));
-    coord->handles = weir_calloc(ntasks, sizeof(*coord->handles));
-    for (uint32_t i = 0; i < ntasks; i++) {
-        coord->tasks[i].is_source = is_source[i];
-    }
+    make_tasks(coord, ntasks, is_source);
     return coord;
 }
 
@@ -252,6 +259,13 @@ static void end_pending(struct weir_ckpt_coordinator *coord, bool others_go_on, 
         coord->notices[ABORTED_NOTICE] = (struct notice){.id = coord->id, .attempt = coord->attempt, .again_ms = INT64_MAX};
     }
     clear_pending(coord);
+}
+
+void weir_ckpt_coordinator_resize(struct weir_ckpt_coordinator *coord, uint32_t ntasks, const bool *is_source, struct weir_now now)
+{
+    weir_assert(ntasks > 0);
+    end_pending(coord, false, now);
+    make_tasks(coord, ntasks, is_source);
 }
 
 static void learn_notice(struct weir_ckpt_coordinator *coord, const struct weir_ckpt_log *log)

@@ -93,6 +93,8 @@ void weir_ckpt_coordinator_destroy(struct weir_ckpt_coordinator *coord); /* acce
  * begun: by task, those of the regions that begin anew; NULL: all. */
 void weir_ckpt_coordinator_attempt(struct weir_ckpt_coordinator *coord, uint32_t attempt, const bool *begun, const struct weir_ckpt_log *log,
                                    struct weir_now now);
+/* The attempt that comes next has other tasks: all of them begin anew. Before weir_ckpt_coordinator_attempt. */
+void weir_ckpt_coordinator_resize(struct weir_ckpt_coordinator *coord, uint32_t ntasks, const bool *is_source, struct weir_now now);
 /* The attempt was begun from the newest completed checkpoint. */
 void weir_ckpt_coordinator_restored(struct weir_ckpt_coordinator *coord, struct weir_now now);
 /* The job is RUNNING. */

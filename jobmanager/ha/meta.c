@@ -145,8 +145,18 @@ static void keep_sources(struct weir_meta_job *job, const struct weir_ha_source 
 /* (M7) */
 static bool attempt_fits(const struct weir_meta_job *job, bool drains)
 {
-    bool to_drain = job->state == WEIR_META_FAILING || (job->state == WEIR_META_CANCELLING && !job->skip_drain);
+    bool to_drain = job->state == WEIR_META_LIVE || job->state == WEIR_META_FAILING || (job->state == WEIR_META_CANCELLING && !job->skip_drain);
     return drains ? to_drain && job->nckpts > 0 : job->state == WEIR_META_LIVE;
+}
+
+/* (M10) */
+static bool parallelism_fits(const struct weir_meta_job *job, const struct weir_ha_record *record)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    uint32_t parallelism_max = record->u.attempt.parallelism_max;
+    uint32_t run = record->u.attempt.run;
+    bool fits = record->u.attempt.nregions == 0 || (parallelism_max == job->parallelism_max && run == job->run);
+    return fits && (record->u.attempt.drain_of == 0 || newest == NULL || (parallelism_max == newest->parallelism_max && run == newest->run));
 }
 
 /* (M8) */
@@ -198,7 +208,7 @@ static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct 
     if (!restoring && (attempt != job->attempt + 1 || !attempt_fits(job, record->u.attempt.drain_of != 0))) {
         return WEIR_META_IGNORED;
     }
-    if (!regions_fit(job, record)) {
+    if (!regions_fit(job, record) || !parallelism_fits(job, record)) {
         return WEIR_META_IGNORED;
     }
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
@@ -210,6 +220,8 @@ static enum weir_meta_change apply_attempt(struct weir_meta *meta, const struct 
     job->pending_ckpt_id = 0; /* (M5) */
     job->attempt = attempt;
     job->drain_of = record->u.attempt.drain_of;
+    job->parallelism_max = record->u.attempt.parallelism_max;
+    job->run = record->u.attempt.run;
     job->attempt_ms = record->at_ms;
     for (uint32_t i = 0; i < record->u.attempt.nregions; i++) {
         begin_region(job, attempt, &record->u.attempt.regions[i]);
@@ -272,7 +284,7 @@ static enum weir_meta_change apply_ckpt_begin(struct weir_meta *meta, const stru
     struct weir_meta_job *job = find(meta, record->job_id);
     uint64_t id = record->u.ckpt_begin.id;
     if (job == NULL || job->state != WEIR_META_LIVE || record->u.ckpt_begin.attempt != job->attempt || job->attempt == 0 ||
-        job->pending_ckpt_id != 0 || id <= job->last_ckpt_id || (!restoring && id != job->last_ckpt_id + 1)) {
+        job->pending_ckpt_id != 0 || id <= job->last_ckpt_id || (!restoring && (id != job->last_ckpt_id + 1 || job->drain_of != 0))) {
         return WEIR_META_IGNORED;
     }
     job->last_ckpt_id = id;
@@ -314,6 +326,8 @@ static enum weir_meta_change apply_ckpt_complete(struct weir_meta *meta, const s
                                                         .bytes = record->u.ckpt_complete.bytes,
                                                         .hash = record->u.ckpt_complete.hash,
                                                         .last = record->u.ckpt_complete.last,
+                                                        .parallelism_max = record->u.ckpt_complete.parallelism_max,
+                                                        .run = record->u.ckpt_complete.run,
                                                         .state_bytes = record->u.ckpt_complete.state_bytes,
                                                         .began_ms = record->u.ckpt_complete.began_ms,
                                                         .completed_ms = record->at_ms};
@@ -459,6 +473,8 @@ static void snapshot_ckpts(const struct weir_meta *meta, const struct weir_meta_
         to->u.ckpt_complete.state_bytes = ckpt->state_bytes;
         to->u.ckpt_complete.began_ms = ckpt->began_ms;
         to->u.ckpt_complete.retained_max = UINT32_MAX;
+        to->u.ckpt_complete.parallelism_max = ckpt->parallelism_max;
+        to->u.ckpt_complete.run = ckpt->run;
     }
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
     if (job->last_ckpt_id > (newest == NULL ? 0 : newest->id)) {
@@ -491,6 +507,8 @@ static void snapshot_regions(const struct weir_meta *meta, const struct weir_met
         *to = (struct weir_ha_record){.kind = WEIR_HA_ATTEMPT, .epoch = meta->epoch, .at_ms = job->attempt_ms, .job_id = job->id};
         to->u.attempt.attempt = next;
         to->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
+        to->u.attempt.parallelism_max = job->parallelism_max;
+        to->u.attempt.run = job->run;
         to->u.attempt.regions = regions;
         for (size_t i = 0; i < job->nregions; i++) {
             const struct weir_meta_region *region = &job->regions[i];
@@ -523,6 +541,8 @@ static void snapshot_job(const struct weir_meta *meta, const struct weir_meta_jo
         attempt->u.attempt.nsources = job->nsources;
         attempt->u.attempt.restore_checkpoint_id = job->restored_ckpt_id;
         attempt->u.attempt.drain_of = job->drain_of;
+        attempt->u.attempt.parallelism_max = job->parallelism_max;
+        attempt->u.attempt.run = job->run;
         snapshot_regions(meta, job, arena, records, count);
     }
     snapshot_ckpts(meta, job, records, count);

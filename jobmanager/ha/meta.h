@@ -9,12 +9,14 @@
  * (M5) A checkpoint's id is one more than the last begun, and never used again. One is pending at most; it COMPLETEs once, only while its
  *      attempt is the present one of a live job. A new attempt, or a terminal state, ends it.
  * (M6) An attempt names the newest completed checkpoint, which it starts from; one that names another is IGNORED.
- * (M7) An attempt that only drains counts while the job is FAILING, or CANCELLING without skip_drain, and no other attempt counts then: what
- *      is to be drained is fixed, since no checkpoint completes any more.
+ * (M7) An attempt that only drains counts only when a checkpoint is complete, and not while the job is CANCELLING with skip_drain; while it is FAILING
+ *      or CANCELLING no other attempt counts. None begins a checkpoint, so what it is to drain is fixed.
  * (M8) A JobManager's incarnation never changes: another one under its id is IGNORED. One that is removed stays so; of those the newest
  *      WEIR_META_REMOVED_MAX are remembered.
  * (M9) An attempt that names regions begins them anew and no other; it counts only after an attempt of all regions, and not once the newest
  *      completed checkpoint is the job's last. A region's attempt is the number of the newest that named it, or named none.
+ * (M10) Parallelism and run are those of the newest attempt of all regions: one that names regions and has others is IGNORED. An attempt that drains
+ *      has those of the newest completed checkpoint.
  */
 #ifndef WEIR_JOBMANAGER_HA_META_H
 #define WEIR_JOBMANAGER_HA_META_H
@@ -40,6 +42,7 @@ struct weir_meta_ckpt {
     char *path; /* of _metadata */
     uint64_t bytes, hash; /* of that file */
     bool last;            /* every task took it after the end of its input */
+    uint32_t parallelism_max, run; /* of the attempt that took it */
     uint64_t state_bytes;
     int64_t began_ms, completed_ms; /* wall */
 };
@@ -65,6 +68,8 @@ struct weir_meta_job {
     uint32_t base_attempt; /* the newest of all regions */
     uint32_t drain_of;     /* it only drains, after that attempt; 0: an ordinary one */
     int64_t attempt_ms;
+    uint32_t parallelism_max; /* no vertex has more subtasks; 0: as many as the graph says */
+    uint32_t run;             /* the number of the attempt that began with this parallelism; 0: the first */
     char **slot_tm_ids;    /* of base_attempt */
     uint32_t nslots;
     struct weir_meta_region *regions; /* those whose attempt is a later one, by number */

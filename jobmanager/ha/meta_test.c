@@ -243,7 +243,7 @@ START_TEST(checkpoints_are_conditional_and_idempotent)
 END_TEST
 
 /* (M7): both ways to the end, and what does not fit in between. */
-START_TEST(only_a_job_that_ends_drains)
+START_TEST(a_job_that_ends_only_drains)
 {
     struct weir_meta *meta = weir_meta_create();
     lead(meta, 1);
@@ -255,7 +255,6 @@ START_TEST(only_a_job_that_ends_drains)
     checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 1);
     checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 1);
     checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 1, 2);
-    ck_assert_int_eq(attempt_of(meta, 1, "j1", 2, 1, false), WEIR_META_IGNORED); /* it is LIVE */
     ck_assert(!fails || state(meta, 1, "j1", WEIR_META_FAILING, 0) == WEIR_META_IGNORED);
     ck_assert_int_eq(state(meta, 1, "j1", ending, 1), WEIR_META_STATE_CHANGED);
     ck_assert_int_eq(state(meta, 1, "j1", ending, 1), WEIR_META_IGNORED);
@@ -375,6 +374,63 @@ START_TEST(an_attempt_of_some_regions)
 }
 END_TEST
 
+static enum weir_meta_change attempt_with(struct weir_meta *meta, uint32_t number, uint32_t drain_of, uint32_t parallelism_max, uint32_t run,
+                                          bool region)
+{
+    static const char *const tms[] = {"tm-a", "tm-b"};
+    static const struct weir_ha_region one = {.region = 0, .tm_ids = tms, .ntms = 2};
+    struct weir_ha_record r = rec(WEIR_HA_ATTEMPT, 1, "j1");
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(weir_meta_job(meta, weir_slice_str("j1")));
+    r.u.attempt.attempt = number;
+    r.u.attempt.drain_of = drain_of;
+    r.u.attempt.restore_checkpoint_id = newest == NULL ? 0 : newest->id;
+    r.u.attempt.slot_tm_ids = tms;
+    r.u.attempt.nslots = region ? 0 : 2;
+    r.u.attempt.regions = &one;
+    r.u.attempt.nregions = region;
+    r.u.attempt.parallelism_max = parallelism_max;
+    r.u.attempt.run = run;
+    return weir_meta_apply(meta, &r);
+}
+
+/* (M7) of a LIVE job, (M10) */
+START_TEST(a_run_ends_with_a_drain)
+{
+    struct weir_meta *meta = weir_meta_create();
+    struct weir_meta *copy = weir_meta_create();
+    lead(meta, 1);
+    submit(meta, 1, "j1", "a");
+    ck_assert_int_eq(attempt(meta, 1, "j1", 1, true), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(attempt_with(meta, 2, 1, 0, 0, false), WEIR_META_IGNORED); /* nothing to drain */
+    ck_assert_int_eq(attempt_with(meta, 2, 0, 2, 2, false), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(attempt_with(meta, 3, 0, 0, 2, true), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_with(meta, 3, 0, 2, 0, true), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_with(meta, 3, 0, 2, 2, true), WEIR_META_ATTEMPTED);
+    checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 3, 1);
+    struct weir_ha_record complete = rec(WEIR_HA_CKPT_COMPLETE, 1, "j1");
+    complete.u.ckpt_complete.attempt = 3;
+    complete.u.ckpt_complete.id = 1;
+    complete.u.ckpt_complete.path = "/c";
+    complete.u.ckpt_complete.parallelism_max = 2;
+    complete.u.ckpt_complete.run = 2;
+    ck_assert_int_eq(weir_meta_apply(meta, &complete), WEIR_META_CKPT_COMPLETED);
+    copy_by_snapshot(meta, copy);
+    const struct weir_meta_job *job = weir_meta_job(copy, weir_slice_str("j1"));
+    ck_assert(job->parallelism_max == 2 && job->run == 2 && job->ckpts[0].parallelism_max == 2 && job->ckpts[0].run == 2);
+    ck_assert_int_eq(attempt_with(meta, 4, 3, 0, 2, false), WEIR_META_IGNORED); /* not as the checkpoint was taken */
+    ck_assert_int_eq(attempt_with(meta, 4, 3, 2, 4, false), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_with(meta, 4, 3, 2, 2, false), WEIR_META_ATTEMPTED);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 4, 2), WEIR_META_IGNORED);
+    ck_assert_int_eq(attempt_with(meta, 5, 0, 2, 2, true), WEIR_META_IGNORED); /* all or nothing, after it */
+    ck_assert_int_eq(attempt_with(meta, 5, 0, 0, 5, false), WEIR_META_ATTEMPTED);
+    job = weir_meta_job(meta, weir_slice_str("j1"));
+    ck_assert(job->parallelism_max == 0 && job->run == 5 && job->ckpts[0].run == 2);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 5, 2), WEIR_META_CKPT_BEGUN);
+    weir_meta_destroy(copy);
+    weir_meta_destroy(meta);
+}
+END_TEST
+
 /* Random records: (M1)-(M4) hold, and at every step a snapshot restores to a state with the same snapshot. */
 START_TEST(random_records_and_snapshots)
 {
@@ -469,7 +525,8 @@ Suite *meta_suite(void)
     tcase_add_test(tcase, checkpoints_are_conditional_and_idempotent);
     tcase_add_test(tcase, jobmanagers_are_known_by_their_incarnation);
     tcase_add_test(tcase, a_jobs_life_is_conditional_and_idempotent);
-    tcase_add_loop_test(tcase, only_a_job_that_ends_drains, 0, 4);
+    tcase_add_loop_test(tcase, a_job_that_ends_only_drains, 0, 4);
+    tcase_add_test(tcase, a_run_ends_with_a_drain);
     tcase_add_test(tcase, an_attempt_of_some_regions);
     tcase_add_loop_test(tcase, random_records_and_snapshots, 1, 40);
     tcase_add_test(tcase, cut_and_altered_bytes_are_errors);

@@ -7,7 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "jobmanager/job/barrier.h"
-#include "jobmanager/job/placement.h"
+#include "jobmanager/job/slot_pool.h"
 
 /* A proposal whose outcome is not known yet, or that is to be made again. */
 struct proposal {
@@ -192,6 +192,13 @@ static bool env_tm_registered(void *ctx, const char *tm_id)
     return weir_tm_registry_find(d->tms, tm_id) != NULL;
 }
 
+static char *env_tm_host_copy(void *ctx, const char *tm_id)
+{
+    const struct weir_dispatcher *d = ctx;
+    const struct weir_tm_entry *tm = weir_tm_registry_find(d->tms, tm_id);
+    return tm == NULL ? NULL : weir_slot_pool_host_copy(tm->info.data_address);
+}
+
 struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_options *options)
 {
     struct weir_dispatcher *d = weir_calloc(1, sizeof(*d));
@@ -204,10 +211,12 @@ struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_opti
                                    .propose = env_propose,
                                    .expel = env_expel,
                                    .tm_registered = env_tm_registered,
+                                   .tm_host_copy = env_tm_host_copy,
                                    .ctx = d,
                                    .slot_timeout_ms = options->slot_timeout_ms,
                                    .reconcile_timeout_ms = options->heartbeat_timeout_ms,
                                    .retained_max = options->retained_max,
+                                   .adaptive = options->adaptive,
                                    .log_sink = options->log_sink};
     d->meta = weir_meta_create();
     d->tms = weir_tm_registry_create(options->heartbeat_timeout_ms);
@@ -267,73 +276,12 @@ static void lose_tm(struct weir_dispatcher *d, struct weir_tm_entry *tm_take, co
     d->dirty = true;
 }
 
-static void count_used_slots(struct weir_dispatcher *d)
-{
-    for (uint32_t i = 0; i < weir_tm_registry_count(d->tms); i++) {
-        weir_tm_registry_at(d->tms, i)->slots_used = 0;
-    }
-    for (size_t i = 0; i < d->njobs; i++) {
-        const char *const *tm_ids = NULL;
-        uint32_t nslots = weir_job_held_slots(d->jobs[i], &tm_ids);
-        for (uint32_t s = 0; s < nslots; s++) {
-            struct weir_tm_entry *tm = weir_tm_registry_find(d->tms, tm_ids[s]);
-            if (tm != NULL) {
-                tm->slots_used++;
-            }
-        }
-    }
-}
-
 static void enumerate_sources(struct weir_dispatcher *d, struct weir_job *job)
 {
     uint32_t vertex = 0;
     while (weir_tm_registry_count(d->tms) > 0 && weir_job_wants_enumeration(job, d->now, &vertex)) {
         const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, vertex % weir_tm_registry_count(d->tms));
         weir_job_enumerate(job, vertex, tm->info.id);
-    }
-}
-
-static void place_job(struct weir_dispatcher *d, struct weir_job *job, uint32_t slots)
-{
-    count_used_slots(d);
-    uint32_t ntms = weir_tm_registry_count(d->tms);
-    struct weir_placement_tm *tms = weir_calloc(ntms, sizeof(*tms));
-    uint32_t *chosen = weir_calloc(slots, sizeof(*chosen));
-    const char **tm_ids = weir_calloc(slots, sizeof(*tm_ids));
-    uint64_t total = 0;
-    uint64_t available = 0;
-    for (uint32_t i = 0; i < ntms; i++) {
-        const struct weir_tm_entry *tm = weir_tm_registry_at(d->tms, i);
-        tms[i] = (struct weir_placement_tm){.slots = tm->info.slots, .used = tm->slots_used};
-        total += tm->info.slots;
-        available += tm->slots_used < tm->info.slots ? tm->info.slots - tm->slots_used : 0;
-    }
-    if (weir_placement_choose(tms, ntms, slots, chosen)) {
-        for (uint32_t s = 0; s < slots; s++) {
-            tm_ids[s] = weir_tm_registry_at(d->tms, chosen[s])->info.id;
-        }
-        weir_job_place(job, tm_ids, slots);
-    } else {
-        struct weir_error why;
-        (void)weir_error_set(&why, WEIR_RESOURCE, "%u slot%s needed, %llu free of %llu on %u TaskManager%s", slots, slots == 1 ? "" : "s",
-                             (unsigned long long)available, (unsigned long long)total, ntms, ntms == 1 ? "" : "s");
-        weir_job_set_unplaced(job, why.text);
-    }
-    weir_free(tm_ids);
-    weir_free(chosen);
-    weir_free(tms);
-}
-
-/* ending: the jobs that wait only to drain, else the others. */
-static void place_jobs(struct weir_dispatcher *d, bool ending)
-{
-    for (size_t i = 0; i < d->njobs; i++) {
-        struct weir_job *job = d->jobs[i];
-        bool ends = weir_job_state(job) == WEIR_JOB_CANCELLING || weir_job_state(job) == WEIR_JOB_FAILING;
-        uint32_t slots = 0;
-        if (ends == ending && weir_job_wants_slots(job, d->now, &slots)) {
-            place_job(d, job, slots);
-        }
     }
 }
 
@@ -359,9 +307,8 @@ static void settle(struct weir_dispatcher *d)
         }
         enumerate_sources(d, job);
     }
-    place_jobs(d, true); /* what drains holds its slots for a short time, what takes them instead may hold them for ever */
-    place_jobs(d, false);
-    count_used_slots(d);
+    weir_slot_pool_place(d->tms, d->jobs, d->njobs, d->now);
+    weir_slot_pool_offer(d->tms, d->jobs, d->njobs, d->now);
 }
 
 /* --- the cluster log -------------------------------------------------------------------------------------------------- */
@@ -519,11 +466,11 @@ static enum weir_rc check_sender(const struct weir_dispatcher *d, const char *tm
     return rc;
 }
 
-/* Of a job that is not, or is over, all are. */
-static uint32_t region_of(const struct weir_job *job, const struct weir_task_report *report)
+/* Of a job that is not, or is over, all are; so they are of an attempt before all regions began anew: their numbers were others. */
+static uint32_t region_of(const struct weir_job *job, uint32_t base_attempt, const struct weir_task_report *report)
 {
     const struct weir_execgraph *exec = job == NULL ? NULL : weir_job_exec(job);
-    if (exec == NULL || weir_job_state_terminal(weir_job_state(job)) || report->vertex >= exec->graph->nvertices ||
+    if (exec == NULL || report->attempt < base_attempt || weir_job_state_terminal(weir_job_state(job)) || report->vertex >= exec->graph->nvertices ||
         report->subtask >= exec->graph->vertices[report->vertex].parallelism) {
         return WEIR_REGION_ALL;
     }
@@ -534,6 +481,7 @@ static uint32_t region_of(const struct weir_job *job, const struct weir_task_rep
 static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, const struct weir_task_report *report, struct weir_error *err)
 {
     struct weir_job *job = weir_dispatcher_job(d, report->job_id);
+    const struct weir_meta_job *meta = weir_meta_job(d->meta, report->job_id);
     enum weir_rc rc = WEIR_OK;
     if (report->job_id.len > WEIR_JOB_ID_TEXT) {
         return weir_error_set(err, WEIR_INVALID, "a job's id has %d bytes", WEIR_JOB_ID_TEXT);
@@ -546,7 +494,8 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
     if (rc == WEIR_STALE) {
         char id[WEIR_JOB_ID_TEXT + 1];
         (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(report->job_id));
-        weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt)->region = region_of(job, report);
+        weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt)->region =
+            region_of(job, meta == NULL ? 0 : meta->base_attempt, report);
     }
     d->dirty = true;
     return rc;

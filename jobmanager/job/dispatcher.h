@@ -22,6 +22,7 @@ struct weir_dispatcher_options {
     int64_t slot_timeout_ms;
     int64_t expiration_ms; /* of terminal jobs */
     uint32_t retained_max; /* completed checkpoints of a job */
+    struct weir_adaptive_settings adaptive;
     struct weir_log_sink *log_sink; /* NULL: no log */
     /* weir_plan_decode, but in tests. */
     enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);

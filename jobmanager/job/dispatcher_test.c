@@ -272,7 +272,7 @@ END_TEST
 /* --- random sequences ------------------------------------------------------------------------------------------------- */
 static void random_step(struct sim *sim)
 {
-    static const char *const graphs[] = {"plain", "restart", "checkpoints", "wide", "pairs", "pairs-bare", "trio", "two"};
+    static const char *const graphs[] = {"plain", "restart", "checkpoints", "wide", "pairs", "pairs-bare", "trio", "two", "quad"};
     uint32_t n = (uint32_t)weir_rand_below(&sim->rand, 100);
     uint32_t i = (uint32_t)weir_rand_below(&sim->rand, TMS);
     if (n < 30 && sim->nproposals > 0) {
@@ -287,7 +287,7 @@ static void random_step(struct sim *sim)
     } else if (n < 75) {
         advance(sim, (int64_t)weir_rand_below(&sim->rand, 60));
     } else if (n < 80) {
-        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), graphs[weir_rand_below(&sim->rand, sizeof(graphs) / sizeof(graphs[0]))]);
+        submit(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), graphs[weir_rand_below(&sim->rand, sizeof(graphs) / sizeof(graphs[0]) - (sim->adaptive.enabled ? 0 : 1))]);
     } else if (n < 83) {
         cancel_as(sim, (uint32_t)weir_rand_below(&sim->rand, JOBS), weir_rand_below(&sim->rand, 4) == 0);
     } else if (n < 88) {
@@ -449,7 +449,9 @@ END_TEST
 
 START_TEST(random_events)
 {
-    struct sim *sim = sim_create((uint64_t)_i + 1);
+    const struct weir_adaptive_settings adaptive = {
+        .enabled = _i >= 60, .wait_ms = 4000, .stabilization_ms = 50 * (_i % 4), .interval_ms = 100, .increase_min = 1 + (uint32_t)_i % 2};
+    struct sim *sim = sim_create_as((uint64_t)_i + 1, &adaptive);
     for (int step = 0; step < 1500; step++) {
         random_step(sim);
     }
@@ -500,7 +502,7 @@ Suite *dispatcher_suite(void)
     tcase_add_loop_test(tcase, a_restart_begins_from_the_newest_checkpoint, 0, 2);
     tcase_add_test(tcase, a_completion_overtakes_the_attempt);
     tcase_add_test(tcase, a_lease_is_for_the_newest_attempt_only);
-    tcase_add_loop_test(tcase, random_events, 0, 60);
+    tcase_add_loop_test(tcase, random_events, 0, 160);
     suite_add_tcase(suite, tcase);
     return suite;
 }

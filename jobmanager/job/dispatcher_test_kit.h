@@ -1,6 +1,6 @@
 /*
  * For the tests of the dispatcher: the whole brain against a simulated log, simulated TaskManagers, simulated storage of checkpoints and
- * virtual time. What the dispatcher asks for is checked against what is committed: (J1), (J2), (J5), (D1), (K2).
+ * virtual time. What the dispatcher asks for is checked against what is committed: (J1), (J2), (J5), (J6), (J9), (D1), (K2).
  */
 #ifndef WEIR_JOBMANAGER_JOB_DISPATCHER_TEST_KIT_H
 #define WEIR_JOBMANAGER_JOB_DISPATCHER_TEST_KIT_H
@@ -18,7 +18,8 @@ enum { HEARTBEAT_MS = 200, TIMEOUT_MS = 1000, SLOT_TIMEOUT_MS = 60000, EXPIRE_MS
 
 struct fake_task {
     char job[WEIR_JOB_ID_TEXT + 1];
-    uint32_t attempt, vertex, subtask;
+    uint32_t attempt, vertex, subtask, region;
+    uint64_t restored_id;
     enum weir_task_state state;
     bool drains;
     enum weir_rc rc; /* FAILED */
@@ -68,8 +69,11 @@ struct sim {
     enum weir_task_state drain_fate; /* how a drain task that runs is seen by the next heartbeat: RUNNING, FINISHED, FAILED */
     enum weir_rc failure_rc;         /* of failed tasks */
     uint32_t drain_deploys;
-    uint32_t sink_finished[JOBS][3]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
+    uint64_t sink_drained[JOBS][4];  /* by subtask: the newest checkpoint that a drain of it has drained */
+    uint32_t tm_slots;
+    uint32_t sink_finished[JOBS][4]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
     bool input_ended;                /* of every task */
+    struct weir_adaptive_settings adaptive; /* of the leaders to come */
 };
 
 /* --- a graph: 2 sources -> 1 sink, or ("wide") 2, or ("pairs", "pairs-bare", "trio": 3) each with its own, or
@@ -89,6 +93,9 @@ static const struct weir_vertex wide_vertices[] = {
 static const struct weir_vertex trio_vertices[] = {
     {.id = "v0", .name = "read", .parallelism = 3, .max_parallelism = 128, .ops = source_ops, .nops = 1},
     {.id = "v1", .name = "write", .parallelism = 3, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
+static const struct weir_vertex quad_vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 4, .max_parallelism = 128, .ops = source_ops, .nops = 1},
+    {.id = "v1", .name = "write", .parallelism = 4, .max_parallelism = 128, .ops = sink_ops, .nops = 1}};
 static const struct weir_vertex two_vertices[] = {
     {.id = "v0", .name = "read", .parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1},
     {.id = "v1", .name = "write", .parallelism = 2, .max_parallelism = 128, .ops = sink_ops, .nops = 1},
@@ -109,7 +116,8 @@ struct test_graph {
 static const struct test_graph test_graphs[] = {{"plain", vertices, 2, shuffles, 1, false, false},      {"restart", vertices, 2, shuffles, 1, false, true},
                                                 {"checkpoints", vertices, 2, shuffles, 1, true, true},  {"wide", wide_vertices, 2, shuffles, 1, true, true},
                                                 {"pairs", wide_vertices, 2, &forward, 1, true, true},   {"pairs-bare", wide_vertices, 2, &forward, 1, false, true},
-                                                {"trio", trio_vertices, 2, &forward, 1, true, true},    {"two", two_vertices, 4, shuffles, 2, false, true}};
+                                                {"trio", trio_vertices, 2, &forward, 1, true, true},    {"two", two_vertices, 4, shuffles, 2, false, true},
+                                                {"quad", quad_vertices, 2, shuffles, 1, true, true}};
 
 static inline const struct test_graph *test_graph(struct weir_slice name)
 {
@@ -129,10 +137,13 @@ static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph 
     }
     struct weir_jobgraph *graph = weir_jobgraph_create();
     graph->name = "test";
-    graph->vertices = of->vertices;
+    struct weir_vertex *own = weir_arena_alloc(graph->arena, of->nvertices * sizeof(*own));
+    memcpy(own, of->vertices, of->nvertices * sizeof(*own));
+    graph->vertices = own;
     graph->nvertices = of->nvertices;
     graph->edges = of->edges;
     graph->nedges = of->nedges;
+    weir_jobgraph_link(graph, own);
     graph->settings.restart = (struct weir_restart_settings){.type = of->restarts ? WEIR_RESTART_FIXED_DELAY : WEIR_RESTART_NONE,
                                                              .attempts_max = of->checkpoints ? INT32_MAX : 3,
                                                              .delay_ms = 250};
@@ -176,7 +187,8 @@ static inline void check_deploy(struct sim *sim, const struct weir_effect *effec
     }
     ck_assert(present);
     ck_assert(!weir_meta_terminal(job->state)); /* the lease of a sink holds */
-    ck_assert_int_eq(job->drain_of != 0, job->state != WEIR_META_LIVE);
+    ck_assert(job->drain_of != 0 || job->state == WEIR_META_LIVE);
+    ck_assert(job->drain_of == 0 || job->state != WEIR_META_LIVE || sim->adaptive.enabled);
     ck_assert(job->drain_of == 0 || (!job->skip_drain && job->nckpts > 0 && job->restored_ckpt_id == job->ckpts[job->nckpts - 1].id));
     sim->drain_deploys += job->drain_of != 0;
     sim->deploys++;
@@ -205,12 +217,33 @@ static inline void check_ckpt(struct sim *sim, const struct weir_effect *effect)
     }
 }
 
+static inline uint32_t parallelism_at(const struct test_graph *graph, uint32_t vertex, uint32_t parallelism_max)
+{
+    uint32_t asked = graph->vertices[vertex].parallelism;
+    return parallelism_max != 0 && parallelism_max < asked ? parallelism_max : asked;
+}
+
+/* (J9): another run begins only when the sinks of the one that took the checkpoint have drained it. */
+static inline void check_run(const struct sim *sim, const struct weir_meta_job *job)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(job);
+    const struct test_graph *graph = test_graph(job->graph);
+    for (uint32_t i = 0; newest != NULL && graph != NULL && i < JOBS; i++) {
+        bool other = strcmp(job_id(i), job->id) == 0 && newest->run != job->run;
+        for (uint32_t s = 0; other && s < parallelism_at(graph, 1, newest->parallelism_max); s++) {
+            ck_assert_uint_eq(sim->sink_drained[i][s], newest->id);
+        }
+        ck_assert(job->drain_of == 0 || !other);
+    }
+    ck_assert(newest == NULL || newest->run != job->run || newest->parallelism_max == job->parallelism_max);
+}
+
 /* (J6), by what the sinks did. */
 static inline void check_drained(struct sim *sim, uint32_t i, const struct weir_meta_job *job)
 {
     const struct test_graph *graph = test_graph(job->graph);
     bool drained = true;
-    for (uint32_t s = 0; graph != NULL && graph->checkpoints && s < graph->vertices[1].parallelism; s++) { /* sinks behind FORWARD are in regions of their own */
+    for (uint32_t s = 0; graph != NULL && graph->checkpoints && s < parallelism_at(graph, 1, job->parallelism_max); s++) { /* sinks behind FORWARD are in regions of their own */
         drained = drained && sim->sink_finished[i][s] == weir_meta_region_attempt(job, graph->edges == &forward ? s : 0);
     }
     if (weir_meta_terminal(job->state) && weir_meta_ckpt_newest(job) != NULL && !drained) {
@@ -324,6 +357,7 @@ static inline void start_jm(struct sim *sim)
                                                     .slot_timeout_ms = SLOT_TIMEOUT_MS,
                                                     .expiration_ms = EXPIRE_MS,
                                                     .retained_max = 2,
+                                                    .adaptive = sim->adaptive,
                                                     .decode = decode};
     sim->d = weir_dispatcher_create(&options);
     struct weir_error err;
@@ -355,9 +389,11 @@ static inline void stop_jm(struct sim *sim)
     }
 }
 
-static inline struct sim *sim_create(uint64_t seed)
+static inline struct sim *sim_create_as(uint64_t seed, const struct weir_adaptive_settings *adaptive)
 {
     struct sim *sim = weir_calloc(1, sizeof(*sim));
+    sim->adaptive = *adaptive;
+    sim->tm_slots = 2;
     weir_rand_init(&sim->rand, seed);
     sim->drain_fate = WEIR_TASK_FINISHED;
     sim->failure_rc = WEIR_EXTERNAL;
@@ -365,6 +401,11 @@ static inline struct sim *sim_create(uint64_t seed)
     sim->meta = weir_meta_create();
     start_jm(sim);
     return sim;
+}
+
+static inline struct sim *sim_create(uint64_t seed)
+{
+    return sim_create_as(seed, &(struct weir_adaptive_settings){.enabled = false});
 }
 
 static inline void sim_destroy(struct sim *sim)
@@ -401,6 +442,9 @@ static inline void end_task(struct sim *sim, struct fake_task *task, enum weir_t
         if (strcmp(job_id(i), task->job) == 0 && task->attempt > sim->sink_finished[i][task->subtask]) {
             sim->sink_finished[i][task->subtask] = task->attempt;
         }
+        if (strcmp(job_id(i), task->job) == 0 && task->drains && task->restored_id > sim->sink_drained[i][task->subtask]) {
+            sim->sink_drained[i][task->subtask] = task->restored_id;
+        }
     }
 }
 
@@ -424,7 +468,7 @@ static inline void tm_talk(struct sim *sim, struct fake_tm *tm)
     struct weir_error err;
     bool added = false;
     if (!tm->registered) {
-        struct weir_tm_info info = {.id = tm->id, .rpc_address = "tcp://h:1", .data_address = "h:2", .version = "0", .slots = 2};
+        struct weir_tm_info info = {.id = tm->id, .rpc_address = "tcp://h:1", .data_address = "h:2", .version = "0", .slots = sim->tm_slots};
         tm->registered = weir_dispatcher_register(sim->d, &info, reports, tm->ntasks, sim->now, &added, &err) == WEIR_OK;
     } else if (weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, reports, tm->ntasks, sim->now, &err) != WEIR_OK) {
         tm->registered = false;
@@ -443,21 +487,16 @@ static inline struct fake_tm *tm_of(struct sim *sim, const char *id)
     return NULL;
 }
 
-static inline uint32_t region_of_task(const struct weir_job *job, uint32_t vertex, uint32_t subtask)
-{
-    const struct weir_execgraph *exec = weir_job_exec(job);
-    return exec->regions->of[weir_jobgraph_task_index(exec->graph, vertex, subtask)];
-}
-
-/* (J1) as the cluster sees it: no two attempts of a job's region have living tasks on TaskManagers that count. */
-static inline void check_one_attempt(struct sim *sim, const struct weir_job *job, uint32_t region, uint32_t attempt)
+/* (J1) as the cluster sees it: no two attempts of a job's region have living tasks on TaskManagers that count. Regions of attempts before all
+ * began anew may have been others. */
+static inline void check_one_attempt(struct sim *sim, const struct weir_job *job, uint32_t base, uint32_t region, uint32_t attempt)
 {
     for (uint32_t i = 0; i < TMS; i++) {
         const struct fake_tm *tm = &sim->tms[i];
         for (uint32_t k = 0; tm->alive && k < tm->ntasks; k++) {
             const struct fake_task *task = &tm->tasks[k];
-            ck_assert(strcmp(task->job, weir_job_id(job)) != 0 || region_of_task(job, task->vertex, task->subtask) != region ||
-                      task->attempt == attempt || weir_task_state_terminal(task->state));
+            ck_assert(strcmp(task->job, weir_job_id(job)) != 0 || (task->region != region && task->attempt >= base) || task->attempt == attempt ||
+                      weir_task_state_terminal(task->state));
         }
     }
 }
@@ -479,7 +518,7 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
     for (uint32_t i = 0; exec != NULL && i < tm->ntasks; i++) {
         const struct fake_task *task = &tm->tasks[i];
         if (strcmp(task->job, order->job_id) == 0 && task->attempt >= order->attempt) {
-            has[region_of_task(job, task->vertex, task->subtask)] = true;
+            has[task->region] = true;
         }
     }
     for (uint32_t i = 0; exec != NULL && i < exec->ntasks; i++) {
@@ -487,13 +526,16 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
             uint32_t region = exec->regions->of[i];
             ck_assert_uint_eq(weir_meta_region_attempt(meta, region), order->attempt);
             ck_assert(weir_meta_region_uses(meta, region, tm->id));
-            check_one_attempt(sim, job, region, order->attempt);
+            check_one_attempt(sim, job, meta->base_attempt, region, order->attempt);
             check_restore(job, meta, order->attempt);
+            check_run(sim, meta);
             ck_assert_uint_lt(tm->ntasks, TM_TASKS);
             struct fake_task *task = &tm->tasks[tm->ntasks++];
             *task = (struct fake_task){.attempt = order->attempt,
                                        .vertex = exec->tasks[i].vertex,
                                        .subtask = exec->tasks[i].subtask,
+                                       .region = region,
+                                       .restored_id = meta->restored_ckpt_id,
                                        .state = WEIR_TASK_RUNNING,
                                        .drains = meta->drain_of != 0};
             ck_assert(!task->drains || task->vertex == 1);
@@ -502,14 +544,13 @@ static inline void take_deploy(struct sim *sim, struct fake_tm *tm, const struct
     }
 }
 
-static inline void take_cancel(struct sim *sim, struct fake_tm *tm, const struct weir_effect *order)
+static inline void take_cancel(struct fake_tm *tm, const struct weir_effect *order)
 {
-    const struct weir_job *job = weir_dispatcher_job(sim->d, weir_slice_str(order->job_id));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < tm->ntasks; i++) {
         const struct fake_task *task = &tm->tasks[i];
         bool own = strcmp(task->job, order->job_id) == 0 &&
-                   (order->region == WEIR_REGION_ALL || order->region == region_of_task(job, task->vertex, task->subtask));
+                   (order->region == WEIR_REGION_ALL || order->region == task->region);
         if (!own || task->attempt > order->attempt) {
             tm->tasks[kept++] = *task;
         } else if (!weir_task_state_terminal(task->state)) {
@@ -632,7 +673,7 @@ static inline void deliver(struct sim *sim, uint32_t i, bool lose)
         break;
     case WEIR_EFFECT_CANCEL:
         if (tm != NULL) {
-            take_cancel(sim, tm, order);
+            take_cancel(tm, order);
         }
         break;
     case WEIR_EFFECT_ENUMERATE:

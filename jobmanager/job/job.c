@@ -38,20 +38,22 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
     job->cancel_repeat_ms = INT64_MAX;
     job->cancel_deadline_ms = INT64_MAX;
     job->drain_at_ms = INT64_MAX;
+    weir_adaptive_init(&job->adaptive);
     job->splits_arena = weir_arena_create(0);
     if (job->graph == NULL) {
         job->cause = weir_strdup(unreadable->text);
         return job;
     }
+    job->parallelism_max = meta->parallelism_max;
+    job->run = meta->run;
+    if (meta->parallelism_max != 0) {
+        weir_jobgraph_limit_parallelism(job->graph, meta->parallelism_max);
+    }
     job->restart = weir_restart_strategy_create(&job->graph->settings.restart, weir_hash_bytes(meta->id, strlen(meta->id), 0));
-    job->exec = weir_execgraph_create(job->graph);
-    uint32_t nregions = job->exec->regions->count;
-    job->ending = weir_calloc(nregions, sizeof(*job->ending));
-    job->proposed = weir_calloc(nregions, sizeof(*job->proposed));
-    job->redo = weir_calloc(nregions, sizeof(*job->redo));
-    job->unloaded = weir_calloc(nregions, sizeof(*job->unloaded));
-    job->restored_ids = weir_calloc(nregions, sizeof(*job->restored_ids));
-    job->held = weir_calloc(2 * (size_t)weir_jobgraph_slots(job->graph), sizeof(*job->held));
+    weir__job_make_exec(job);
+    uint32_t slots_max = weir_jobgraph_slots_at(job->graph, NULL, 0);
+    job->held = weir_calloc(2 * (size_t)slots_max, sizeof(*job->held));
+    job->homes = weir_calloc(slots_max, sizeof(*job->homes));
     job->drains = weir_calloc(job->graph->nvertices, sizeof(*job->drains));
     if (!weir_job_drain_vertices(job->graph, job->drains)) {
         weir_free(job->drains);
@@ -62,6 +64,8 @@ struct weir_job *weir_job_create(const struct weir_job_env *env, const struct we
                                                .tm_registered = env->tm_registered,
                                                .ctx = env->ctx,
                                                .retained_max = env->retained_max,
+                                               .parallelism_max = &job->parallelism_max,
+                                               .run = &job->run,
                                                .fail = on_ckpts_failed,
                                                .job = job};
     job->ckpt = weir_job_ckpt_create(&ckpt_env, job->id, job->exec);
@@ -92,12 +96,9 @@ void weir_job_destroy(struct weir_job *job)
     weir_free(job->drains);
     weir_free(job->sources);
     weir_free(job->held);
-    weir_free(job->restored_ids);
-    weir_free(job->unloaded);
-    weir_free(job->redo);
-    weir_free(job->proposed);
-    weir_free(job->ending);
-    weir_execgraph_destroy(job->exec);
+    weir__job_free_homes(job);
+    weir__job_free_exec(job);
+    weir_free(job->limited);
     weir_jobgraph_destroy(job->graph);
     weir_free(job->cause);
     weir_free(job->waiting);
@@ -109,7 +110,7 @@ void weir_job_destroy(struct weir_job *job)
 
 static void wait_for_slots(struct weir_job *job, struct weir_now now)
 {
-    job->slots_deadline_ms = now.mono_ms + job->env->slot_timeout_ms;
+    job->slots_deadline_ms = now.mono_ms + (job->env->adaptive.enabled ? job->env->adaptive.wait_ms : job->env->slot_timeout_ms);
 }
 
 /* --- start ----------------------------------------------------------------------------------------------------------- */
@@ -137,6 +138,8 @@ static void note_newest_ckpt(struct weir_job *job, const struct weir_meta_job *m
     const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta);
     job->newest_ckpt_id = newest == NULL ? 0 : newest->id;
     job->newest_ckpt_last = newest != NULL && newest->last;
+    job->newest_parallelism_max = newest == NULL ? 0 : newest->parallelism_max;
+    job->newest_run = newest == NULL ? 0 : newest->run;
 }
 
 static void take_up(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
@@ -151,6 +154,8 @@ static void take_up(struct weir_job *job, const struct weir_meta_job *meta, stru
     job->reconcile_deadline_ms = now.mono_ms + job->env->reconcile_timeout_ms;
     job->reconcile_late = false;
     begin_tasks(job, meta);
+    weir__job_take_parallelism(job, meta, now);
+    weir__job_note_homes(job);
 }
 
 /* The job was to end when the new leader came; an attempt that drains is adopted. */
@@ -220,7 +225,9 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
             weir_job_ckpt_attempt(job->ckpt, meta, NULL, false, now);
             weir_job_ckpt_sweep(job->env->effects, meta);
         }
-        weir__job_move(job, WEIR_JOB_RECONCILING, now);
+        job->drain_of = job->exec == NULL ? 0 : meta->drain_of;
+        weir__job_move(job, job->drain_of == 0 ? WEIR_JOB_RECONCILING : WEIR_JOB_RESTARTING, now);
+        job->restart_at_ms = job->drain_of == 0 ? INT64_MAX : now.mono_ms;
         weir_job_set_waiting(job, "the JobManager has restarted and waits for the TaskManagers to report their tasks");
     } else {
         weir__job_move(job, WEIR_JOB_CREATED, now);
@@ -376,7 +383,7 @@ void weir_job_ckpt_loaded(struct weir_job *job, uint32_t attempt, enum weir_rc r
     if (rc != WEIR_OK) {
         (void)weir_error_set(&err, rc, "%s", text);
     } else {
-        rc = weir_job_ckpt_check(job->exec, job->id, job->newest_ckpt_id, manifest, &err);
+        rc = weir_job_ckpt_check(job->graph, job->id, job->newest_ckpt_id, job->newest_parallelism_max, manifest, &err);
     }
     if (rc == WEIR_OK) {
         bool *loaded = job->unloaded;
@@ -399,10 +406,13 @@ void weir_job_attempt_committed(struct weir_job *job, uint32_t attempt)
 }
 
 /* The regions that meta's newest attempt begins anew begin. Returns them. */
-static bool *begin_attempt(struct weir_job *job, const struct weir_meta_job *meta)
+static bool *begin_attempt(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now)
 {
-    uint32_t nregions = job->exec->regions->count;
     bool all = meta->base_attempt == meta->attempt;
+    if (all) {
+        weir__job_take_parallelism(job, meta, now);
+    }
+    uint32_t nregions = job->exec->regions->count;
     bool *begun = weir_calloc(nregions, sizeof(*begun));
     for (uint32_t r = 0; all && r < nregions; r++) {
         begun[r] = true;
@@ -466,9 +476,10 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
     note_newest_ckpt(job, meta); /* it starts from that (M6) */
     job->splits_committed = true;
     job->deploy_tries = 0;
-    bool *begun = begin_attempt(job, meta);
+    bool *begun = begin_attempt(job, meta, now);
     job->drain_of = meta->drain_of;
     job->drain_due = false;
+    weir__job_note_homes(job);
     if (job->ckpt != NULL) {
         weir_job_ckpt_attempt(job->ckpt, meta, meta->base_attempt == meta->attempt ? NULL : begun, meta->drain_of == 0, now);
         weir_job_ckpt_sweep(job->env->effects, meta);
@@ -543,6 +554,8 @@ void weir_job_ckpt_applied(struct weir_job *job, enum weir_meta_change change, u
     weir_job_ckpt_sweep(job->env->effects, meta);
     if (job->newest_ckpt_last) {
         weir__job_take_all_along(job, now);
+    } else if (change == WEIR_META_CKPT_COMPLETED) {
+        weir__job_grow(job, now);
     }
 }
 
@@ -552,12 +565,13 @@ enum weir_rc weir_job_ckpt_ack(struct weir_job *job, const char *tm_id, uint32_t
     if (job->ckpt == NULL) {
         return weir_error_set(err, WEIR_STALE, "job %s takes no checkpoints", job->id);
     }
-    if (handle->vertex >= job->graph->nvertices || handle->subtask >= job->graph->vertices[handle->vertex].parallelism) {
+    if (handle->vertex >= job->graph->nvertices || handle->subtask >= job->graph->vertices[handle->vertex].submitted_parallelism) {
         return weir_error_set(err, WEIR_INVALID, "job %s has no task %u/%u", job->id, handle->vertex, handle->subtask);
     }
-    uint32_t index = weir_jobgraph_task_index(job->graph, handle->vertex, handle->subtask);
+    bool there = handle->subtask < job->graph->vertices[handle->vertex].parallelism;
+    uint32_t index = there ? weir_jobgraph_task_index(job->graph, handle->vertex, handle->subtask) : 0;
     const struct weir_task_view *task = &job->exec->tasks[index];
-    if (task->attempt != attempt || job->exec->attempt == 0) {
+    if (!there || task->attempt != attempt || job->exec->attempt == 0) {
         return weir_error_set(err, WEIR_STALE, "attempt %u of task %u/%u of job %s takes no checkpoint", attempt, handle->vertex, handle->subtask, job->id);
     }
     if (strcmp(task->tm_id, tm_id) != 0) {
@@ -614,13 +628,14 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
     if (job->exec == NULL || job->exec->attempt == 0 || weir_job_state_terminal(job->state)) {
         return weir_error_set(err, WEIR_STALE, "attempt %u of job %s is not the present one", report->attempt, job->id);
     }
-    if (report->vertex >= job->graph->nvertices || report->subtask >= job->graph->vertices[report->vertex].parallelism ||
+    if (report->vertex >= job->graph->nvertices || report->subtask >= job->graph->vertices[report->vertex].submitted_parallelism ||
         report->state >= WEIR_TASK_STATE_COUNT_) {
         return weir_error_set(err, WEIR_INVALID, "job %s has no task %u/%u in such a state", job->id, report->vertex, report->subtask);
     }
-    uint32_t index = weir_jobgraph_task_index(job->graph, report->vertex, report->subtask);
+    bool there = report->subtask < job->graph->vertices[report->vertex].parallelism; /* else of a greater parallelism, before */
+    uint32_t index = there ? weir_jobgraph_task_index(job->graph, report->vertex, report->subtask) : 0;
     struct weir_task_view *task = &job->exec->tasks[index];
-    if (task->attempt != report->attempt) { /* (J4) */
+    if (!there || task->attempt != report->attempt) { /* (J4) */
         return weir_error_set(err, WEIR_STALE, "attempt %u of task %u/%u of job %s is not the present one", report->attempt, report->vertex,
                               report->subtask, job->id);
     }
@@ -702,6 +717,9 @@ void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered,
     if (registered && !weir_execgraph_gone(job->exec, job->ending, tm_id)) { /* it came back with tasks that are to end */
         weir__job_send_cancels(job, tm_id, false);
     }
+    if (registered) {
+        weir__job_note_homes(job);
+    }
 }
 
 void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, struct weir_now now)
@@ -746,6 +764,7 @@ static void reconcile_over(struct weir_job *job, struct weir_now now)
     if (job->state == WEIR_JOB_RECONCILING) { /* placed on too few slots: a record of another version */
         weir__job_fail(job, NULL, "the tasks of the attempt before the JobManager's restart cannot be found", true, UINT32_MAX, NULL, now);
     }
+    weir__job_check_gone(job, now);
 }
 
 static void cancel_again(struct weir_job *job, struct weir_now now)
@@ -764,18 +783,30 @@ static void cancel_again(struct weir_job *job, struct weir_now now)
     }
 }
 
+/* It is to look for slots, from restart_at_ms on. */
+static bool delayed(const struct weir_job *job)
+{
+    return job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed && !weir__job_draining(job) &&
+           job->drain_at_ms == INT64_MAX && weir_execgraph_gone(job->exec, job->ending, NULL);
+}
+
 void weir_job_tick(struct weir_job *job, struct weir_now now)
 {
-    if (job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed) {
+    if (delayed(job) && job->restart_at_ms <= now.mono_ms) {
         wait_for_slots(job, now);
     }
     if (job->drain_at_ms <= now.mono_ms) {
         job->drain_at_ms = INT64_MAX;
         job->drain_due = true;
     }
-    if (job->slots_deadline_ms <= now.mono_ms && !job->attempt_proposed) {
+    weir_adaptive_tick(&job->adaptive, now.mono_ms);
+    bool over = job->slots_deadline_ms <= now.mono_ms && !job->attempt_proposed;
+    if (over && weir_adaptive_hurries(&job->adaptive)) {
+        wait_for_slots(job, now);
+    } else if (over) {
         struct weir_error err;
-        (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within slot.request.timeout: %s",
+        (void)weir_error_set(&err, WEIR_RESOURCE, "the job could not start within %s: %s",
+                             job->env->adaptive.enabled ? "jobmanager.adaptive-scheduler.resource-wait-timeout" : "slot.request.timeout",
                              job->waiting == NULL ? "no TaskManager answered" : job->waiting);
         if (job->state == WEIR_JOB_RESTARTING) {
             weir__job_fail_again(job, err.text, now);
@@ -797,8 +828,8 @@ void weir_job_tick(struct weir_job *job, struct weir_now now)
 int64_t weir_job_deadline_ms(const struct weir_job *job)
 {
     int64_t deadline = job->attempt_proposed ? INT64_MAX : job->slots_deadline_ms;
-    bool delayed = job->state == WEIR_JOB_RESTARTING && job->slots_deadline_ms == INT64_MAX && !job->attempt_proposed;
-    const int64_t others[] = {delayed ? job->restart_at_ms : INT64_MAX, job->reconcile_deadline_ms, job->cancel_repeat_ms, job->drain_at_ms};
+    const int64_t others[] = {delayed(job) ? job->restart_at_ms : INT64_MAX, job->reconcile_deadline_ms, job->cancel_repeat_ms, job->drain_at_ms,
+                              weir_adaptive_deadline_ms(&job->adaptive)};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         deadline = others[i] < deadline ? others[i] : deadline;
     }
@@ -856,7 +887,7 @@ void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
     *out_view = (struct weir_job_view){.id = job->id,
                                        .name = job->name,
                                        .state = job->state,
-                                       .waiting_for = job->waiting,
+                                       .waiting_for = job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting,
                                        .start_ms = job->start_ms,
                                        .end_ms = job->end_ms,
                                        .modified_ms = job->modified_ms,

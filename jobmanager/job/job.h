@@ -11,6 +11,8 @@
  *   CREATED|RUNNING|RECONCILING|RESTARTING -> FAILING   a task failed or was lost, no slots in time, no splits
  *   FAILING -------------> RESTARTING     the tasks of the regions that fail are gone, the cause may pass and the restart strategy allows it
  *   RESTARTING ----------> RUNNING        time is due, slots found, ATTEMPT(A + 1) applied, and no region is left that fails
+ *   RUNNING -------------> RESTARTING     it runs with fewer slots than it asks for, there are more, and a checkpoint is complete (J9)
+ *   start ---------------> RESTARTING     the newest attempt drains between two runs (J9)
  *   FAILING -------------> FAILED         all tasks are gone and nothing is owed; JOB_STATE applied
  *   any not terminal ----> CANCELLING     weir_job_cancelling: JOB_STATE(CANCELLING) applied
  *   CANCELLING ----------> CANCELED       all tasks are gone and nothing is owed; JOB_STATE applied
@@ -37,24 +39,32 @@
  *      it names is terminal, or its TaskManager lost: never two live attempts of a region.
  * (J2) A terminal state is final, and is only entered by an applied JOB_STATE.
  * (J3) Splits are enumerated once, committed with the first attempt, and kept by later ones.
- * (J4) A report of another attempt than the present one of the task's region is STALE. It ends that region's older attempt and no other.
+ * (J4) A report of another attempt than the present one of the task's region is STALE. It ends that region's older attempt and no other; one
+ *      from before all regions began anew ends all that are older: regions may have had other numbers.
  * (J5) A region that starts from a checkpoint is deployed only after its `_metadata` was read; if that is damaged or gone the job FAILs: it
  *      never starts empty.
  * (J6) A job owes a drain when it has a completed checkpoint and a sink that drains, and not all tasks of such sinks ended by FINISHED: that
  *      every TaskManager was told of the checkpoint proves nothing, sinks drain in the background. Nothing reads, and no checkpoint is taken,
- *      in an attempt that drains; it is of all regions, and an attempt like any other to (J1), to leases and to TaskManagers.
+ *      in an attempt that drains; it is of all regions, has the parallelism and the run of the checkpoint, in as few slots as there are, and is an
+ *      attempt like any other to (J1), to leases and to TaskManagers.
  * (J7) A region restarts in the slots that it shares with regions that go on; for the others it takes any that are free. A region whose tasks are all
  *      FINISHED stays so while another restarts.
  * (J8) A new leader adopts region by region: those whose tasks all report go on, those that miss one restart, once every TaskManager has come or
  *      its time is over. Restarts are counted anew (R2).
+ * (J9) Another parallelism begins with an attempt of all regions, and is a new run: the sinks' names outside carry the number of that attempt.
+ *      It is begun only when an attempt that drains has drained what the newest completed checkpoint owes (with the parallelism and the run of that
+ *      checkpoint, which the log has), unless that is of the run to begin. Only memory says that it has: a new leader drains once more. Meanwhile
+ *      the job is RESTARTING. Growing is planned, so it is no failure.
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_H
 #define WEIR_JOBMANAGER_JOB_JOB_H
 
 #include "jobmanager/checkpoint/coordinator.h"
 #include "jobmanager/ha/meta.h"
+#include "jobmanager/job/adaptive.h"
 #include "jobmanager/job/effect.h"
 #include "jobmanager/job/execgraph.h"
+#include "jobmanager/job/placement.h"
 
 enum {
     WEIR_JOB_FAILURES_MAX = 20,              /* kept of a job's history */
@@ -72,10 +82,12 @@ struct weir_job_env {
     void (*propose)(void *ctx, const struct weir_ha_record *record); /* epoch and time are filled in by the callee */
     void (*expel)(void *ctx, const char *tm_id);                     /* the TaskManager does not end its tasks; takes effect after the event */
     bool (*tm_registered)(void *ctx, const char *tm_id);
+    char *(*tm_host_copy)(void *ctx, const char *tm_id); /* of its data plane; NULL: it is not registered. The caller frees it */
     void *ctx;
     int64_t slot_timeout_ms;
     int64_t reconcile_timeout_ms; /* heartbeat.timeout */
     uint32_t retained_max;        /* state.checkpoints.num-retained */
+    struct weir_adaptive_settings adaptive;
     struct weir_log_sink *log_sink; /* NULL: no log */
 };
 
@@ -113,6 +125,16 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
  * sentence for people while there are too few. */
 bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint32_t *out_slots);
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots);
+/* There are fewer than it wants: whether it is placed on what is available, now. It may have all its regions end instead, to begin with fewer. */
+bool weir_job_settles_for(struct weir_job *job, uint32_t available, struct weir_now now);
+/* Whether it is to drain before it begins on so many slots (J9): then it wants drain_slots, of which several may be one. */
+bool weir_job_drains_first(struct weir_job *job, uint32_t slots);
+uint32_t weir_job_drain_slots(const struct weir_job *job);
+bool weir_job_drains_now(const struct weir_job *job); /* what it wants slots for is a drain */
+/* Where the slots that it wants were: the strings are borrowed until the next event. */
+void weir_job_wanted_homes(const struct weir_job *job, struct weir_placement_home *out_homes, uint32_t nslots);
+/* There are so many free slots that nobody waits for. Returns how many of them the job, which runs with fewer than it asks for, could use. */
+uint32_t weir_job_offer(struct weir_job *job, uint32_t spare, struct weir_now now);
 void weir_job_set_waiting(struct weir_job *job, const char *why);
 void weir_job_set_unplaced(struct weir_job *job, const char *why);
 /* The slots it holds, or has asked for in a proposed attempt. Borrowed until the next event; written unless there are none. */

@@ -33,6 +33,8 @@ static void propose(struct weir_job_ckpt *ckpt, const struct weir_ckpt_effect *e
         record.u.ckpt_complete.state_bytes = effect->state_bytes;
         record.u.ckpt_complete.began_ms = effect->began_ms;
         record.u.ckpt_complete.retained_max = ckpt->env.retained_max;
+        record.u.ckpt_complete.parallelism_max = *ckpt->env.parallelism_max;
+        record.u.ckpt_complete.run = *ckpt->env.run;
     }
     ckpt->env.propose(ckpt->env.ctx, &record);
 }
@@ -104,6 +106,17 @@ static void on_effect(void *ctx, const struct weir_ckpt_effect *effect)
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------- */
+/* By task; the caller frees it. */
+static bool *sources_copy(const struct weir_execgraph *exec)
+{
+    bool *is_source = weir_calloc(exec->ntasks, sizeof(*is_source));
+    for (uint32_t i = 0; i < exec->ntasks; i++) {
+        const struct weir_vertex *vertex = &exec->graph->vertices[exec->tasks[i].vertex];
+        is_source[i] = vertex->nops > 0 && vertex->ops[0]->tag == WEIR_OP_SOURCE;
+    }
+    return is_source;
+}
+
 struct weir_job_ckpt *weir_job_ckpt_create(const struct weir_job_ckpt_env *env, const char *job_id, const struct weir_execgraph *exec)
 {
     const struct weir_job_settings *from = &exec->graph->settings;
@@ -114,11 +127,7 @@ struct weir_job_ckpt *weir_job_ckpt_create(const struct weir_job_ckpt_env *env, 
     ckpt->env = *env;
     ckpt->job_id = weir_strdup(job_id);
     ckpt->exec = exec;
-    bool *is_source = weir_calloc(exec->ntasks, sizeof(*is_source));
-    for (uint32_t i = 0; i < exec->ntasks; i++) {
-        const struct weir_vertex *vertex = &exec->graph->vertices[exec->tasks[i].vertex];
-        is_source[i] = vertex->nops > 0 && vertex->ops[0]->tag == WEIR_OP_SOURCE;
-    }
+    bool *is_source = sources_copy(exec);
     const struct weir_ckpt_settings settings = {.interval_ms = from->checkpoint_interval_ms,
                                                 .timeout_ms = from->checkpoint_timeout_ms,
                                                 .min_pause_ms = from->checkpoint_min_pause_ms,
@@ -136,6 +145,14 @@ void weir_job_ckpt_destroy(struct weir_job_ckpt *ckpt)
         weir_free(ckpt->job_id);
         weir_free(ckpt);
     }
+}
+
+void weir_job_ckpt_resize(struct weir_job_ckpt *ckpt, const struct weir_execgraph *exec, struct weir_now now)
+{
+    bool *is_source = sources_copy(exec);
+    ckpt->exec = exec;
+    weir_ckpt_coordinator_resize(ckpt->coord, exec->ntasks, is_source, now);
+    weir_free(is_source);
 }
 
 struct weir_ckpt_coordinator *weir_job_ckpt_coordinator(const struct weir_job_ckpt *ckpt)
@@ -189,19 +206,22 @@ void weir_job_ckpt_sweep(struct weir_effects *effects, const struct weir_meta_jo
     effect->below = weir_meta_terminal(meta->state) ? UINT64_MAX : meta->pending_ckpt_id != 0 ? meta->pending_ckpt_id : meta->last_ckpt_id + 1;
 }
 
-enum weir_rc weir_job_ckpt_check(const struct weir_execgraph *exec, const char *job_id, uint64_t checkpoint_id,
+enum weir_rc weir_job_ckpt_check(const struct weir_jobgraph *graph, const char *job_id, uint64_t checkpoint_id, uint32_t parallelism_max,
                                  const struct weir_ckpt_manifest *manifest, struct weir_error *err)
 {
-    bool fits = strcmp(manifest->job_id, job_id) == 0 && manifest->checkpoint_id == checkpoint_id && manifest->nhandles == exec->ntasks &&
-                manifest->nvertices == exec->graph->nvertices;
-    for (uint32_t i = 0; fits && i < exec->ntasks; i++) {
-        fits = manifest->handles[i].vertex == exec->tasks[i].vertex && manifest->handles[i].subtask == exec->tasks[i].subtask;
+    bool fits = strcmp(manifest->job_id, job_id) == 0 && manifest->checkpoint_id == checkpoint_id && manifest->nvertices == graph->nvertices;
+    uint32_t at = 0;
+    for (uint32_t v = 0; v < graph->nvertices; v++) {
+        uint32_t subtasks = weir_jobgraph_parallelism_at(graph, v, parallelism_max);
+        for (uint32_t s = 0; fits && s < subtasks; s++) {
+            fits = at + s < manifest->nhandles && manifest->handles[at + s].vertex == v && manifest->handles[at + s].subtask == s;
+        }
+        at += subtasks;
+        fits = fits && strcmp(manifest->vertex_ids[v], graph->vertices[v].id) == 0;
     }
-    for (uint32_t v = 0; fits && v < exec->graph->nvertices; v++) {
-        fits = strcmp(manifest->vertex_ids[v], exec->graph->vertices[v].id) == 0;
-    }
-    return fits ? WEIR_OK
-                : weir_error_set(err, WEIR_CORRUPT, "the manifest is of checkpoint %llu of job %s with %u tasks, not of checkpoint %llu of job %s with %u",
-                                 (unsigned long long)manifest->checkpoint_id, manifest->job_id, manifest->nhandles,
-                                 (unsigned long long)checkpoint_id, job_id, exec->ntasks);
+    return fits && at == manifest->nhandles
+               ? WEIR_OK
+               : weir_error_set(err, WEIR_CORRUPT, "the manifest is of checkpoint %llu of job %s with %u tasks, not of checkpoint %llu of job %s with %u",
+                                (unsigned long long)manifest->checkpoint_id, manifest->job_id, manifest->nhandles, (unsigned long long)checkpoint_id,
+                                job_id, at);
 }

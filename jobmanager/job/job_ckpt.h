@@ -15,6 +15,7 @@ struct weir_job_ckpt_env {
     bool (*tm_registered)(void *ctx, const char *tm_id);
     void *ctx;
     uint32_t retained_max;
+    const uint32_t *parallelism_max, *run; /* of the present attempt */
     /* Too many checkpoints failed in a row: the job is to restart. */
     void (*fail)(void *job, const char *text, struct weir_now now);
     void *job;
@@ -25,6 +26,9 @@ struct weir_job_ckpt;
 /* NULL when the job takes no checkpoints. exec and its graph are borrowed. */
 struct weir_job_ckpt *weir_job_ckpt_create(const struct weir_job_ckpt_env *env, const char *job_id, const struct weir_execgraph *exec);
 void weir_job_ckpt_destroy(struct weir_job_ckpt *ckpt); /* accepts NULL */
+
+/* The attempt to come has other tasks, those of exec. Before weir_job_ckpt_attempt. */
+void weir_job_ckpt_resize(struct weir_job_ckpt *ckpt, const struct weir_execgraph *exec, struct weir_now now);
 
 /* For events that are the coordinator's own. */
 struct weir_ckpt_coordinator *weir_job_ckpt_coordinator(const struct weir_job_ckpt *ckpt);
@@ -37,8 +41,8 @@ void weir_job_ckpt_attempt(struct weir_job_ckpt *ckpt, const struct weir_meta_jo
  * neither retained nor pending. */
 void weir_job_ckpt_sweep(struct weir_effects *effects, const struct weir_meta_job *meta);
 
-/* Holds a manifest against the job. CORRUPT. */
-enum weir_rc weir_job_ckpt_check(const struct weir_execgraph *exec, const char *job_id, uint64_t checkpoint_id,
+/* Holds a manifest against the job's newest completed checkpoint, which may be of another parallelism than the graph has now. CORRUPT. */
+enum weir_rc weir_job_ckpt_check(const struct weir_jobgraph *graph, const char *job_id, uint64_t checkpoint_id, uint32_t parallelism_max,
                                  const struct weir_ckpt_manifest *manifest, struct weir_error *err) WEIR_CHECKED;
 
 #endif

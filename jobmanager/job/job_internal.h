@@ -1,9 +1,11 @@
 /*
- * What the files of a job share: job.c (its life, tasks and time), job_states.c (how its state changes), job_slots.c (where its tasks go).
+ * What the files of a job share: job.c (its life, tasks and time), job_states.c (how its state changes), job_slots.c (where its tasks go),
+ * job_rescale.c (how many there are).
  */
 #ifndef WEIR_JOBMANAGER_JOB_JOB_INTERNAL_H
 #define WEIR_JOBMANAGER_JOB_JOB_INTERNAL_H
 
+#include "jobmanager/job/adaptive.h"
 #include "jobmanager/job/job.h"
 #include "jobmanager/job/job_ckpt.h"
 #include "jobmanager/job/restart_strategy.h"
@@ -24,6 +26,11 @@ struct source {
     int64_t retry_at_ms;
     struct weir_ha_split *splits; /* in the job's splits arena */
     uint32_t nsplits;
+};
+
+/* Where a slot of the job was last. */
+struct home {
+    char *tm_id, *host; /* NULL: not known */
 };
 
 struct weir_job {
@@ -69,12 +76,20 @@ struct weir_job {
     struct weir_job_ckpt *ckpt; /* NULL: it takes no checkpoints */
     uint64_t newest_ckpt_id;    /* completed */
     bool newest_ckpt_last;
+    uint32_t newest_parallelism_max, newest_run;
     bool loading;               /* what some regions start from is being read: nothing of them is deployed */
     uint32_t load_attempt;      /* that asked for it */
     bool *unloaded;             /* by region */
     uint64_t *restored_ids;     /* by region: the checkpoint that its attempt starts from, if this leader began it; 0: from the beginning */
     struct weir_arena *restore_arena;
     struct weir_ckpt_manifest restore; /* the newest that was read; checkpoint_id 0: none */
+    uint32_t parallelism_max, run; /* of the newest attempt */
+    uint32_t ran_slots;            /* that it had when it last ran; 0: it has not, as far as is known */
+    uint64_t drained_ckpt_id;      /* a drain between two runs has drained what that owes, as far as this leader knows */
+    struct weir_adaptive adaptive;
+    bool growing;        /* its tasks end so that it begins with more of them */
+    char *limited;       /* for people, while it runs with fewer than it asks for, or NULL */
+    struct home *homes;  /* by slot, as many as it asks for */
     uint32_t deploy_tries;
     int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
     int64_t restart_at_ms; /* of the failure under way; INT64_MAX: none */
@@ -122,5 +137,24 @@ bool weir__job_draining(const struct weir_job *job);
 void weir__job_tell_draining(struct weir_job *job, const char *error);
 /* What a CANCELED job has not drained. */
 void weir__job_keep_undrained(struct weir_job *job, const struct weir_meta_job *meta);
+
+/* --- job_slots.c ------------------------------------------------------------------------------------------------------ */
+/* Whether an attempt begins every region now, or those that are to restart. */
+bool weir__job_begins_all(const struct weir_job *job);
+
+/* --- job_rescale.c ---------------------------------------------------------------------------------------------------- */
+/* What is derived from the graph's present parallelism. */
+void weir__job_make_exec(struct weir_job *job);
+void weir__job_free_exec(struct weir_job *job);
+/* meta's attempt of all regions is applied: everything is made anew if its parallelism is another. */
+void weir__job_take_parallelism(struct weir_job *job, const struct weir_meta_job *meta, struct weir_now now);
+/* Of an attempt of all regions on so many slots that does not drain. */
+void weir__job_choose_parallelism(const struct weir_job *job, uint32_t slots, uint32_t *out_max, uint32_t *out_run);
+/* Whether the newest attempt drains between two runs (J9). */
+bool weir__job_drains_between(const struct weir_job *job);
+/* A checkpoint is complete: the job begins anew with more tasks if it can and may. */
+void weir__job_grow(struct weir_job *job, struct weir_now now);
+void weir__job_note_homes(struct weir_job *job);
+void weir__job_free_homes(struct weir_job *job);
 
 #endif

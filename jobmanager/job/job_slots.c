@@ -4,8 +4,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 
-/* What an attempt now begins: every region, or those that are to restart. */
-static bool begins_all(const struct weir_job *job)
+bool weir__job_begins_all(const struct weir_job *job)
 {
     return job->drain_due || job->exec->attempt == 0 || job->ending_tasks;
 }
@@ -38,8 +37,8 @@ static uint32_t find_needed(const struct weir_job *job, const char *const *kept,
 
 static uint32_t wanted_slots(const struct weir_job *job)
 {
-    if (begins_all(job)) {
-        return weir_execgraph_slots(job->graph, job->drain_due ? job->drains : NULL);
+    if (weir__job_begins_all(job)) {
+        return job->drain_due ? weir_job_drain_slots(job) : weir_jobgraph_slots_at(job->graph, NULL, 0);
     }
     uint32_t slots = weir_jobgraph_slots(job->graph);
     const char **kept = weir_calloc(slots, sizeof(*kept));
@@ -53,7 +52,9 @@ static uint32_t wanted_slots(const struct weir_job *job)
 
 bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint32_t *out_slots)
 {
-    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms;
+    bool between = weir__job_draining(job) || job->drain_at_ms != INT64_MAX;
+    bool restarting = job->state == WEIR_JOB_RESTARTING && job->restart_at_ms <= now.mono_ms && !between &&
+                      weir_execgraph_gone(job->exec, job->ending, NULL);
     if (job->attempt_proposed || (!job->drain_due && job->state != WEIR_JOB_CREATED && !restarting)) {
         return false;
     }
@@ -71,6 +72,12 @@ bool weir_job_wants_slots(const struct weir_job *job, struct weir_now now, uint3
 
 static void propose_all(struct weir_job *job, struct weir_ha_record *record, const char *const *slot_tm_ids, uint32_t nslots)
 {
+    if (job->drain_due) {
+        record->u.attempt.parallelism_max = job->newest_parallelism_max;
+        record->u.attempt.run = job->newest_run;
+    } else {
+        weir__job_choose_parallelism(job, nslots, &record->u.attempt.parallelism_max, &record->u.attempt.run);
+    }
     struct weir_ha_source *sources = weir_calloc(job->graph->nvertices, sizeof(*sources));
     record->u.attempt.slot_tm_ids = slot_tm_ids;
     record->u.attempt.nslots = nslots;
@@ -105,6 +112,8 @@ static void propose_regions(struct weir_job *job, struct weir_ha_record *record,
         at[s] = needed[s] ? slot_tm_ids[next++] : at[s];
     }
     record->u.attempt.regions = named;
+    record->u.attempt.parallelism_max = job->parallelism_max;
+    record->u.attempt.run = job->run;
     for (uint32_t r = 0; r < regions->count; r++) {
         for (uint32_t k = regions->first_slot[r]; job->ending[r] && k < regions->first_slot[r + 1]; k++) {
             tm_ids[k] = at[regions->slots[k]];
@@ -125,7 +134,7 @@ static void propose_regions(struct weir_job *job, struct weir_ha_record *record,
 
 void weir_job_place(struct weir_job *job, const char *const *slot_tm_ids, uint32_t nslots)
 {
-    bool all = begins_all(job);
+    bool all = weir__job_begins_all(job);
     weir_assert(!job->attempt_proposed);
     weir_assert(weir_execgraph_gone(job->exec, all ? NULL : job->ending, NULL)); /* (J1) */
     job->placed = weir_calloc(nslots, sizeof(*job->placed));
@@ -149,6 +158,10 @@ void weir_job_set_unplaced(struct weir_job *job, const char *why)
 {
     if (job->drain_due) {
         weir__job_tell_draining(job, why);
+    } else if (why != NULL && weir_adaptive_deadline_ms(&job->adaptive) != INT64_MAX) {
+        char *text = weir_strfmt("%s; it goes on with those after jobmanager.adaptive-scheduler.resource-stabilization-timeout", why);
+        weir_job_set_waiting(job, text);
+        weir_free(text);
     } else {
         weir_job_set_waiting(job, why);
     }
@@ -178,4 +191,23 @@ uint32_t weir_job_held_slots(struct weir_job *job, const char *const **out_tm_id
     }
     *out_tm_ids = job->held;
     return count;
+}
+
+void weir_job_wanted_homes(const struct weir_job *job, struct weir_placement_home *out_homes, uint32_t nslots)
+{
+    uint32_t slots = weir_jobgraph_slots_at(job->graph, NULL, 0);
+    const char **kept = weir_calloc(slots, sizeof(*kept));
+    bool *needed = weir_calloc(slots, sizeof(*needed));
+    bool all = weir__job_begins_all(job);
+    if (!all) {
+        find_kept(job, kept);
+        (void)find_needed(job, (const char *const *)kept, needed);
+    }
+    for (uint32_t s = 0, next = 0; s < slots && next < nslots; s++) {
+        if (all || needed[s]) {
+            out_homes[next++] = (struct weir_placement_home){.tm_id = job->homes[s].tm_id, .host = job->homes[s].host};
+        }
+    }
+    weir_free(needed);
+    weir_free(kept);
 }

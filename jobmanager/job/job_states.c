@@ -10,9 +10,10 @@ static bool arrow_is_legal(enum weir_job_state from, enum weir_job_state to)
 {
 #define BIT(s) (1u << WEIR_JOB_##s)
     static const unsigned legal[WEIR_JOB_STATE_COUNT_] = {
-        [WEIR_JOB_INITIALIZING] = BIT(CREATED) | BIT(RECONCILING) | BIT(CANCELLING) | BIT(FAILING) | BIT(FAILED) | BIT(CANCELED) | BIT(FINISHED),
+        [WEIR_JOB_INITIALIZING] = BIT(CREATED) | BIT(RECONCILING) | BIT(RESTARTING) | BIT(CANCELLING) | BIT(FAILING) | BIT(FAILED) | BIT(CANCELED) |
+                                 BIT(FINISHED),
         [WEIR_JOB_CREATED] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
-        [WEIR_JOB_RUNNING] = BIT(FINISHED) | BIT(FAILING) | BIT(CANCELLING),
+        [WEIR_JOB_RUNNING] = BIT(FINISHED) | BIT(FAILING) | BIT(RESTARTING) | BIT(CANCELLING),
         [WEIR_JOB_FAILING] = BIT(RESTARTING) | BIT(FAILED) | BIT(CANCELLING),
         [WEIR_JOB_CANCELLING] = BIT(CANCELED) | BIT(FAILED),
         [WEIR_JOB_RESTARTING] = BIT(RUNNING) | BIT(FAILING) | BIT(CANCELLING),
@@ -156,6 +157,24 @@ static bool may_restart(struct weir_job *job, bool retryable, struct weir_now no
     return restarts;
 }
 
+/* Which regions are to end. What of them is in an attempt that may yet be applied ends once it is. */
+static void mark_ending(struct weir_job *job, const bool *regions)
+{
+    bool whole = true;
+    bool kept = job->attempt_proposed && job->exec != NULL && job->state != WEIR_JOB_CANCELLING && !job->failing_recorded;
+    for (uint32_t r = 0; job->exec != NULL && r < job->exec->regions->count; r++) {
+        bool ends = regions == NULL || regions[r];
+        job->ending[r] = job->ending[r] || ends;
+        job->redo[r] = kept && (job->redo[r] || (ends && job->proposed[r]));
+        job->unloaded[r] = job->unloaded[r] && !job->ending[r];
+        whole = whole && job->ending[r];
+    }
+    job->ending_tasks = whole;
+    if (!kept) {
+        weir__job_clear_placed(job);
+    }
+}
+
 /* --- draining (J6) --------------------------------------------------------------------------------------------------- */
 bool weir__job_draining(const struct weir_job *job)
 {
@@ -211,6 +230,29 @@ static bool drain(struct weir_job *job, struct weir_now now)
     return true;
 }
 
+static void begin_failing(struct weir_job *job, const bool *regions, const char *text, bool retryable, uint32_t task, const char *tm_id,
+                          struct weir_now now);
+
+/* All tasks of the drain between two runs are gone. */
+static void end_drain_between(struct weir_job *job, struct weir_now now)
+{
+    if (job->drained_ckpt_id == job->newest_ckpt_id) {
+        return;
+    }
+    if (!undrained(job)) {
+        job->drained_ckpt_id = job->newest_ckpt_id;
+        mark_ending(job, NULL);
+        weir__job_send_cancels(job, NULL, true);
+        weir_job_set_waiting(job, NULL);
+    } else if (job->drain_hopeless) {
+        char *text = weir_strfmt("before it is rescaled the job cannot drain: %s", job->drain_error);
+        begin_failing(job, NULL, text, false, UINT32_MAX, NULL, now);
+        weir_free(text);
+    } else {
+        (void)drain(job, now);
+    }
+}
+
 /* Whether the job has failed, and will not restart. */
 static bool fails_for_good(const struct weir_job *job)
 {
@@ -220,7 +262,8 @@ static bool fails_for_good(const struct weir_job *job)
 void weir__job_check_gone(struct weir_job *job, struct weir_now now)
 {
     bool ends = job->state == WEIR_JOB_CANCELLING || fails_for_good(job);
-    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, ends ? NULL : job->ending, NULL))) {
+    bool all = ends || weir__job_drains_between(job);
+    if (job->end_proposed || (job->exec != NULL && !weir_execgraph_gone(job->exec, all ? NULL : job->ending, NULL))) {
         return;
     }
     if (job->state == WEIR_JOB_CANCELLING) {
@@ -234,28 +277,15 @@ void weir__job_check_gone(struct weir_job *job, struct weir_now now)
     } else if (job->state == WEIR_JOB_FAILING) {
         weir__job_send_cancels(job, NULL, true);
         weir__job_move(job, WEIR_JOB_RESTARTING, now);
+    } else if (weir__job_drains_between(job)) {
+        end_drain_between(job, now);
+    } else if (job->growing) {
+        job->growing = false;
+        weir__job_send_cancels(job, NULL, true);
     }
     if (job->state != WEIR_JOB_FAILING && job->state != WEIR_JOB_CANCELLING) {
         job->cancel_repeat_ms = INT64_MAX;
         job->cancel_deadline_ms = INT64_MAX;
-    }
-}
-
-/* Which regions are to end. What of them is in an attempt that may yet be applied ends once it is. */
-static void mark_ending(struct weir_job *job, const bool *regions)
-{
-    bool whole = true;
-    bool kept = job->attempt_proposed && job->exec != NULL && job->state != WEIR_JOB_CANCELLING && !job->failing_recorded;
-    for (uint32_t r = 0; job->exec != NULL && r < job->exec->regions->count; r++) {
-        bool ends = regions == NULL || regions[r];
-        job->ending[r] = job->ending[r] || ends;
-        job->redo[r] = kept && (job->redo[r] || (ends && job->proposed[r]));
-        job->unloaded[r] = job->unloaded[r] && !job->ending[r];
-        whole = whole && job->ending[r];
-    }
-    job->ending_tasks = whole;
-    if (!kept) {
-        weir__job_clear_placed(job);
     }
 }
 
@@ -286,8 +316,13 @@ static void begin_failing(struct weir_job *job, const bool *regions, const char 
                           struct weir_now now)
 {
     weir__job_record_failure(job, text, task, tm_id, now);
+    char *cause = weir_strdup(text); /* which may be the old one's */
     weir_free(job->cause);
-    job->cause = weir_strdup(text);
+    job->cause = cause;
+    job->growing = false;
+    job->drain_due = false;
+    job->drain_at_ms = INT64_MAX;
+    weir_adaptive_reset(&job->adaptive);
     job->cause_restarts = may_restart(job, retryable, now);
     if (job->state != WEIR_JOB_FAILING) {
         weir__job_move(job, WEIR_JOB_FAILING, now);

@@ -86,9 +86,12 @@ def epoch_ms(text):
     return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc).timestamp() * 1000)
 
 
-@unittest.skipUnless((BUILD / "weir-taskmanager").exists(), "no daemons with failpoints: run `make failpoints`")
-@unittest.skipIf("WEIR_BIN_DIR" in os.environ, "the failpoints are in a build of their own")
-class Vehicles(unittest.TestCase):
+class VehicleJob:
+    """The job on a cluster and what its output must be, for test cases."""
+
+    build = BUILD
+    options = ()
+
     def setUp(self):
         print(f"    seed {SEED}", flush=True)
         self.random = random.Random(f"{SEED} {self.id()}")
@@ -103,7 +106,7 @@ class Vehicles(unittest.TestCase):
         lines, self.expected = make_vehicles(rows, SEED)
         self.source = self.broker.topic("vehicles", PARTITIONS)
         self.sink = self.broker.topic("statistics", 2)
-        self.cluster = cluster = Cluster(taskmanagers=0, slots=2, build=BUILD)
+        self.cluster = cluster = Cluster(taskmanagers=0, slots=2, build=self.build, options=self.options)
         self.addCleanup(cluster.close)
         cluster.options += ["-D", f"state.checkpoints.dir={cluster.folder}/checkpoints"]
         cluster.jobmanager.stop()
@@ -198,6 +201,10 @@ class Vehicles(unittest.TestCase):
         for partition, _, stable, high in self.broker.tool("offsets", self.sink):
             self.assertEqual(stable, high, f"partition {partition}: a transaction hangs")
 
+
+@unittest.skipUnless((BUILD / "weir-taskmanager").exists(), "no daemons with failpoints: run `make failpoints`")
+@unittest.skipIf("WEIR_BIN_DIR" in os.environ, "the failpoints are in a build of their own")
+class Vehicles(VehicleJob, unittest.TestCase):
     def test_two_million_vehicles_while_workers_are_killed(self):
         self.begin(rows=2_000_000, rate=45_000, interval="400 ms")
         points = [("checkpoint", "ckpt.after_snapshot:9"), ("checkpoint", "ckpt.upload:9"), ("checkpoint", "ckpt.after_ack:9"),

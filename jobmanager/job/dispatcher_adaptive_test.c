@@ -1,0 +1,406 @@
+/* The adaptive scheduler (adaptive.h, J9): the brain against the simulated world of dispatcher_test_kit.h. */
+#include "jobmanager/job/dispatcher_test_kit.h"
+
+enum { STABLE_MS = 500, INTERVAL_MS = 2000, WAIT_MS = 5000 };
+
+static const struct weir_adaptive_settings adaptive = {
+    .enabled = true, .wait_ms = WAIT_MS, .stabilization_ms = STABLE_MS, .interval_ms = INTERVAL_MS, .increase_min = 1};
+
+static const struct weir_meta_job *meta_of(const struct sim *sim)
+{
+    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+}
+
+static struct weir_job_view view_of(const struct sim *sim)
+{
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    return view;
+}
+
+static struct sim *adaptive_sim(const char *graph, uint32_t tms, uint32_t tm_slots)
+{
+    struct sim *sim = sim_create_as(1, &adaptive);
+    sim->tm_slots = tm_slots;
+    commit_all(sim);
+    for (uint32_t i = 0; i < tms; i++) {
+        tm_start(&sim->tms[i], i);
+        tm_talk(sim, &sim->tms[i]);
+    }
+    submit(sim, 0, graph);
+    run_quietly(sim, 3);
+    return sim;
+}
+
+static void kill_tm(struct sim *sim, uint32_t i)
+{
+    sim->tms[i].alive = false;
+    weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
+}
+
+/* It runs with that parallelism, and checkpoints of it complete. */
+static void expect_parallelism(struct sim *sim, uint32_t parallelism, uint32_t asked)
+{
+    struct weir_job_view view = view_of(sim);
+    ck_assert_int_eq(view.state, WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(weir_jobgraph_slots(view.graph), parallelism);
+    ck_assert_uint_eq(view.ntasks, weir_jobgraph_tasks(view.graph));
+    ck_assert_uint_eq(meta_of(sim)->parallelism_max, parallelism == asked ? 0 : parallelism);
+    char text[64];
+    (void)snprintf(text, sizeof(text), "runs with parallelism %u of %u: %u slot%s missing", parallelism, asked, asked - parallelism,
+                   asked - parallelism == 1 ? " is" : "s are");
+    if (parallelism == asked) {
+        ck_assert_ptr_null(view.waiting_for);
+    } else {
+        ck_assert_str_eq(view.waiting_for, text);
+    }
+    uint32_t slots = 0;
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < weir_tm_registry_count(weir_dispatcher_tms(sim->d)); i++) {
+        slots += weir_tm_registry_at(weir_dispatcher_tms(sim->d), i)->slots_used;
+    }
+    for (uint32_t i = 0; i < TMS; i++) {
+        for (uint32_t k = 0; sim->tms[i].alive && k < sim->tms[i].ntasks; k++) {
+            running += sim->tms[i].tasks[k].state == WEIR_TASK_RUNNING;
+        }
+    }
+    ck_assert_uint_eq(slots, parallelism);
+    ck_assert_uint_eq(running, view.ntasks);
+    uint32_t completions = sim->completions;
+    run_quietly(sim, 3);
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
+    ck_assert(view.checkpoints == NULL || (sim->completions > completions && newest->run == meta_of(sim)->run));
+}
+
+static void await(struct sim *sim, enum weir_job_state state, int steps)
+{
+    for (int i = 0; i < steps && state_of(sim, 0) != state; i++) {
+        run_quietly(sim, 1);
+    }
+    ck_assert_int_eq(state_of(sim, 0), state);
+}
+
+START_TEST(a_job_begins_with_what_there_is_and_grows)
+{
+    struct sim *sim = adaptive_sim("quad", 1, 2);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CREATED);
+    ck_assert_str_eq(view_of(sim).waiting_for, "4 slots needed, 2 free of 2 on 1 TaskManager; it goes on with those after "
+                                               "jobmanager.adaptive-scheduler.resource-stabilization-timeout");
+    run_quietly(sim, 4);
+    expect_parallelism(sim, 2, 4);
+    ck_assert_uint_eq(meta_of(sim)->run, 0);
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 10); /* stable, but too soon */
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    run_quietly(sim, 15);
+    expect_parallelism(sim, 4, 4);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 3); /* the second has drained */
+    ck_assert_uint_eq(meta_of(sim)->run, 3);
+    ck_assert_uint_eq(sim->drain_deploys, 1); /* where those sinks were */
+    ck_assert_uint_eq(view_of(sim).nfailures, 0);
+    ck_assert_uint_gt(sim->restores, 0);
+    set_tasks(sim, WEIR_TASK_FINISHED, 99);
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* _i: nothing comes, a TaskManager comes in time, later, or comes and goes. */
+START_TEST(a_job_goes_on_with_less_when_a_task_manager_is_lost)
+{
+    struct sim *sim = adaptive_sim("quad", 2, 2);
+    expect_parallelism(sim, 4, 4);
+    kill_tm(sim, 1);
+    run_quietly(sim, 5);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    if (_i == 1 || _i == 3) {
+        tm_start(&sim->tms[2], 2);
+    }
+    run_quietly(sim, 2);
+    if (_i == 1) { /* nothing has shrunk, no drain was needed */
+        expect_parallelism(sim, 4, 4);
+        ck_assert_uint_eq(meta_of(sim)->run, 0);
+        ck_assert_uint_eq(meta_of(sim)->attempt, 2);
+        ck_assert_uint_eq(sim->drain_deploys, 0);
+        sim_destroy(sim);
+        return;
+    }
+    if (_i == 3) {
+        kill_tm(sim, 2);
+    }
+    run_quietly(sim, 15);
+    expect_parallelism(sim, 2, 4);
+    ck_assert_uint_eq(view_of(sim).nfailures, 1 + (_i == 3));
+    ck_assert_uint_gt(sim->drain_deploys, 0);
+    ck_assert_uint_eq(meta_of(sim)->run, meta_of(sim)->attempt);
+    if (_i == 2) {
+        tm_start(&sim->tms[3], 3);
+        run_quietly(sim, 30);
+        expect_parallelism(sim, 4, 4);
+        ck_assert_uint_eq(view_of(sim).nfailures, 1);
+    }
+    set_tasks(sim, WEIR_TASK_FAILED, 1); /* it has as many as before: nothing to wait for */
+    run_quietly(sim, 6);
+    expect_parallelism(sim, _i == 2 ? 4 : 2, 4);
+    cancel(sim, 0);
+    run_quietly(sim, 20);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(without_any_slot_it_waits)
+{
+    struct sim *sim = adaptive_sim("quad", 0, 2);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CREATED);
+    run_quietly(sim, 45);
+    if (_i == 0) {
+        run_quietly(sim, 5);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+        struct weir_job_view view = view_of(sim);
+        ck_assert_ptr_nonnull(strstr(view.failures[0].text, "jobmanager.adaptive-scheduler.resource-wait-timeout: no TaskManager is registered"));
+    } else { /* at the end of its patience it takes one that is not stable yet */
+        tm_start(&sim->tms[0], 0);
+        run_quietly(sim, 4);
+        expect_parallelism(sim, 2, 4);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_region_that_finds_no_slot_takes_all_along)
+{
+    struct sim *sim = adaptive_sim("trio", 3, 1);
+    expect_parallelism(sim, 3, 3);
+    kill_tm(sim, 1);
+    run_quietly(sim, 6);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    ck_assert_int_eq(view_of(sim).tasks[0].state, WEIR_TASK_RUNNING); /* the others run on */
+    ck_assert_uint_eq(view_of(sim).tasks[2].attempt, 1);
+    if (_i == 1) { /* in time: its region alone */
+        tm_start(&sim->tms[1], 1);
+        run_quietly(sim, 4);
+        expect_parallelism(sim, 3, 3);
+        ck_assert_uint_eq(view_of(sim).tasks[0].attempt, 1);
+        ck_assert_uint_eq(view_of(sim).tasks[1].attempt, 2);
+    } else {
+        run_quietly(sim, 12);
+        expect_parallelism(sim, 2, 3);
+        ck_assert_uint_eq(view_of(sim).nfailures, 1);
+        set_tasks(sim, WEIR_TASK_FAILED, 1); /* and a region by itself, with the new numbers */
+        run_quietly(sim, 6);
+        expect_parallelism(sim, 2, 3);
+        ck_assert_uint_gt(meta_of(sim)->attempt, meta_of(sim)->base_attempt);
+        tm_start(&sim->tms[1], 1);
+        run_quietly(sim, 30);
+        expect_parallelism(sim, 3, 3);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(without_checkpoints_only_a_restart_changes_it)
+{
+    struct sim *sim = adaptive_sim("restart", 1, 1);
+    run_quietly(sim, 5);
+    expect_parallelism(sim, 1, 2);
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 60);
+    expect_parallelism(sim, 1, 2);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    run_quietly(sim, 6);
+    expect_parallelism(sim, 2, 2);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 2); /* nothing to drain */
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(the_default_scheduler_waits_and_gives_back_what_it_asks_for)
+{
+    struct sim *sim = adaptive_sim("quad", 1, 2);
+    run_quietly(sim, 6);
+    expect_parallelism(sim, 2, 4);
+    sim->adaptive.enabled = false; /* the next leader's configuration */
+    stop_jm(sim);
+    start_jm(sim);
+    sim->adaptive.enabled = true; /* drains between runs are all right */
+    run_quietly(sim, 10);
+    expect_parallelism(sim, 2, 4); /* adopted as it is */
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 60);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    run_quietly(sim, 10);
+    expect_parallelism(sim, 4, 4);
+    kill_tm(sim, 0);
+    run_quietly(sim, 60);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    ck_assert_str_eq(view_of(sim).waiting_for, "4 slots needed, 2 free of 2 on 1 TaskManager");
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(slots_go_back_where_they_were)
+{
+    struct sim *sim = adaptive_sim("quad", 2, 2);
+    struct weir_job_view view = view_of(sim);
+    char before[4][32];
+    for (uint32_t s = 0; s < 4; s++) {
+        (void)snprintf(before[s], sizeof(before[s]), "%s", view.tasks[s].tm_id);
+    }
+    tm_start(&sim->tms[2], 2); /* emptier than those */
+    run_quietly(sim, 3);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    run_quietly(sim, 6);
+    view = view_of(sim);
+    for (uint32_t s = 0; s < 4; s++) {
+        ck_assert_str_eq(view.tasks[s].tm_id, before[s]);
+    }
+    kill_tm(sim, 0);
+    run_quietly(sim, 6);
+    view = view_of(sim);
+    for (uint32_t s = 0; s < 4; s++) {
+        ck_assert_str_eq(view.tasks[s].tm_id, strcmp(before[s], sim->tms[0].id) == 0 ? sim->tms[2].id : before[s]);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_drain_that_fails_between_two_runs)
+{
+    struct sim *sim = adaptive_sim("quad", 2, 2);
+    expect_parallelism(sim, 4, 4);
+    sim->drain_fate = WEIR_TASK_FAILED;
+    sim->failure_rc = _i == 0 ? WEIR_EXTERNAL : WEIR_CORRUPT;
+    kill_tm(sim, 1);
+    run_quietly(sim, 40);
+    if (_i == 1) { /* damaged: the job is over, and says what it owes */
+        await(sim, WEIR_JOB_FAILED, 20);
+        ck_assert_ptr_nonnull(strstr(meta_of(sim)->text, "before it is rescaled the job cannot drain: boom"));
+        ck_assert_ptr_nonnull(strstr(meta_of(sim)->text, "undrained: sink write (results), checkpoint "));
+    } else {
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+        ck_assert_ptr_nonnull(strstr(view_of(sim).waiting_for, "draining: sink write (results), checkpoint "));
+        ck_assert_uint_eq(view_of(sim).nfailures, 1);
+        sim->drain_fate = WEIR_TASK_FINISHED;
+        run_quietly(sim, 90);
+        expect_parallelism(sim, 2, 4);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
+/* --- a disturbance after each single event ----------------------------------------------------------------------------- */
+enum { STEPS = 90, STEP_MS = 20 };
+
+enum disturbance { NEW_LEADER, ANOTHER_TM_LOST, TM_COMES, CANCELLED, TASK_FAILS, DISTURBANCES };
+
+static void step(struct sim *sim, bool doubtful)
+{
+    if (sim->nproposals > 0 && doubtful && weir_rand_below(&sim->rand, 3) == 0) {
+        decide(sim, 0, weir_rand_below(&sim->rand, 2) == 0 ? UNKNOWN_LATE : UNKNOWN_LOST);
+    } else if (sim->nproposals > 0) {
+        decide(sim, 0, COMMIT);
+    } else if (sim->nlate > 0 && weir_rand_below(&sim->rand, 2) == 0) {
+        struct weir_buf *late = &sim->late[--sim->nlate];
+        commit(sim, weir_buf_slice(late));
+        weir_buf_fini(late);
+        drain_effects(sim);
+    } else if (sim->norders > 0) {
+        deliver(sim, 0, false);
+    } else {
+        advance(sim, STEP_MS);
+    }
+}
+
+static void disturb(struct sim *sim, enum disturbance disturbance)
+{
+    switch (disturbance) {
+    case NEW_LEADER:
+        stop_jm(sim);
+        start_jm(sim);
+        break;
+    case ANOTHER_TM_LOST:
+        kill_tm(sim, 0);
+        break;
+    case TM_COMES:
+        tm_start(&sim->tms[3], 3);
+        break;
+    case CANCELLED:
+        cancel(sim, 0);
+        break;
+    case TASK_FAILS:
+        set_tasks(sim, WEIR_TASK_FAILED, 1);
+        break;
+    case DISTURBANCES:
+        ck_abort();
+    }
+}
+
+/* _i: the steps before it, of a job that shrinks, or that grows. In the end it runs with all that there is. */
+START_TEST(one_disturbance)
+{
+    for (uint32_t variant = 0; variant < DISTURBANCES * 8; variant++) {
+        enum disturbance disturbance = (enum disturbance)(variant % DISTURBANCES);
+        bool grows = variant / DISTURBANCES % 2 == 1;
+        bool doubtful = variant / (DISTURBANCES * 2) % 2 == 1;
+        bool regions = variant / (DISTURBANCES * 4) == 1;
+        uint32_t asked = regions ? 3 : 4;
+        struct sim *sim = adaptive_sim(regions ? "trio" : "quad", grows ? 1 : 2, 2);
+        run_quietly(sim, grows ? 30 : 5);
+        if (grows) {
+            tm_start(&sim->tms[1], 1);
+            run_quietly(sim, 5); /* it grows with the next checkpoint */
+        } else {
+            kill_tm(sim, 1);
+            run_quietly(sim, 6);
+        }
+        for (int i = 0; i < _i; i++) {
+            step(sim, doubtful);
+        }
+        disturb(sim, disturbance);
+        for (int i = 0; i < STEPS; i++) {
+            step(sim, doubtful);
+        }
+        if (disturbance == CANCELLED) {
+            run_quietly(sim, 80);
+            ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+            sim_destroy(sim);
+            continue;
+        }
+        if (disturbance == ANOTHER_TM_LOST && !grows) {
+            tm_start(&sim->tms[2], 2);
+        }
+        run_quietly(sim, 80);
+        uint32_t slots = 0;
+        for (uint32_t i = 0; i < TMS; i++) {
+            slots += sim->tms[i].alive ? 2 : 0;
+        }
+        expect_parallelism(sim, slots < asked ? slots : asked, asked);
+        sim_destroy(sim);
+    }
+}
+END_TEST
+
+Suite *dispatcher_adaptive_suite(void);
+
+Suite *dispatcher_adaptive_suite(void)
+{
+    Suite *suite = suite_create("dispatcher_adaptive");
+    TCase *tcase = tcase_create("dispatcher_adaptive");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_job_begins_with_what_there_is_and_grows);
+    tcase_add_loop_test(tcase, a_job_goes_on_with_less_when_a_task_manager_is_lost, 0, 4);
+    tcase_add_loop_test(tcase, without_any_slot_it_waits, 0, 2);
+    tcase_add_loop_test(tcase, a_region_that_finds_no_slot_takes_all_along, 0, 2);
+    tcase_add_test(tcase, without_checkpoints_only_a_restart_changes_it);
+    tcase_add_test(tcase, the_default_scheduler_waits_and_gives_back_what_it_asks_for);
+    tcase_add_test(tcase, slots_go_back_where_they_were);
+    tcase_add_loop_test(tcase, a_drain_that_fails_between_two_runs, 0, 2);
+    tcase_add_loop_test(tcase, one_disturbance, 0, STEPS);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}

@@ -30,18 +30,20 @@ START_TEST(silence_and_closed_connections)
     ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "x", 5, 500, 500, &err), WEIR_NOT_FOUND);
     ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1000);
     ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 999, &why));
-    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 1000, &why);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1000, &why)); /* (T4) */
+    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1000 + WEIR_TM_GRACE_MS);
+    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 1000 + WEIR_TM_GRACE_MS, &why);
     ck_assert_str_eq(lost->info.id, "a");
     weir_tm_entry_destroy(lost);
     /* a closed connection: back in time, then not */
-    weir_tm_registry_closed(registry, "b", 1000);
-    weir_tm_registry_closed(registry, "b", 1050); /* the grace runs from the first */
-    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1100);
-    ck_assert_int_eq(reg(registry, "b", 1099, &added), WEIR_OK);
+    weir_tm_registry_closed(registry, "b", 1100);
+    weir_tm_registry_closed(registry, "b", 1150); /* the grace runs from the first */
+    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1200);
+    ck_assert_int_eq(reg(registry, "b", 1199, &added), WEIR_OK);
     ck_assert(!added);
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1100, &why));
-    weir_tm_registry_closed(registry, "b", 1200);
-    lost = weir_tm_registry_take_lost(registry, 1300, &why);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1200, &why));
+    weir_tm_registry_closed(registry, "b", 1300);
+    lost = weir_tm_registry_take_lost(registry, 1400, &why);
     ck_assert_str_eq(lost->info.id, "b");
     weir_tm_entry_destroy(lost);
     ck_assert_uint_eq(weir_tm_registry_count(registry), 0);

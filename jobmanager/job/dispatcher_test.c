@@ -254,6 +254,8 @@ START_TEST(what_does_not_come_back_to_a_restarted_job_manager_is_lost)
     advance(sim, TIMEOUT_MS - 1);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
     advance(sim, 1);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING); /* it looks again */
+    advance(sim, WEIR_TM_GRACE_MS);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), restarts ? WEIR_JOB_RUNNING : WEIR_JOB_FAILED);

@@ -525,7 +525,8 @@ static enum weir_rc open_network(struct weir_tm *tm, struct weir_error *err)
     return rc;
 }
 
-static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
+/* What can fail, and needs nothing but the process. */
+static enum weir_rc open_process(struct weir_tm *tm, struct weir_error *err)
 {
     struct weir_pool_options pool = {.name = "weir-io", .threads = POOL_THREADS, .jobs_max = POOL_JOBS_MAX};
     enum weir_rc rc = weir_waker_create(&tm->waker, err);
@@ -549,9 +550,12 @@ static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
     if (rc == WEIR_OK) {
         rc = weir_tls_create_configured(tm->config, WEIR_ROLE_TASKMANAGER, tm->log, &tm->tls, err);
     }
-    if (rc == WEIR_OK) {
-        rc = open_network(tm, err);
-    }
+    return rc == WEIR_OK ? open_network(tm, err) : rc;
+}
+
+static enum weir_rc open_services(struct weir_tm *tm, struct weir_error *err)
+{
+    enum weir_rc rc = open_process(tm, err);
     if (rc != WEIR_OK) {
         return rc;
     }

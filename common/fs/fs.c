@@ -194,5 +194,7 @@ enum weir_rc weir_fs_read_sealed(struct weir_fs *fs, const char *path, uint64_t 
     make_seal(weir_slice(buf->data + start, covered), seal);
     bool whole = len >= SEAL_BYTES && memcmp(buf->data + start + covered, seal, SEAL_BYTES) == 0;
     buf->len = whole ? start + covered : start;
-    return whole ? WEIR_OK : weir_error_set(err, WEIR_CORRUPT, "%s: damaged, or not written by this version of Weir: its last line is not the checksum of the others", path);
+    return whole ? WEIR_OK
+                 : weir_error_set(err, WEIR_CORRUPT, "%s: damaged, or not written by this version of Weir: its last line is not the checksum of the others",
+                                  path);
 }

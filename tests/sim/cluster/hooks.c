@@ -358,12 +358,6 @@ void __wrap_weir_tm_link_snapshot(struct weir_tm_link *link, const struct weir_t
     __real_weir_tm_link_snapshot(link, status, snapshot);
 }
 
-bool __wrap_weir_tm_link_accept_order(struct weir_tm_link *link, uint64_t epoch, uint64_t sequence)
-{
-    bool accepted = __real_weir_tm_link_accept_order(link, epoch, sequence);
-    return accepted || hooks.sabotage == WEIR_SIM_SABOTAGE_ANY_ORDER;
-}
-
 void __wrap_weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
                                     enum weir_ckpt_outcome outcome)
 {

@@ -29,7 +29,6 @@ WEIR_SIM_WRAP(weir_raft_log_change);
 WEIR_SIM_WRAP(weir_ckpt_sweep);
 WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);
-WEIR_SIM_WRAP(weir_tm_link_accept_order);
 WEIR_SIM_WRAP(weir_tm_attempts_notify);
 WEIR_SIM_WRAP(weir_jm_submit);
 WEIR_SIM_WRAP(weir_tm_registry_remove);

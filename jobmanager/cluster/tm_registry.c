@@ -90,9 +90,17 @@ static enum weir_rc check_info(const struct weir_tm_registry *registry, const st
 
 static void heard(const struct weir_tm_registry *registry, struct weir_tm_entry *tm, int64_t now_ms)
 {
+    tm->heard_ms = now_ms;
     tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
     tm->grace_deadline_ms = INT64_MAX;
     tm->doubted = false;
+}
+
+/* (T5) */
+static int64_t return_ms(const struct weir_tm_registry *registry, bool was_away)
+{
+    int64_t half_ms = registry->heartbeat_timeout_ms / 2;
+    return was_away && half_ms > WEIR_TM_GRACE_MS ? half_ms : WEIR_TM_GRACE_MS;
 }
 
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
@@ -143,7 +151,7 @@ void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, 
 {
     struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm != NULL && tm->grace_deadline_ms == INT64_MAX) {
-        tm->grace_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+        tm->grace_deadline_ms = now_ms + return_ms(registry, now_ms - tm->heard_ms > registry->heartbeat_timeout_ms / 2);
     }
 }
 
@@ -156,14 +164,14 @@ static void take_out(struct weir_tm_registry *registry, size_t i)
 }
 
 /* (T4) */
-static void look_again(struct weir_tm_entry *tm, int64_t now_ms)
+static void look_again(const struct weir_tm_registry *registry, struct weir_tm_entry *tm, int64_t now_ms)
 {
     if (tm->heartbeat_deadline_ms <= now_ms && !tm->doubted) {
         tm->doubted = true;
-        tm->heartbeat_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+        tm->heartbeat_deadline_ms = now_ms + return_ms(registry, now_ms - tm->heartbeat_deadline_ms > WEIR_TM_AWAY_MS);
     }
     if (tm->grace_deadline_ms != INT64_MAX && now_ms - tm->grace_deadline_ms > WEIR_TM_LATE_MS) {
-        tm->grace_deadline_ms = now_ms + WEIR_TM_GRACE_MS;
+        tm->grace_deadline_ms = now_ms + return_ms(registry, now_ms - tm->grace_deadline_ms > WEIR_TM_AWAY_MS);
     }
 }
 
@@ -171,7 +179,7 @@ struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *regist
 {
     for (size_t i = 0; i < registry->ntms; i++) {
         struct weir_tm_entry *tm = registry->tms[i];
-        look_again(tm, now_ms);
+        look_again(registry, tm, now_ms);
         bool silent = tm->heartbeat_deadline_ms <= now_ms;
         if (silent || tm->grace_deadline_ms <= now_ms) {
             take_out(registry, i);

@@ -285,8 +285,8 @@ static void operator_main(void *ctx)
         weir_sim_sleep(weir_sim_between(50, 500) * MS);
     }
     weir_sim_trace("%s has taken the place of %s", r->new_address, r->old_address);
-    bool moved = strcmp(r->old_address, r->new_address) != 0;
-    r->fresh->joins = moved || weir_sim_one_in(2); /* its configuration may stay as it is */
+    bool listed = strstr(cluster.founders, r->new_address) != NULL;
+    r->fresh->joins = !listed || weir_sim_one_in(2); /* its configuration may stay as it is */
     cluster.replacing = false;
     weir_free(r);
 }

@@ -156,9 +156,10 @@ $(GEN)/suites.c: FORCE
 SRC_SIM := $(filter-out tests/sim/main.c tests/sim/cluster/%,$(call sources_in,tests/sim))
 UNIT_PARTS := $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib) $(SRC_SIM)) $(call obj,$(SRC_TIDY)) \
               $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+UNIT_WRAPS := _mark_point
 $(BUILD)/weir-unit: $(UNIT_PARTS)
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -Wl,--wrap=_mark_point -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
+	@$(CC) $(LDFLAGS_ALL) $(UNIT_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
 # Check's own 4 s a test are too few under a sanitizer on a busy machine.
 unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
@@ -184,7 +185,7 @@ sim: $(BUILD)/weir-sim
 link_mutant = $(CC) $(LDFLAGS_ALL) -s $(2) -o % @ $(1) $(LIBS_TM) -lraft
 mutants: $(BUILD)/weir-sim $(BUILD)/weir-unit
 	@MUTANT_COMPILE='$(CC) $(CFLAGS_ALL)' MUTANT_LINK_SIM='$(call link_mutant,$(SIM_PARTS),$(SIM_WRAPS:%=-Wl,--wrap=%))' \
-	        MUTANT_LINK_UNIT='$(call link_mutant,$(UNIT_PARTS),) -lcheck -lsubunit -lrt' nice -n 5 python3 tests/mutants/run.py $(T)
+	        MUTANT_LINK_UNIT='$(call link_mutant,$(UNIT_PARTS),$(UNIT_WRAPS:%=-Wl,--wrap=%)) -lcheck -lsubunit -lrt' nice -n 5 python3 tests/mutants/run.py $(T)
 
 # --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
 $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a

@@ -180,7 +180,7 @@ SEEDS ?= 1..500
 sim: $(BUILD)/weir-sim
 	$(BUILD)/weir-sim $(if $(filter command line environment,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS)) $(SIM_FLAGS) $(T)
 
-# The protocols, broken mechanically: the simulations must notice. `make mutants T="gate."`: those whose names begin so, `make mutants T=--list`.
+# The protocols, broken mechanically: the simulations must notice, or the unit tests. `make mutants T="gate."`: those whose names begin so, `make mutants T=--list`.
 # In the link commands @ stands for the mutant's object, which comes before the archive that has the right one, and % for what comes out.
 link_mutant = $(CC) $(LDFLAGS_ALL) -s $(2) -o % @ $(1) $(LIBS_TM) -lraft
 mutants: $(BUILD)/weir-sim $(BUILD)/weir-unit
@@ -268,7 +268,7 @@ soak: all test-asan test-tsan
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SEEDS=$$first..$$((first + 9999)) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do WEIR_ISOLATION_JOBS=10000 $(MAKE) integration || exit 1; $(MAKE) integration-asan integration-tsan || exit 1; done
-	$(MAKE) mutants
+	first=$$(date +%s); $(MAKE) mutants T="--seeds $$first..$$((first + 59))"
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
 bench: all $(BUILD)/kafka-tool

@@ -23,6 +23,7 @@ import random
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,10 +158,19 @@ def limit():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def execute(command, **environment):
-    """(whether something was caught, what it said). What hangs runs out of its time: the simulator's, or that of the processor."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", preexec_fn=limit, env={**os.environ, **environment})
-    return done.returncode != 0, done.stdout + done.stderr
+def execute(command, wall_s=None, **environment):
+    """(whether something was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s."""
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=limit,
+                             start_new_session=True, env={**os.environ, **environment})
+    try:
+        text, _ = child.communicate(timeout=wall_s)
+    except BaseException as ended:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        if not isinstance(ended, subprocess.TimeoutExpired):
+            raise
+        return True, f"it did not end within {wall_s:.0f} s"
+    return child.returncode != 0, text
 
 
 def simulations_of(mutant):
@@ -181,28 +191,32 @@ class Suites:
     """The unit tests, and what of them fails without any mutant."""
 
     def __init__(self):
-        self.of, self.healthy, self.lock = suites_of(), {}, threading.Lock()
+        self.of, self.patience_s, self.lock = suites_of(), {}, threading.Lock()
 
-    def failures(self, program, suite):
+    def failures(self, program, suite, wall_s=None):
         """Test by test what is wrong; the suite's own name when its whole process ended."""
-        caught, text = execute([program], CK_RUN_SUITE=suite, CK_DEFAULT_TIMEOUT="60")
+        caught, text = execute([program], wall_s, CK_RUN_SUITE=suite, CK_DEFAULT_TIMEOUT="20")
         found = dict(re.findall(r":[FE]:([^:]+:\w+:\d+): (.*)", text))
         return found or ({suite: text[-500:]} if caught else {})
 
-    def passes_whole(self, suite):
+    def time_of(self, suite):
+        """What it may take with a mutant; None: it fails without any."""
         with self.lock:
-            if suite not in self.healthy:
-                self.healthy[suite] = not self.failures(ROOT / "build" / "weir-unit", suite)
-                if not self.healthy[suite]:
-                    print(f"suite {suite} fails without any mutant, and is not asked", flush=True)
-            return self.healthy[suite]
+            if suite not in self.patience_s:
+                began = time.monotonic()
+                failed = self.failures(ROOT / "build" / "weir-unit", suite)
+                self.patience_s[suite] = None if failed else 30 + 5 * (time.monotonic() - began)
+                if failed:
+                    print(f"suite {suite} fails without any mutant, and is not asked: {failed}", flush=True)
+            return self.patience_s[suite]
 
     def ask(self, program, mutant):
         for suite in self.of.get(mutant.path, []):
-            if not self.passes_whole(suite):
+            wall_s = self.time_of(suite)
+            if wall_s is None:
                 continue
-            first = self.failures(program, suite)
-            again = self.failures(program, suite) if first else {}
+            first = self.failures(program, suite, wall_s)
+            again = self.failures(program, suite, wall_s) if first else {}
             for test in first:
                 if test in again: # what fails now and then does not count
                     return {"caught_by": f"unit suite {suite}", "test": test, "why": first[test]}

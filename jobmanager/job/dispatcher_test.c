@@ -96,6 +96,27 @@ START_TEST(clients_hear_of_rejection_and_conflict)
 }
 END_TEST
 
+/* The second finds nothing in the way when it comes; the log decides. */
+START_TEST(two_submissions_on_their_way_together)
+{
+    struct sim *sim = running_sim("plain", 1);
+    for (uint64_t i = 0; i < 2; i++) {
+        const uint64_t hash[2] = {7, i};
+        weir_dispatcher_submit(sim->d, weir_slice_str(job_id(_i == 0 ? 3 : 3 + (uint32_t)i)), _i == 0 && i == 1 ? "other" : "twin", hash,
+                               weir_slice_str("plain"), sim->now, on_answer, sim);
+    }
+    drain_effects(sim);
+    uint32_t before = sim->answers;
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_eq(sim->answers, before + 1);
+    ck_assert_int_eq(sim->last_answer, WEIR_OK);
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_eq(sim->answers, before + 2);
+    ck_assert_int_eq(sim->last_answer, WEIR_EXISTS);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(a_failed_task_fails_the_job_or_restarts_it)
 {
     bool restarts = _i == 1;
@@ -494,6 +515,7 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, a_job_runs_to_its_end);
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
+    tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
     tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);

@@ -176,6 +176,29 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
 }
 END_TEST
 
+/* Heartbeats that do not list a task are counted in a row: one that does begins anew. */
+START_TEST(a_task_that_heartbeats_do_not_list_is_lost)
+{
+    struct sim *sim = running_sim("restart", 1);
+    struct fake_tm *tm = &sim->tms[0];
+    struct weir_error err;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 1; i < WEIR_JOB_MISSED_MAX; i++) {
+            ck_assert_int_eq(weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, NULL, 0, sim->now, &err), WEIR_OK);
+        }
+        tm_talk(sim, tm);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    }
+    for (int i = 1; i <= WEIR_JOB_MISSED_MAX; i++) {
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+        ck_assert_int_eq(weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, NULL, 0, sim->now, &err), WEIR_OK);
+        drain_effects(sim);
+    }
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(cancelling_waits_for_the_tasks)
 {
     struct sim *sim = running_sim("plain", 2);
@@ -519,6 +542,7 @@ Suite *dispatcher_suite(void)
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
     tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);
+    tcase_add_test(tcase, a_task_that_heartbeats_do_not_list_is_lost);
     tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
     tcase_add_test(tcase, splits_that_cannot_be_listed);
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);

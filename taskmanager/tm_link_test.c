@@ -13,7 +13,7 @@
 
 /* JobManagers that say what the test wants, and a link that looks for the leader among them, run by the test's own thread. */
 
-enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 20000 };
+enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 20000, HEARTBEAT_MS = 20, HEARTBEAT_TIMEOUT_MS = 5000 };
 
 struct jm {
     struct weir_mutex mutex; /* guards all below */
@@ -46,7 +46,9 @@ struct rig {
     struct weir_tm_attempts *attempts;
     struct weir_tm_link *link;
     char tm_id[64];
-    uint32_t expelled;
+    uint32_t expelled, heard;
+    const struct weir_clock *clock; /* the link's */
+    struct weir_clock_virtual own_clock;
 };
 
 static void reply(struct weir_rpc_request *request, const ProtobufCMessage *message)
@@ -90,8 +92,8 @@ static void answer_register(struct jm *jm, struct weir_rpc_request *request)
     jm->registrations++;
     Weir__Control__RegisterReply accepted = WEIR__CONTROL__REGISTER_REPLY__INIT;
     accepted.leader_epoch = jm->epoch;
-    accepted.heartbeat_interval_ms = 20;
-    accepted.heartbeat_timeout_ms = 5000;
+    accepted.heartbeat_interval_ms = HEARTBEAT_MS;
+    accepted.heartbeat_timeout_ms = HEARTBEAT_TIMEOUT_MS;
     reply(request, &accepted.base);
 }
 
@@ -180,10 +182,19 @@ static void on_expelled(void *ctx)
     (void)snprintf(rig->tm_id, sizeof(rig->tm_id), "tm.%u", rig->expelled);
 }
 
-/* jobmanagers: how many of them the configuration names. */
-static struct rig *rig_create(uint32_t jobmanagers)
+static void on_heard(void *ctx, int64_t sent_boot_ns)
+{
+    struct rig *rig = ctx;
+    rig->heard++;
+    ck_assert_int_le(sent_boot_ns, weir_clock_boot_ns(rig->clock));
+}
+
+/* jobmanagers: how many of them the configuration names. own_clock: time goes on when the test says so. */
+static struct rig *rig_create_under(uint32_t jobmanagers, bool own_clock)
 {
     struct rig *rig = weir_calloc(1, sizeof(*rig));
+    weir_clock_virtual_init(&rig->own_clock, weir_clock_mono_ns(weir_clock_real()), 0);
+    rig->clock = own_clock ? &rig->own_clock.clock : weir_clock_real();
     struct weir_error err;
     struct weir_buf list = {0};
     weir_buf_put_str(&list, "cluster.jobmanagers=");
@@ -207,7 +218,7 @@ static struct rig *rig_create(uint32_t jobmanagers)
     (void)snprintf(rig->tm_id, sizeof(rig->tm_id), "tm");
     struct weir_tm_link_options options = {.config = rig->config,
                                            .log = rig->log,
-                                           .clock = weir_clock_real(),
+                                           .clock = rig->clock,
                                            .tm_id = rig->tm_id,
                                            .rpc_address = "tcp://127.0.0.1:1",
                                            .data_address = "127.0.0.1:2",
@@ -216,9 +227,15 @@ static struct rig *rig_create(uint32_t jobmanagers)
                                            .attempts = rig->attempts,
                                            .mem = rig->mem,
                                            .on_expelled = on_expelled,
+                                           .on_heard = on_heard,
                                            .ctx = rig};
     ck_assert_msg(weir_tm_link_create(&options, &rig->link, &err) == WEIR_OK, "%s", err.text);
     return rig;
+}
+
+static struct rig *rig_create(uint32_t jobmanagers)
+{
+    return rig_create_under(jobmanagers, false);
 }
 
 static void rig_destroy(struct rig *rig)
@@ -248,7 +265,7 @@ static void run_until(struct rig *rig, struct jm *jm, const uint32_t *count, uin
     int64_t end_ms = weir_clock_mono_ms(clock) + DEADLINE_MS;
     for (;;) {
         (void)weir_mailbox_run(rig->mailbox, 64);
-        (void)weir_timers_run_due(&rig->timers, weir_clock_mono_ns(clock));
+        (void)weir_timers_run_due(&rig->timers, weir_clock_mono_ns(rig->clock));
         weir_mutex_lock(&jm->mutex);
         bool done = *count >= least;
         weir_mutex_unlock(&jm->mutex);
@@ -294,6 +311,20 @@ START_TEST(follows_the_leader)
     jm_set(&rig->jms[0], true, 6, false);
     run_until_registered(rig, 0, 1);
     run_until(rig, &rig->jms[0], &rig->jms[0].heartbeats, 3, "heartbeats");
+    rig_destroy(rig);
+}
+END_TEST
+
+/* For longer than heartbeat.timeout. */
+START_TEST(a_leader_that_answers_is_kept)
+{
+    struct rig *rig = rig_create_under(1, true);
+    jm_set(&rig->jms[0], true, 4, false);
+    for (uint32_t answer = 1; answer <= 2 * HEARTBEAT_TIMEOUT_MS / HEARTBEAT_MS; answer++) {
+        run_until(rig, &rig->jms[0], &rig->heard, answer, "an answer");
+        weir_clock_virtual_advance(&rig->own_clock, (int64_t)HEARTBEAT_MS * 1000000);
+    }
+    ck_assert_uint_eq(read_count(&rig->jms[0], &rig->jms[0].registrations), 1);
     rig_destroy(rig);
 }
 END_TEST
@@ -433,6 +464,7 @@ Suite *tm_link_suite(void)
     Suite *suite = suite_create("tm_link");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, follows_the_leader);
+    tcase_add_test(tc, a_leader_that_answers_is_kept);
     tcase_add_test(tc, a_zombie_is_left_and_refused);
     tcase_add_test(tc, one_that_is_named_is_found);
     tcase_add_test(tc, reports_are_repeated_to_the_new_leader);

@@ -405,6 +405,35 @@ START_TEST(reports_are_repeated_to_the_new_leader)
 }
 END_TEST
 
+/* It was lost before it answered: its word is only that its epoch is over, whoever comes next judges. */
+START_TEST(a_leader_of_before_does_not_judge_reports)
+{
+    struct rig *rig = rig_create(2);
+    struct weir_task_counts counts = {0};
+    struct weir_tm_status status = {.job_id = "0123456789abcdef0123456789abcdef", .attempt = 1, .counts = &counts};
+    struct weir_task_snapshot snapshot = {.checkpoint = 7, .taken = true, .handle = {.path = "/tmp/x", .bytes = 3}};
+    struct jm *first = &rig->jms[0], *second = &rig->jms[1];
+    first->mute_reports = true;
+    jm_set(first, true, 5, false);
+    run_until_registered(rig, 0, 1);
+    run_until(rig, first, &first->heartbeats, 1, "it knows that it is registered");
+    weir_tm_link_snapshot(rig->link, &status, &snapshot);
+    run_until(rig, first, &first->reports, 1, "the report");
+    uint32_t asked = read_count(first, &first->asked);
+    jm_set(first, false, 5, false);
+    run_until(rig, first, &first->asked, asked + 2, "it looks for a leader");
+    weir_mutex_lock(&first->mutex);
+    refuse(first->held[--first->nheld], WEIR_STALE);
+    weir_mutex_unlock(&first->mutex);
+    asked = read_count(first, &first->asked);
+    run_until(rig, first, &first->asked, asked + 3, "it goes on looking, and has the answer");
+    jm_set(second, true, 6, false);
+    run_until(rig, second, &second->reports, 1, "the report again");
+    ck_assert_uint_eq(second->report_checkpoint, 7);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(expelled_it_comes_back_under_a_new_name)
 {
     struct rig *rig = rig_create(1);
@@ -468,6 +497,7 @@ Suite *tm_link_suite(void)
     tcase_add_test(tc, a_zombie_is_left_and_refused);
     tcase_add_test(tc, one_that_is_named_is_found);
     tcase_add_test(tc, reports_are_repeated_to_the_new_leader);
+    tcase_add_test(tc, a_leader_of_before_does_not_judge_reports);
     tcase_add_test(tc, expelled_it_comes_back_under_a_new_name);
     tcase_add_test(tc, jobmanagers_come_and_go);
     tcase_add_test(tc, bad_addresses_are_refused);

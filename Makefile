@@ -156,9 +156,10 @@ $(GEN)/suites.c: FORCE
 SRC_SIM := $(filter-out tests/sim/main.c tests/sim/cluster/%,$(call sources_in,tests/sim))
 UNIT_PARTS := $(OBJ_TESTS) $(BUILD)/obj/gen/suites.o $(call obj,$(call sources_in,tests/lib) $(SRC_SIM)) $(call obj,$(SRC_TIDY)) \
               $(BUILD)/libclient.a $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
+UNIT_WRAPS := _mark_point
 $(BUILD)/weir-unit: $(UNIT_PARTS)
 	@echo LD $@
-	@$(CC) $(LDFLAGS_ALL) -Wl,--wrap=_mark_point -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
+	@$(CC) $(LDFLAGS_ALL) $(UNIT_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
 # Check's own 4 s a test are too few under a sanitizer on a busy machine.
 unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
@@ -179,12 +180,12 @@ SEEDS ?= 1..500
 sim: $(BUILD)/weir-sim
 	$(BUILD)/weir-sim $(if $(filter command line environment,$(origin SEED)),--seed $(SEED),--seeds $(SEEDS)) $(SIM_FLAGS) $(T)
 
-# The protocols, broken mechanically: the simulations must notice. `make mutants T="gate."`: those whose names begin so, `make mutants T=--list`.
+# The protocols, broken mechanically: the simulations must notice, or the unit tests. `make mutants T="gate."`: those whose names begin so, `make mutants T=--list`.
 # In the link commands @ stands for the mutant's object, which comes before the archive that has the right one, and % for what comes out.
 link_mutant = $(CC) $(LDFLAGS_ALL) -s $(2) -o % @ $(1) $(LIBS_TM) -lraft
 mutants: $(BUILD)/weir-sim $(BUILD)/weir-unit
 	@MUTANT_COMPILE='$(CC) $(CFLAGS_ALL)' MUTANT_LINK_SIM='$(call link_mutant,$(SIM_PARTS),$(SIM_WRAPS:%=-Wl,--wrap=%))' \
-	        MUTANT_LINK_UNIT='$(call link_mutant,$(UNIT_PARTS),) -lcheck -lsubunit -lrt' nice -n 5 python3 tests/mutants/run.py $(T)
+	        MUTANT_LINK_UNIT='$(call link_mutant,$(UNIT_PARTS),$(UNIT_WRAPS:%=-Wl,--wrap=%)) -lcheck -lsubunit -lrt' nice -n 5 python3 tests/mutants/run.py $(T)
 
 # --- tidy: STYLE as far as a program can read it ------------------------------------------------------------------------
 $(BUILD)/weir-tidy: $(BUILD)/obj/tests/tidy/main.o $(call obj,$(SRC_TIDY)) $(BUILD)/libcommon.a
@@ -267,7 +268,7 @@ soak: all test-asan test-tsan
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SEEDS=$$first..$$((first + 9999)) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do WEIR_ISOLATION_JOBS=10000 $(MAKE) integration || exit 1; $(MAKE) integration-asan integration-tsan || exit 1; done
-	$(MAKE) mutants
+	first=$$(date +%s); $(MAKE) mutants T="--seeds $$first..$$((first + 59))"
 
 # Figures in build/bench/*.json, and a table with Flink's beside: `make bench T="file-window start"`.
 bench: all $(BUILD)/kafka-tool

@@ -101,6 +101,27 @@ START_TEST(asks_all_until_one_leads)
 }
 END_TEST
 
+START_TEST(a_registration_is_left_for_a_newer_leader_only)
+{
+    struct weir_tm_leaders *leaders = make("a:1,b:2,c:3");
+    for (uint32_t i = 0; i < 3; i++) {
+        weir_tm_leaders_connected(leaders, i);
+    }
+    (void)step(leaders, 0);
+    tell(leaders, 0, true, 5);
+    ck_assert_int_eq(step(leaders, 1).registration, 0);
+    tell(leaders, 1, true, 4);
+    struct weir_tm_leaders_todo todo = step(leaders, 2);
+    ck_assert_int_eq(todo.registration, -1);
+    ck_assert_int_eq(todo.lost, WEIR_TM_LEADER_KEPT);
+    tell(leaders, 2, true, 6);
+    todo = step(leaders, 3);
+    ck_assert_int_eq(todo.registration, 2);
+    ck_assert_int_eq(todo.lost, WEIR_TM_LEADER_SUPERSEDED);
+    weir_tm_leaders_destroy(leaders);
+}
+END_TEST
+
 START_TEST(waits_for_the_end_of_its_tasks)
 {
     struct weir_tm_leaders *leaders = make("a:1");
@@ -408,6 +429,7 @@ Suite *tm_leaders_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, lists_of_addresses);
     tcase_add_test(tc, asks_all_until_one_leads);
+    tcase_add_test(tc, a_registration_is_left_for_a_newer_leader_only);
     tcase_add_test(tc, waits_for_the_end_of_its_tasks);
     tcase_add_test(tc, a_closed_connection_is_noticed_at_once);
     tcase_add_test(tc, a_leader_that_refuses_is_left_at_once);

@@ -13,7 +13,7 @@
 
 /* JobManagers that say what the test wants, and a link that looks for the leader among them, run by the test's own thread. */
 
-enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 20000 };
+enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 20000, HEARTBEAT_MS = 20, HEARTBEAT_TIMEOUT_MS = 5000 };
 
 struct jm {
     struct weir_mutex mutex; /* guards all below */
@@ -46,7 +46,9 @@ struct rig {
     struct weir_tm_attempts *attempts;
     struct weir_tm_link *link;
     char tm_id[64];
-    uint32_t expelled;
+    uint32_t expelled, heard;
+    const struct weir_clock *clock; /* the link's */
+    struct weir_clock_virtual own_clock;
 };
 
 static void reply(struct weir_rpc_request *request, const ProtobufCMessage *message)
@@ -90,8 +92,8 @@ static void answer_register(struct jm *jm, struct weir_rpc_request *request)
     jm->registrations++;
     Weir__Control__RegisterReply accepted = WEIR__CONTROL__REGISTER_REPLY__INIT;
     accepted.leader_epoch = jm->epoch;
-    accepted.heartbeat_interval_ms = 20;
-    accepted.heartbeat_timeout_ms = 5000;
+    accepted.heartbeat_interval_ms = HEARTBEAT_MS;
+    accepted.heartbeat_timeout_ms = HEARTBEAT_TIMEOUT_MS;
     reply(request, &accepted.base);
 }
 
@@ -180,10 +182,19 @@ static void on_expelled(void *ctx)
     (void)snprintf(rig->tm_id, sizeof(rig->tm_id), "tm.%u", rig->expelled);
 }
 
-/* jobmanagers: how many of them the configuration names. */
-static struct rig *rig_create(uint32_t jobmanagers)
+static void on_heard(void *ctx, int64_t sent_boot_ns)
+{
+    struct rig *rig = ctx;
+    rig->heard++;
+    ck_assert_int_le(sent_boot_ns, weir_clock_boot_ns(rig->clock));
+}
+
+/* jobmanagers: how many of them the configuration names. own_clock: time goes on when the test says so. */
+static struct rig *rig_create_under(uint32_t jobmanagers, bool own_clock)
 {
     struct rig *rig = weir_calloc(1, sizeof(*rig));
+    weir_clock_virtual_init(&rig->own_clock, weir_clock_mono_ns(weir_clock_real()), 0);
+    rig->clock = own_clock ? &rig->own_clock.clock : weir_clock_real();
     struct weir_error err;
     struct weir_buf list = {0};
     weir_buf_put_str(&list, "cluster.jobmanagers=");
@@ -207,7 +218,7 @@ static struct rig *rig_create(uint32_t jobmanagers)
     (void)snprintf(rig->tm_id, sizeof(rig->tm_id), "tm");
     struct weir_tm_link_options options = {.config = rig->config,
                                            .log = rig->log,
-                                           .clock = weir_clock_real(),
+                                           .clock = rig->clock,
                                            .tm_id = rig->tm_id,
                                            .rpc_address = "tcp://127.0.0.1:1",
                                            .data_address = "127.0.0.1:2",
@@ -216,9 +227,15 @@ static struct rig *rig_create(uint32_t jobmanagers)
                                            .attempts = rig->attempts,
                                            .mem = rig->mem,
                                            .on_expelled = on_expelled,
+                                           .on_heard = on_heard,
                                            .ctx = rig};
     ck_assert_msg(weir_tm_link_create(&options, &rig->link, &err) == WEIR_OK, "%s", err.text);
     return rig;
+}
+
+static struct rig *rig_create(uint32_t jobmanagers)
+{
+    return rig_create_under(jobmanagers, false);
 }
 
 static void rig_destroy(struct rig *rig)
@@ -248,7 +265,7 @@ static void run_until(struct rig *rig, struct jm *jm, const uint32_t *count, uin
     int64_t end_ms = weir_clock_mono_ms(clock) + DEADLINE_MS;
     for (;;) {
         (void)weir_mailbox_run(rig->mailbox, 64);
-        (void)weir_timers_run_due(&rig->timers, weir_clock_mono_ns(clock));
+        (void)weir_timers_run_due(&rig->timers, weir_clock_mono_ns(rig->clock));
         weir_mutex_lock(&jm->mutex);
         bool done = *count >= least;
         weir_mutex_unlock(&jm->mutex);
@@ -294,6 +311,20 @@ START_TEST(follows_the_leader)
     jm_set(&rig->jms[0], true, 6, false);
     run_until_registered(rig, 0, 1);
     run_until(rig, &rig->jms[0], &rig->jms[0].heartbeats, 3, "heartbeats");
+    rig_destroy(rig);
+}
+END_TEST
+
+/* For longer than heartbeat.timeout. */
+START_TEST(a_leader_that_answers_is_kept)
+{
+    struct rig *rig = rig_create_under(1, true);
+    jm_set(&rig->jms[0], true, 4, false);
+    for (uint32_t answer = 1; answer <= 2 * HEARTBEAT_TIMEOUT_MS / HEARTBEAT_MS; answer++) {
+        run_until(rig, &rig->jms[0], &rig->heard, answer, "an answer");
+        weir_clock_virtual_advance(&rig->own_clock, (int64_t)HEARTBEAT_MS * 1000000);
+    }
+    ck_assert_uint_eq(read_count(&rig->jms[0], &rig->jms[0].registrations), 1);
     rig_destroy(rig);
 }
 END_TEST
@@ -374,6 +405,35 @@ START_TEST(reports_are_repeated_to_the_new_leader)
 }
 END_TEST
 
+/* It was lost before it answered: its word is only that its epoch is over, whoever comes next judges. */
+START_TEST(a_leader_of_before_does_not_judge_reports)
+{
+    struct rig *rig = rig_create(2);
+    struct weir_task_counts counts = {0};
+    struct weir_tm_status status = {.job_id = "0123456789abcdef0123456789abcdef", .attempt = 1, .counts = &counts};
+    struct weir_task_snapshot snapshot = {.checkpoint = 7, .taken = true, .handle = {.path = "/tmp/x", .bytes = 3}};
+    struct jm *first = &rig->jms[0], *second = &rig->jms[1];
+    first->mute_reports = true;
+    jm_set(first, true, 5, false);
+    run_until_registered(rig, 0, 1);
+    run_until(rig, first, &first->heartbeats, 1, "it knows that it is registered");
+    weir_tm_link_snapshot(rig->link, &status, &snapshot);
+    run_until(rig, first, &first->reports, 1, "the report");
+    uint32_t asked = read_count(first, &first->asked);
+    jm_set(first, false, 5, false);
+    run_until(rig, first, &first->asked, asked + 2, "it looks for a leader");
+    weir_mutex_lock(&first->mutex);
+    refuse(first->held[--first->nheld], WEIR_STALE);
+    weir_mutex_unlock(&first->mutex);
+    asked = read_count(first, &first->asked);
+    run_until(rig, first, &first->asked, asked + 3, "it goes on looking, and has the answer");
+    jm_set(second, true, 6, false);
+    run_until(rig, second, &second->reports, 1, "the report again");
+    ck_assert_uint_eq(second->report_checkpoint, 7);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(expelled_it_comes_back_under_a_new_name)
 {
     struct rig *rig = rig_create(1);
@@ -433,9 +493,11 @@ Suite *tm_link_suite(void)
     Suite *suite = suite_create("tm_link");
     TCase *tc = tcase_create("all");
     tcase_add_test(tc, follows_the_leader);
+    tcase_add_test(tc, a_leader_that_answers_is_kept);
     tcase_add_test(tc, a_zombie_is_left_and_refused);
     tcase_add_test(tc, one_that_is_named_is_found);
     tcase_add_test(tc, reports_are_repeated_to_the_new_leader);
+    tcase_add_test(tc, a_leader_of_before_does_not_judge_reports);
     tcase_add_test(tc, expelled_it_comes_back_under_a_new_name);
     tcase_add_test(tc, jobmanagers_come_and_go);
     tcase_add_test(tc, bad_addresses_are_refused);

@@ -235,6 +235,7 @@ START_TEST(checkpoints_are_conditional_and_idempotent)
     ck_assert_uint_eq(job->pending_ckpt_id, 0);
     ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 5), WEIR_META_IGNORED); /* of an attempt that is over */
     ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_BEGIN, 2, 6), WEIR_META_CKPT_BEGUN);
+    ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 1, 6), WEIR_META_IGNORED);
     state(meta, 1, "j1", WEIR_META_FAILED, 2);
     ck_assert_int_eq(checkpoint(meta, 1, "j1", WEIR_HA_CKPT_COMPLETE, 2, 6), WEIR_META_IGNORED);
     ck_assert_uint_eq(job->nckpts, 2);

@@ -474,6 +474,18 @@ START_TEST(a_disk_that_hangs)
     leader->disk_stalls = false;
     do_now(&w);
     ck_assert_int_eq(w.fates[second], FATE_COMMITTED);
+    leader->disk_stalls = true;
+    for (uint32_t i = 0; i < 3; i++) {
+        w.cut[i][leader->number] = true;
+    }
+    uint64_t dark = propose(leader, 8);
+    uint64_t waits = propose(leader, 8);
+    run_ms(&w, 3 * ELECTION_MS);
+    ck_assert(!leader->leader);
+    ck_assert_int_eq(w.fates[dark], FATE_UNKNOWN);
+    ck_assert_int_eq(w.fates[waits], FATE_REJECTED);
+    ck_assert_int_eq(w.reason, WEIR_STALE); /* it was lost, not never held */
+    leader->disk_stalls = false;
     world_fini(&w);
 }
 END_TEST

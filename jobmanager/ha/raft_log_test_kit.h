@@ -59,6 +59,7 @@ struct world {
     uint64_t known;    /* indices known */
     uint64_t epoch_leader[512];
     enum fate *fates; /* by proposal */
+    enum weir_rc reason; /* of the last proposal that was told to have failed */
     uint8_t *applied; /* by value */
     uint64_t proposals;
     uint64_t compact_bytes;
@@ -105,6 +106,7 @@ static void on_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcome 
     ck_assert(!node->proposing);
     ck_assert_int_eq(w->fates[proposal], FATE_OPEN); /* one outcome */
     ck_assert((outcome == WEIR_PROPOSAL_COMMITTED) == (err == NULL));
+    w->reason = err == NULL ? w->reason : err->rc;
     switch (outcome) {
     case WEIR_PROPOSAL_COMMITTED:
         w->fates[proposal] = FATE_COMMITTED;

@@ -96,6 +96,27 @@ START_TEST(clients_hear_of_rejection_and_conflict)
 }
 END_TEST
 
+/* The second finds nothing in the way when it comes; the log decides. */
+START_TEST(two_submissions_on_their_way_together)
+{
+    struct sim *sim = running_sim("plain", 1);
+    for (uint64_t i = 0; i < 2; i++) {
+        const uint64_t hash[2] = {7, i};
+        weir_dispatcher_submit(sim->d, weir_slice_str(job_id(_i == 0 ? 3 : 3 + (uint32_t)i)), _i == 0 && i == 1 ? "other" : "twin", hash,
+                               weir_slice_str("plain"), sim->now, on_answer, sim);
+    }
+    drain_effects(sim);
+    uint32_t before = sim->answers;
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_eq(sim->answers, before + 1);
+    ck_assert_int_eq(sim->last_answer, WEIR_OK);
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_eq(sim->answers, before + 2);
+    ck_assert_int_eq(sim->last_answer, WEIR_EXISTS);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(a_failed_task_fails_the_job_or_restarts_it)
 {
     bool restarts = _i == 1;
@@ -151,6 +172,29 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
         run_quietly(sim, 2);
         ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
     }
+    sim_destroy(sim);
+}
+END_TEST
+
+/* Heartbeats that do not list a task are counted in a row: one that does begins anew. */
+START_TEST(a_task_that_heartbeats_do_not_list_is_lost)
+{
+    struct sim *sim = running_sim("restart", 1);
+    struct fake_tm *tm = &sim->tms[0];
+    struct weir_error err;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 1; i < WEIR_JOB_MISSED_MAX; i++) {
+            ck_assert_int_eq(weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, NULL, 0, sim->now, &err), WEIR_OK);
+        }
+        tm_talk(sim, tm);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    }
+    for (int i = 1; i <= WEIR_JOB_MISSED_MAX; i++) {
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+        ck_assert_int_eq(weir_dispatcher_heartbeat(sim->d, tm->id, sim->epoch, 0, NULL, 0, sim->now, &err), WEIR_OK);
+        drain_effects(sim);
+    }
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     sim_destroy(sim);
 }
 END_TEST
@@ -494,9 +538,11 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, a_job_runs_to_its_end);
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
+    tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
     tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);
+    tcase_add_test(tcase, a_task_that_heartbeats_do_not_list_is_lost);
     tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
     tcase_add_test(tcase, splits_that_cannot_be_listed);
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);

@@ -1,13 +1,17 @@
-"""Mutants: every protocol is broken in many mechanical ways, and the simulations must notice.
+"""Mutants: every protocol is broken in many mechanical ways, and the simulations must notice, or the unit tests of what was broken.
 
-run.py [--check | --list | --survey] [--seeds A..B] [--workers N] [--units] [NAME ...]
+run.py [--check | --list | --survey] [--seeds A..B] [--workers N] [--sample N] [--again] [NAME ...]
 
 The steps of the protocols and what is done to each are in steps.txt; steps.py makes the mutants. A mutant is compiled alone, linked before the archives
-into a weir-sim of its own, and run: a seed that fails, a crash, an assertion or a hang is a catch. --check only sees that every mutant can be made;
-NAME restricts to mutants whose name begins so. --survey takes NAMEs like jobmanager/ha/meta.c:apply and tries every mutant of these functions. --units
-asks the unit tests of its file about a mutant that survives; they do not count.
+into a weir-sim of its own, and run: a seed that fails, a crash, an assertion or a hang is a catch. What the simulators do not notice is linked into a
+weir-unit and the suites of suites.txt are asked: a test that fails twice, and passes without any mutant, is a catch too, counted apart.
 
-Ends with `N mutants, N caught, N survived (names), N equivalent` and fails below 90 % caught. Details go to build/mutants.json.
+--check only sees that every mutant can be made; NAME restricts to mutants whose name begins so, --sample N to N of them that the seeds choose. --survey
+takes NAMEs like jobmanager/ha/meta.c:apply and tries every mutant of these functions. --again tries what the simulators missed in the last run, with
+other seeds say, and takes over the rest of its results.
+
+Ends with `N mutants, N caught (N by the simulators, N by the unit suites), N survived (names), N equivalent` and fails below 90 % caught. Details go to
+build/mutants.json.
 """
 
 import argparse
@@ -15,12 +19,15 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from steps import KINDS, Stale, flat, mutants_of
@@ -28,7 +35,8 @@ from steps import KINDS, Stale, flat, mutants_of
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OUT = ROOT / "build" / "mutants"
-SEEDS, GOAL = "1..300", 0.9
+RESULTS = ROOT / "build" / "mutants.json"
+SEEDS, GOAL = "1..60", 0.9
 SEED_CPU_S = 20           # of one seed: half a second is much
 MEMORY_BYTES = 8 << 30    # mapped, not used: most of it is stacks
 
@@ -59,6 +67,24 @@ def equivalents():
     return known
 
 
+def suites_of():
+    """The unit suites that are asked about the mutants of a file, by its path."""
+    suites = {}
+    for number, line in enumerate((HERE / "suites.txt").read_text().splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            paths, names = line.split(": ", 1)
+            for path in paths.split():
+                if path in suites:
+                    raise Stale(f"suites.txt:{number}: {path} is there twice")
+                suites[path] = names.split()
+    known = {path.name.removesuffix("_test.c") for path in ROOT.glob("*/**/*_test.c")}
+    for path, names in suites.items():
+        for name in names:
+            if name not in known:
+                raise Stale(f"suites.txt: there is no suite {name}, which is asked about {path}")
+    return suites
+
+
 def make_mutants(names):
     """Of each step of the table. Fails when the table does not fit the sources: then a mutant would not be what its name says."""
     texts, every, chosen = {}, {}, []
@@ -75,6 +101,8 @@ def make_mutants(names):
         chosen.append(mutant)
     if len({m.id for m in chosen}) != len(chosen):
         raise Stale("steps.txt has a step twice")
+    for path in {m.path for m in chosen} - set(suites_of()):
+        raise Stale(f"suites.txt does not say which unit suites are asked about {path}")
     gone = set(equivalents()) - {m.id for m in chosen}
     if gone:
         raise Stale(f"equivalent.txt: no such mutants: {', '.join(sorted(gone))}")
@@ -130,43 +158,97 @@ def limit():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def execute(command, **environment):
-    """(whether something was caught, what it said). What hangs runs out of its time: the simulator's, or that of the processor."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", preexec_fn=limit, env={**os.environ, **environment})
-    return done.returncode != 0, done.stdout + done.stderr
+def execute(command, wall_s=None, **environment):
+    """(whether something was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s."""
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=limit,
+                             start_new_session=True, env={**os.environ, **environment})
+    try:
+        text, _ = child.communicate(timeout=wall_s)
+    except BaseException as ended:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        if not isinstance(ended, subprocess.TimeoutExpired):
+            raise
+        return True, f"it did not end within {wall_s:.0f} s"
+    return child.returncode != 0, text
 
 
 def simulations_of(mutant):
     return ["cluster"] + (["raft"] if "/ha/raft_" in mutant.path else []) + (["engine"] if mutant.path.startswith("taskmanager/") else [])
 
 
-def try_mutant(tools, mutant, seeds, with_units):
+def simulate(program, mutant, seeds):
+    """Who caught it, as part of a result; empty when nobody did."""
+    for simulation in simulations_of(mutant):
+        caught, text = execute([program, "--until-failure", "--workers", "1", "--seeds", seeds, simulation])
+        if caught:
+            found = re.search(r"seed (\d+): (.*)", text)
+            return {"caught_by": simulation, "seed": int(found.group(1)) if found else None, "why": found.group(2) if found else text[-500:]}
+    return {}
+
+
+class Suites:
+    """The unit tests, and what of them fails without any mutant."""
+
+    def __init__(self):
+        self.of, self.patience_s, self.lock = suites_of(), {}, threading.Lock()
+
+    def failures(self, program, suite, wall_s=None):
+        """Test by test what is wrong; the suite's own name when its whole process ended."""
+        caught, text = execute([program], wall_s, CK_RUN_SUITE=suite, CK_DEFAULT_TIMEOUT="20")
+        found = dict(re.findall(r":[FE]:([^:]+:\w+:\d+): (.*)", text))
+        return found or ({suite: text[-500:]} if caught else {})
+
+    def time_of(self, suite):
+        """What it may take with a mutant; None: it fails without any."""
+        with self.lock:
+            if suite not in self.patience_s:
+                began = time.monotonic()
+                failed = self.failures(ROOT / "build" / "weir-unit", suite)
+                self.patience_s[suite] = None if failed else 30 + 5 * (time.monotonic() - began)
+                if failed:
+                    print(f"suite {suite} fails without any mutant, and is not asked: {failed}", flush=True)
+            return self.patience_s[suite]
+
+    def ask(self, program, mutant):
+        for suite in self.of.get(mutant.path, []):
+            wall_s = self.time_of(suite)
+            if wall_s is None:
+                continue
+            first = self.failures(program, suite, wall_s)
+            again = self.failures(program, suite, wall_s) if first else {}
+            for test in first:
+                if test in again: # what fails now and then does not count
+                    return {"caught_by": f"unit suite {suite}", "test": test, "why": first[test]}
+        return {}
+
+
+def try_mutant(tools, mutant, seeds, suites, before):
+    """before: its result of the last run, when it has one already."""
     began = time.monotonic()
     result = {"id": mutant.id, "protocol": mutant.protocol, "step": str(mutant), "caught_by": None}
     with tempfile.TemporaryDirectory(prefix=f"{mutant.id}-", dir=OUT) as name:
         folder = pathlib.Path(name)
         tools.build(mutant, folder)
-        program = tools.program("sim", folder)
-        for simulation in simulations_of(mutant):
-            caught, text = execute([program, "--until-failure", "--workers", "1", "--seeds", seeds, simulation])
-            if caught:
-                found = re.search(r"seed (\d+): (.*)", text)
-                result |= {"caught_by": simulation, "seed": int(found.group(1)) if found else None, "why": found.group(2) if found else text[-500:]}
-                break
-        if result["caught_by"] is None and with_units:
-            suite = pathlib.Path(mutant.path).stem
-            caught, text = execute([tools.program("unit", folder)], CK_RUN_SUITE=suite, CK_DEFAULT_TIMEOUT="60")
-            result["unit"] = f"{suite}: {text[-800:]}" if caught else None
+        result |= simulate(tools.program("sim", folder), mutant, seeds)
+        if result["caught_by"] is None and before is not None and before["caught_by"] is not None:
+            result = before
+        elif result["caught_by"] is None:
+            result |= suites.ask(tools.program("unit", folder), mutant)
     result["seconds"] = round(time.monotonic() - began, 1)
     return result
 
 
+def by_simulator(result):
+    return result["caught_by"] is not None and "seed" in result
+
+
 def tell(number, total, result):
     if result["caught_by"]:
-        print(f"{number}/{total} {result['id']}: caught by {result['caught_by']}, seed {result['seed']}: {result['why'][:150]}", flush=True)
+        where = f"seed {result['seed']}" if by_simulator(result) else result["test"]
+        print(f"{number}/{total} {result['id']}: caught by {result['caught_by']}, {where}: {result['why'][:150]}", flush=True)
     else:
-        unit = "a unit test notices" if result.get("unit") else "survived"
-        print(f"{number}/{total} {result['id']}: {unit.upper()}: {result['step']}", flush=True)
+        print(f"{number}/{total} {result['id']}: SURVIVED: {result['step']}", flush=True)
 
 
 def control(seeds):
@@ -176,29 +258,52 @@ def control(seeds):
         sys.exit(f"mutants: without any mutant a simulation fails already:\n{text}")
 
 
+def write_results(options, results, equivalent):
+    RESULTS.write_text(json.dumps({"seeds": options.seeds, "mutants": sorted(results, key=lambda r: r["id"]), "equivalent": equivalent}, indent=1))
+
+
+def last_results(mutants, options):
+    """By name, what --again goes on with."""
+    if not options.again:
+        return {}
+    names = {m.id for m in mutants}
+    return {r["id"]: r for r in json.loads(RESULTS.read_text())["mutants"] if r["id"] in names}
+
+
 def campaign(mutants, options):
-    tools, results = Tools(), []
+    tools, suites, known = Tools(), Suites(), equivalents()
     OUT.mkdir(parents=True, exist_ok=True)
-    if not options.names:
+    if not options.names and not options.again:
         control(options.seeds)
-    known = equivalents()
     counted = [m for m in mutants if m.id not in known]
+    before = last_results(counted, options)
+    results = {name: result for name, result in before.items() if by_simulator(result)}
+    missed = [m for m in counted if m.id not in results]
+    equivalent = {m.id: known[m.id] for m in mutants if m.id in known}
     with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
-        jobs = [pool.submit(try_mutant, tools, mutant, options.seeds, options.units) for mutant in counted]
+        jobs = [pool.submit(try_mutant, tools, mutant, options.seeds, suites, before.get(mutant.id)) for mutant in missed]
         try:
             for number, job in enumerate(concurrent.futures.as_completed(jobs), 1):
-                results.append(job.result())
-                tell(number, len(counted), results[-1])
+                result = job.result()
+                results[result["id"]] = result
+                tell(number, len(missed), result)
+                write_results(options, results.values(), equivalent)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    results.sort(key=lambda r: r["id"])
-    survived = [r["id"] for r in results if r["caught_by"] is None]
-    (ROOT / "build" / "mutants.json").write_text(json.dumps(
-        {"seeds": options.seeds, "mutants": results, "equivalent": {m.id: known[m.id] for m in mutants if m.id in known}}, indent=1))
-    caught = len(results) - len(survived)
-    print(f"{len(results)} mutants, {caught} caught, {len(survived)} survived ({', '.join(survived)}), {len(mutants) - len(counted)} equivalent")
+    survived = sorted(name for name, result in results.items() if result["caught_by"] is None)
+    caught, simulated = len(results) - len(survived), sum(map(by_simulator, results.values()))
+    print(f"{len(results)} mutants, {caught} caught ({simulated} by the simulators, {caught - simulated} by the unit suites), "
+          f"{len(survived)} survived ({', '.join(survived)}), {len(equivalent)} equivalent")
     return len(results) > 0 and caught >= GOAL * len(results)
+
+
+def sample_of(mutants, options):
+    """Which they are follows from the seeds: every range has its own, and can be had again."""
+    if options.sample is None or options.sample >= len(mutants):
+        return mutants
+    chosen = set(random.Random(options.seeds).sample([m.id for m in mutants], options.sample))
+    return [m for m in mutants if m.id in chosen]
 
 
 def main():
@@ -208,7 +313,8 @@ def main():
     parser.add_argument("--survey", action="store_true")
     parser.add_argument("--seeds", default=SEEDS)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--units", action="store_true")
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     try:
@@ -219,7 +325,7 @@ def main():
         if options.check or options.list:
             print(f"{len(mutants)} mutants can be made")
             return 0
-        return 0 if campaign(mutants, options) else 1
+        return 0 if campaign(sample_of(mutants, options), options) else 1
     except Stale as stale:
         print(f"mutants: stale: {stale}", file=sys.stderr)
         return 1

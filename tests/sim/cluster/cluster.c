@@ -32,6 +32,8 @@ enum {
     SLOW_PACE_MIN = 60,
     SLOW_PACE_MAX = 140,
     SLOW_LIVENESS = 10,
+    ADAPTIVE_ONE_IN = 6, /* odd seeds, which are not spared */
+    SLOTS = 3,           /* of a TaskManager: enough */
 };
 
 static struct cluster {
@@ -44,6 +46,10 @@ static struct cluster {
     char founders[256];
     uint32_t heartbeat_ms; /* the time-out */
     uint32_t fencing_ms;   /* 0: never */
+    struct { /* slots are few, and jobs go on with those that there are */
+        bool on;
+        uint32_t slots, stabilization_ms, interval_ms;
+    } adaptive;
     bool spare_tasks; /* nothing happens that may make a task begin anew */
     struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct weir_sim_waiters content; /* and those that will cancel their job */
@@ -53,6 +59,7 @@ static struct cluster {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
         bool ran;                 /* all its tasks: one of its checkpoints is completed */
+        uint32_t slots;           /* that its newest attempt has, drains aside */
         bool ended;               /* its terminal state is committed; it may expire */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
@@ -107,7 +114,13 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
     set(config, "heartbeat.timeout", "%u ms", cluster.heartbeat_ms);
     set(config, "cluster.fencing.timeout", "%u ms", cluster.fencing_ms);
     set(config, "taskmanager.host", "%s", node->host);
-    set(config, "taskmanager.numberOfTaskSlots", "3");
+    set(config, "taskmanager.numberOfTaskSlots", "%u", cluster.adaptive.on ? cluster.adaptive.slots : SLOTS);
+    if (cluster.adaptive.on) {
+        set(config, "jobmanager.scheduler", "adaptive");
+        set(config, "jobmanager.adaptive-scheduler.resource-wait-timeout", "%u s", 10 * LIVENESS_S * cluster.pace); /* jobs may stand in a queue */
+        set(config, "jobmanager.adaptive-scheduler.resource-stabilization-timeout", "%u ms", cluster.adaptive.stabilization_ms);
+        set(config, "jobmanager.adaptive-scheduler.scaling-interval.min", "%u ms", cluster.adaptive.interval_ms);
+    }
     set(config, "taskmanager.tmp.dir", "/tmp");
     set(config, "state.checkpoints.dir", "/ckpt");
     return config;
@@ -394,6 +407,33 @@ static void check_attempt(const char *job_id)
     }
 }
 
+static void note_slots(const struct weir_meta_job *job)
+{
+    struct client_job *of = job == NULL ? NULL : job_of(job->id);
+    if (of == NULL) {
+        return;
+    }
+    if (job->drain_of != 0) {
+        if (cluster.adaptive.on && job->state == WEIR_META_LIVE) {
+            weir_sim_hook_phase(WEIR_SIM_PHASE_DRAIN);
+        }
+        return;
+    }
+    uint32_t asked = of->job->parallelism;
+    uint32_t slots = job->parallelism_max != 0 && job->parallelism_max < asked ? job->parallelism_max : asked;
+    if (slots < asked && !cluster.adaptive.on) {
+        weir_sim_fail("job%u is to have a parallelism of %u, and asks for %u", of->job->number, slots, asked);
+    }
+    uint32_t had = of->slots;
+    of->slots = slots;
+    if (had != 0 && had != slots) {
+        cluster.result->shrunk += slots < had;
+        cluster.result->grown += slots > had;
+        weir_sim_trace("job%u: parallelism %u, it had %u", of->job->number, slots, had);
+        weir_sim_hook_phase(WEIR_SIM_PHASE_RESCALE);
+    }
+}
+
 static void on_change(enum weir_meta_change change, const struct weir_ha_record *record)
 {
     struct client_job *of = NULL;
@@ -409,6 +449,7 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_ATTEMPTED:
         cluster.result->restarts++;
         check_attempt(record->job_id);
+        note_slots(weir_meta_job(weir_sim_truth(), weir_slice_str(record->job_id)));
         break;
     case WEIR_META_STATE_CHANGED:
         check_states();
@@ -467,7 +508,7 @@ static void add_jobs(int64_t calm_s)
         uint64_t kind = weir_sim_below(5);
         job->kind = kind < 2 ? WEIR_SIM_JOB_PASS : kind < 4 ? WEIR_SIM_JOB_WINDOW : WEIR_SIM_JOB_LOOSE;
         (void)snprintf(job->id, sizeof(job->id), "%08x%024" PRIx64, 0xabc00000 + i, weir_sim_options()->seed);
-        job->parallelism = 1 + (uint32_t)weir_sim_below(3);
+        job->parallelism = cluster.adaptive.on ? (uint32_t)weir_sim_between(2, 4) : 1 + (uint32_t)weir_sim_below(3);
         job->rows_per_s = 1 + (50 + (uint32_t)weir_sim_below(200)) / cluster.pace;
         job->interval_ms = (100 + (uint32_t)weir_sim_below(500)) * cluster.pace;
         bool endless = job->kind == WEIR_SIM_JOB_PASS && weir_sim_one_in(2);
@@ -506,6 +547,16 @@ static void add_machines(void)
     }
 }
 
+static void make_adaptive(void)
+{
+    cluster.adaptive.on = cluster.what->seed % ADAPTIVE_ONE_IN == 1;
+    if (cluster.adaptive.on) {
+        cluster.adaptive.slots = 1 + (uint32_t)weir_sim_below(2);
+        cluster.adaptive.stabilization_ms = (uint32_t)weir_sim_between(0, weir_sim_one_in(2) ? 200 : 1500) * cluster.pace;
+        cluster.adaptive.interval_ms = (uint32_t)weir_sim_between(0, 2000) * cluster.pace;
+    }
+}
+
 void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_result *out_result)
 {
     static const struct weir_sim_listener listener = {.on_phase = weir_sim_nemesis_phase, .on_change = on_change};
@@ -531,6 +582,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     cluster.heartbeat_ms = ((cluster.spare_tasks ? 1200 : 400) + (uint32_t)weir_sim_below(1600)) * cluster.pace;
     /* Mostly so short that a pause, a cut or an election too many meets it. */
     cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000) * cluster.pace;
+    make_adaptive();
     add_machines();
     int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
@@ -538,6 +590,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     weir_sim_nemesis_start(&(struct weir_sim_nemesis_options){.cast = &cluster.cast,
                                                               .pace = cluster.pace,
                                                               .until_ns = cluster.calm_ns,
+                                                              .adaptive = cluster.adaptive.on,
                                                               .spare_tasks = cluster.spare_tasks,
                                                               .submit_now = submit_now,
                                                               .cancel_now = cancel_now,

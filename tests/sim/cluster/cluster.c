@@ -33,6 +33,7 @@ enum {
     SLOW_PACE_MAX = 140,
     SLOW_LIVENESS = 10,
     ADAPTIVE_ONE_IN = 6, /* odd seeds, which are not spared */
+    GROWN_S = 15,        /* and timeouts; a job that can have more slots is to have them by then */
     SLOTS = 3,           /* of a TaskManager: enough */
 };
 
@@ -60,6 +61,9 @@ static struct cluster {
         bool submitted, canceled; /* answered */
         bool ran;                 /* all its tasks: one of its checkpoints is completed */
         uint32_t slots;           /* that its newest attempt has, drains aside */
+        int64_t takes_ns;         /* to read its rows; 0: it is cancelled */
+        int64_t waited_ns;        /* until when it had no slot while other jobs had some; 0: never */
+        int64_t free_ns;          /* since when there are slots that it could grow by; 0: there are none */
         bool ended;               /* its terminal state is committed; it may expire */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
@@ -471,6 +475,37 @@ static bool over(const struct client_job *of)
     return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
 }
 
+/* Jobs may stand in a queue for few slots, and then read all their rows. */
+static int64_t due_ns(const struct client_job *of)
+{
+    int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
+    return from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+}
+
+/* Without faults, a job that runs with fewer slots than it asks for takes those that are free. */
+static void watch_slots(void)
+{
+    uint32_t free_slots = cluster.adaptive.slots * cluster.cast.ntms;
+    bool others = false;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        const struct client_job *of = &cluster.jobs[i];
+        uint32_t used = of->ended ? 0 : of->slots;
+        free_slots -= used < free_slots ? used : free_slots;
+        others |= used > 0;
+    }
+    int64_t wait_ns = (GROWN_S * 1000 * (int64_t)cluster.pace + cluster.adaptive.stabilization_ms + cluster.adaptive.interval_ms + cluster.heartbeat_ms) * MS;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        struct client_job *of = &cluster.jobs[i];
+        bool below = of->slots > 0 && of->slots < of->job->parallelism && free_slots > 0 && !of->ended && weir_sim_now_ns() > cluster.calm_ns;
+        of->waited_ns = of->slots == 0 && others ? weir_sim_now_ns() : of->waited_ns;
+        of->free_ns = !below ? 0 : of->free_ns == 0 ? weir_sim_now_ns() : of->free_ns;
+        if (of->free_ns != 0 && weir_sim_now_ns() - of->free_ns > wait_ns + 3 * MS * of->job->interval_ms) {
+            weir_sim_fail("job%u has a parallelism of %u, asks for %u, and does not grow into %u free slots", of->job->number, of->slots, of->job->parallelism,
+                          free_slots);
+        }
+    }
+}
+
 static void watch(void *ctx)
 {
     (void)ctx;
@@ -482,13 +517,15 @@ static void watch(void *ctx)
         if (all) {
             weir_sim_stop();
         }
-        int64_t late_ns = cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
-        if (weir_sim_now_ns() > late_ns && cluster.replacing) {
+        if (cluster.adaptive.on) {
+            watch_slots();
+        }
+        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS) {
             weir_sim_fail("the JobManager that was lost has no successor long after the last fault");
         }
         for (uint32_t i = 0; !all && i < weir_sim_job_count(); i++) {
             const struct client_job *of = &cluster.jobs[i];
-            if (weir_sim_now_ns() > late_ns && !over(of)) {
+            if (weir_sim_now_ns() > due_ns(of) && !over(of)) {
                 const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
                 weir_sim_fail("job%u is not where it should be long after the last fault: submitted %d, state %d, attempt %u", of->job->number, of->submitted,
                               job == NULL ? -1 : (int)job->state, job == NULL ? 0 : job->attempt);
@@ -512,7 +549,9 @@ static void add_jobs(int64_t calm_s)
         job->rows_per_s = 1 + (50 + (uint32_t)weir_sim_below(200)) / cluster.pace;
         job->interval_ms = (100 + (uint32_t)weir_sim_below(500)) * cluster.pace;
         bool endless = job->kind == WEIR_SIM_JOB_PASS && weir_sim_one_in(2);
-        job->rows = endless ? 0 : job->rows_per_s * (uint64_t)weir_sim_between(2, calm_s + 2);
+        int64_t runs_s = endless ? 0 : weir_sim_between(2, calm_s + (cluster.adaptive.on ? 2 * GROWN_S * cluster.pace : 2));
+        job->rows = job->rows_per_s * (uint64_t)runs_s;
+        cluster.jobs[i].takes_ns = runs_s * 1000 * MS;
         cluster.jobs[i].job = job;
         (void)weir_sim_spawn(NULL, "client", client, &cluster.jobs[i]);
         weir_sim_trace("job%u: kind %d, parallelism %u, %" PRIu64 " rows, %u a second, a checkpoint each %u ms", i, (int)job->kind, job->parallelism, job->rows,

@@ -8,7 +8,8 @@
  * tasks that do not end.
  * In every eighth seed only JobManagers have faults: then no task of a job that ran may begin anew. In every sixth (none of those) the scheduler is
  * adaptive, and jobs ask for more slots than there always are.
- * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault.
+ * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault (where slots are few: after
+ * that and the time it reads); one that has fewer slots than it asks for takes free ones.
  */
 #ifndef WEIR_TESTS_SIM_CLUSTER_CLUSTER_H
 #define WEIR_TESTS_SIM_CLUSTER_CLUSTER_H

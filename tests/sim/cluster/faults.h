@@ -80,7 +80,8 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(NO_ADOPTION, "a new leader does not take over what runs")                             \
     X(CANCEL_ON_CLOSE, "a TaskManager cancels its tasks when a JobManager's connection closes") \
     X(SUBMIT_TWICE, "a submission that is repeated is another job")                         \
-    X(NO_DRAIN, "another parallelism begins without the drain of the old run")
+    X(NO_DRAIN, "another parallelism begins without the drain of the old run")              \
+    X(NO_GROWTH, "a job that runs with too few slots goes on so")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };

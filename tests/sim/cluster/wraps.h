@@ -34,6 +34,7 @@ WEIR_SIM_WRAP(weir_tm_attempts_notify);
 WEIR_SIM_WRAP(weir_jm_submit);
 WEIR_SIM_WRAP(weir_tm_registry_remove);
 WEIR_SIM_WRAP(weir_job_drains_first);
+WEIR_SIM_WRAP(weir_adaptive_grows);
 
 /* The file system of the process that runs (sim_fs.c). */
 struct weir_fs *weir_sim_fs_of_node(void);

@@ -17,10 +17,10 @@ enum { TIMEOUT_S = 300, TEXT_BYTES = 16384 };
 
 #ifdef __SANITIZE_ADDRESS__ /* fifty times slower; what is broken on purpose is the checks' matter */
 #define SEEDS "1..5"
-enum { BROKEN = 0 };
+enum { BROKEN = 0, RESCALES = 0 };
 #else
 #define SEEDS "1..25"
-enum { BROKEN = WEIR_SIM_SABOTAGE_COUNT - 1 };
+enum { BROKEN = WEIR_SIM_SABOTAGE_COUNT - 1, RESCALES = 1 };
 #endif
 
 #ifndef __SANITIZE_THREAD__ /* it does not know coroutines, and there is one thread */
@@ -54,6 +54,26 @@ START_TEST(jobs_come_right_through_everything)
 }
 END_TEST
 
+static long count_before(const char *text, const char *what)
+{
+    const char *at = strstr(text, what);
+    ck_assert_msg(at != NULL, "%s: %s", what, text);
+    while (at > text && at[-1] != ' ') {
+        at--;
+    }
+    return strtol(at, NULL, 10);
+}
+
+/* What these seeds are for does come about in them. */
+START_TEST(jobs_are_rescaled)
+{
+    char text[TEXT_BYTES];
+    (void)_i;
+    ck_assert_msg(run_sim("--seeds 1..91 --step 6 cluster", text) == 0, "%s", text);
+    ck_assert_msg(count_before(text, " jobs shrunk") > 0 && count_before(text, " jobs grown") > 0, "%s", text);
+}
+END_TEST
+
 /* The same seed gives the same run, to the last word. */
 START_TEST(a_seed_repeats)
 {
@@ -74,7 +94,8 @@ static const struct {
     {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10},   {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80}, {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300},
     {WEIR_SIM_SABOTAGE_NO_FENCE, 300},           {WEIR_SIM_SABOTAGE_NO_CURSOR, 20},         {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5},
     {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150},    {WEIR_SIM_SABOTAGE_NO_ADOPTION, 80},           {WEIR_SIM_SABOTAGE_CANCEL_ON_CLOSE, 80},
-    {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80},
+    {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80},        {WEIR_SIM_SABOTAGE_NO_DRAIN, 300},
+    {WEIR_SIM_SABOTAGE_NO_GROWTH, 80},
 };
 
 _Static_assert(sizeof(broken) / sizeof(broken[0]) == WEIR_SIM_SABOTAGE_COUNT - 1, "each has its range");
@@ -98,6 +119,7 @@ Suite *cluster_suite(void)
     TCase *tcase = tcase_create("cluster");
     tcase_set_timeout(tcase, TIMEOUT_S);
     tcase_add_test(tcase, jobs_come_right_through_everything);
+    tcase_add_loop_test(tcase, jobs_are_rescaled, 0, RESCALES);
     tcase_add_test(tcase, a_seed_repeats);
     tcase_add_loop_test(tcase, a_broken_protocol_is_caught, 0, BROKEN);
     suite_add_tcase(suite, tcase);

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 512, WORKERS = 2 };
+enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 6, WORKERS = 2 };
 
 struct options {
     uint64_t first, last, step;
@@ -37,14 +37,14 @@ struct outcome {
     char why[1200];
     uint64_t steps;
     int64_t virtual_ns;
-    uint64_t counts[4];
+    uint64_t counts[COUNTS_MAX];
     uint32_t hits[HITS_MAX];
 };
 
 struct simulation {
     const char *name;
     void (*run)(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out);
-    const char *counts[4]; /* names */
+    const char *counts[COUNTS_MAX]; /* names */
     /* The ledger: so many lines, each with its name; NULL: it cannot be reached. */
     uint32_t nhits;
     const char *(*hit_name)(uint32_t i, char *buf, size_t buf_bytes);
@@ -65,6 +65,8 @@ static void run_cluster(const struct options *options, uint64_t seed, int trace_
     out->counts[1] = result.leaders;
     out->counts[2] = result.restarts;
     out->counts[3] = result.checkpoints;
+    out->counts[4] = result.shrunk;
+    out->counts[5] = result.grown;
     memcpy(out->hits, result.toll.hits, sizeof(result.toll.hits));
 }
 
@@ -130,7 +132,11 @@ static const char *engine_hit(uint32_t i, char *buf, size_t buf_bytes)
 _Static_assert(WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT <= HITS_MAX && WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES <= HITS_MAX, "ledgers fit");
 
 static const struct simulation simulations[] = {
-    {"cluster", run_cluster, {"faults", "leaders", "attempts", "checkpoints"}, WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT, cluster_hit},
+    {"cluster",
+     run_cluster,
+     {"faults", "leaders", "attempts", "checkpoints", "jobs shrunk", "jobs grown"},
+     WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT,
+     cluster_hit},
     {"raft", run_raft, {"elections", "committed", "messages", "restarts"}, WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES, raft_hit},
     {"engine", run_engine, {"crashes", "checkpoints", "attempts restored", NULL}, WEIR_ENGINE_PHASES, engine_hit},
 };
@@ -148,7 +154,7 @@ struct worker {
 struct sum {
     uint64_t seeds, failed, steps;
     int64_t virtual_ns;
-    uint64_t counts[4];
+    uint64_t counts[COUNTS_MAX];
     uint64_t hits[HITS_MAX];
 };
 
@@ -188,7 +194,7 @@ static void add(struct sum *sum, const struct outcome *outcome)
     sum->failed += !outcome->ok;
     sum->steps += outcome->steps;
     sum->virtual_ns += outcome->virtual_ns;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < COUNTS_MAX; i++) {
         sum->counts[i] += outcome->counts[i];
     }
     for (int i = 0; i < HITS_MAX; i++) {
@@ -258,7 +264,7 @@ static void run_range(const struct simulation *simulation, const struct options 
     uint32_t missing = options->ledger ? print_ledger(simulation, &sum) : 0;
     (void)printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " steps, %.2f virtual hours", simulation->name, sum.seeds, sum.failed, sum.steps,
                  (double)sum.virtual_ns / 3.6e12);
-    for (int i = 0; i < 4 && simulation->counts[i] != NULL; i++) {
+    for (int i = 0; i < COUNTS_MAX && simulation->counts[i] != NULL; i++) {
         (void)printf(", %" PRIu64 " %s", sum.counts[i], simulation->counts[i]);
     }
     (void)printf(", %.1f seeds/s\n", (double)sum.seeds / (now_s() - began_s));
@@ -276,7 +282,7 @@ static int run_one(const struct simulation *simulation, const struct options *op
     judge(worker.outcome, status);
     (void)printf("%s, seed %" PRIu64 ": %s, %" PRIu64 " steps, %.3f s virtual", simulation->name, options->first,
                  worker.outcome->ok ? "right" : worker.outcome->why, worker.outcome->steps, (double)worker.outcome->virtual_ns / 1e9);
-    for (int i = 0; i < 4 && simulation->counts[i] != NULL; i++) {
+    for (int i = 0; i < COUNTS_MAX && simulation->counts[i] != NULL; i++) {
         (void)printf(", %" PRIu64 " %s", worker.outcome->counts[i], simulation->counts[i]);
     }
     (void)printf("\n");

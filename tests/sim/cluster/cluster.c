@@ -32,6 +32,9 @@ enum {
     SLOW_PACE_MIN = 60,
     SLOW_PACE_MAX = 140,
     SLOW_LIVENESS = 10,
+    ADAPTIVE_ONE_IN = 6, /* odd seeds, which are not spared */
+    GROWN_S = 15,        /* and timeouts; a job that can have more slots is to have them by then */
+    SLOTS = 3,           /* of a TaskManager: enough */
 };
 
 static struct cluster {
@@ -44,6 +47,10 @@ static struct cluster {
     char founders[256];
     uint32_t heartbeat_ms; /* the time-out */
     uint32_t fencing_ms;   /* 0: never */
+    struct { /* slots are few, and jobs go on with those that there are */
+        bool on;
+        uint32_t slots, stabilization_ms, interval_ms;
+    } adaptive;
     bool spare_tasks; /* nothing happens that may make a task begin anew */
     struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct weir_sim_waiters content; /* and those that will cancel their job */
@@ -53,6 +60,10 @@ static struct cluster {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
         bool ran;                 /* all its tasks: one of its checkpoints is completed */
+        uint32_t slots;           /* that its newest attempt has, drains aside */
+        int64_t takes_ns;         /* to read its rows; 0: it is cancelled */
+        int64_t waited_ns;        /* until when it had no slot while other jobs had some; 0: never */
+        int64_t free_ns;          /* since when there are slots that it could grow by; 0: there are none */
         bool ended;               /* its terminal state is committed; it may expire */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
@@ -107,7 +118,13 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
     set(config, "heartbeat.timeout", "%u ms", cluster.heartbeat_ms);
     set(config, "cluster.fencing.timeout", "%u ms", cluster.fencing_ms);
     set(config, "taskmanager.host", "%s", node->host);
-    set(config, "taskmanager.numberOfTaskSlots", "3");
+    set(config, "taskmanager.numberOfTaskSlots", "%u", cluster.adaptive.on ? cluster.adaptive.slots : SLOTS);
+    if (cluster.adaptive.on) {
+        set(config, "jobmanager.scheduler", "adaptive");
+        set(config, "jobmanager.adaptive-scheduler.resource-wait-timeout", "%u s", 10 * LIVENESS_S * cluster.pace); /* jobs may stand in a queue */
+        set(config, "jobmanager.adaptive-scheduler.resource-stabilization-timeout", "%u ms", cluster.adaptive.stabilization_ms);
+        set(config, "jobmanager.adaptive-scheduler.scaling-interval.min", "%u ms", cluster.adaptive.interval_ms);
+    }
     set(config, "taskmanager.tmp.dir", "/tmp");
     set(config, "state.checkpoints.dir", "/ckpt");
     return config;
@@ -394,6 +411,33 @@ static void check_attempt(const char *job_id)
     }
 }
 
+static void note_slots(const struct weir_meta_job *job)
+{
+    struct client_job *of = job == NULL ? NULL : job_of(job->id);
+    if (of == NULL) {
+        return;
+    }
+    if (job->drain_of != 0) {
+        if (cluster.adaptive.on && job->state == WEIR_META_LIVE) {
+            weir_sim_hook_phase(WEIR_SIM_PHASE_DRAIN);
+        }
+        return;
+    }
+    uint32_t asked = of->job->parallelism;
+    uint32_t slots = job->parallelism_max != 0 && job->parallelism_max < asked ? job->parallelism_max : asked;
+    if (slots < asked && !cluster.adaptive.on) {
+        weir_sim_fail("job%u is to have a parallelism of %u, and asks for %u", of->job->number, slots, asked);
+    }
+    uint32_t had = of->slots;
+    of->slots = slots;
+    if (had != 0 && had != slots) {
+        cluster.result->shrunk += slots < had;
+        cluster.result->grown += slots > had;
+        weir_sim_trace("job%u: parallelism %u, it had %u", of->job->number, slots, had);
+        weir_sim_hook_phase(WEIR_SIM_PHASE_RESCALE);
+    }
+}
+
 static void on_change(enum weir_meta_change change, const struct weir_ha_record *record)
 {
     struct client_job *of = NULL;
@@ -409,6 +453,7 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_ATTEMPTED:
         cluster.result->restarts++;
         check_attempt(record->job_id);
+        note_slots(weir_meta_job(weir_sim_truth(), weir_slice_str(record->job_id)));
         break;
     case WEIR_META_STATE_CHANGED:
         check_states();
@@ -430,6 +475,37 @@ static bool over(const struct client_job *of)
     return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
 }
 
+/* Jobs may stand in a queue for few slots, and then read all their rows. */
+static int64_t due_ns(const struct client_job *of)
+{
+    int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
+    return from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+}
+
+/* Without faults, a job that runs with fewer slots than it asks for takes those that are free. */
+static void watch_slots(void)
+{
+    uint32_t free_slots = cluster.adaptive.slots * cluster.cast.ntms;
+    bool others = false;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        const struct client_job *of = &cluster.jobs[i];
+        uint32_t used = of->ended ? 0 : of->slots;
+        free_slots -= used < free_slots ? used : free_slots;
+        others |= used > 0;
+    }
+    int64_t wait_ns = (GROWN_S * 1000 * (int64_t)cluster.pace + cluster.adaptive.stabilization_ms + cluster.adaptive.interval_ms + cluster.heartbeat_ms) * MS;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        struct client_job *of = &cluster.jobs[i];
+        bool below = of->slots > 0 && of->slots < of->job->parallelism && free_slots > 0 && !of->ended && weir_sim_now_ns() > cluster.calm_ns;
+        of->waited_ns = of->slots == 0 && others ? weir_sim_now_ns() : of->waited_ns;
+        of->free_ns = !below ? 0 : of->free_ns == 0 ? weir_sim_now_ns() : of->free_ns;
+        if (of->free_ns != 0 && weir_sim_now_ns() - of->free_ns > wait_ns + 3 * MS * of->job->interval_ms) {
+            weir_sim_fail("job%u has a parallelism of %u, asks for %u, and does not grow into %u free slots", of->job->number, of->slots, of->job->parallelism,
+                          free_slots);
+        }
+    }
+}
+
 static void watch(void *ctx)
 {
     (void)ctx;
@@ -441,13 +517,15 @@ static void watch(void *ctx)
         if (all) {
             weir_sim_stop();
         }
-        int64_t late_ns = cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
-        if (weir_sim_now_ns() > late_ns && cluster.replacing) {
+        if (cluster.adaptive.on) {
+            watch_slots();
+        }
+        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS) {
             weir_sim_fail("the JobManager that was lost has no successor long after the last fault");
         }
         for (uint32_t i = 0; !all && i < weir_sim_job_count(); i++) {
             const struct client_job *of = &cluster.jobs[i];
-            if (weir_sim_now_ns() > late_ns && !over(of)) {
+            if (weir_sim_now_ns() > due_ns(of) && !over(of)) {
                 const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
                 weir_sim_fail("job%u is not where it should be long after the last fault: submitted %d, state %d, attempt %u", of->job->number, of->submitted,
                               job == NULL ? -1 : (int)job->state, job == NULL ? 0 : job->attempt);
@@ -467,11 +545,13 @@ static void add_jobs(int64_t calm_s)
         uint64_t kind = weir_sim_below(5);
         job->kind = kind < 2 ? WEIR_SIM_JOB_PASS : kind < 4 ? WEIR_SIM_JOB_WINDOW : WEIR_SIM_JOB_LOOSE;
         (void)snprintf(job->id, sizeof(job->id), "%08x%024" PRIx64, 0xabc00000 + i, weir_sim_options()->seed);
-        job->parallelism = 1 + (uint32_t)weir_sim_below(3);
+        job->parallelism = cluster.adaptive.on ? (uint32_t)weir_sim_between(2, 4) : 1 + (uint32_t)weir_sim_below(3);
         job->rows_per_s = 1 + (50 + (uint32_t)weir_sim_below(200)) / cluster.pace;
         job->interval_ms = (100 + (uint32_t)weir_sim_below(500)) * cluster.pace;
         bool endless = job->kind == WEIR_SIM_JOB_PASS && weir_sim_one_in(2);
-        job->rows = endless ? 0 : job->rows_per_s * (uint64_t)weir_sim_between(2, calm_s + 2);
+        int64_t runs_s = endless ? 0 : weir_sim_between(2, calm_s + (cluster.adaptive.on ? 2 * GROWN_S * cluster.pace : 2));
+        job->rows = job->rows_per_s * (uint64_t)runs_s;
+        cluster.jobs[i].takes_ns = runs_s * 1000 * MS;
         cluster.jobs[i].job = job;
         (void)weir_sim_spawn(NULL, "client", client, &cluster.jobs[i]);
         weir_sim_trace("job%u: kind %d, parallelism %u, %" PRIu64 " rows, %u a second, a checkpoint each %u ms", i, (int)job->kind, job->parallelism, job->rows,
@@ -506,6 +586,16 @@ static void add_machines(void)
     }
 }
 
+static void make_adaptive(void)
+{
+    cluster.adaptive.on = cluster.what->seed % ADAPTIVE_ONE_IN == 1;
+    if (cluster.adaptive.on) {
+        cluster.adaptive.slots = 1 + (uint32_t)weir_sim_below(2);
+        cluster.adaptive.stabilization_ms = (uint32_t)weir_sim_between(0, weir_sim_one_in(2) ? 200 : 1500) * cluster.pace;
+        cluster.adaptive.interval_ms = (uint32_t)weir_sim_between(0, 2000) * cluster.pace;
+    }
+}
+
 void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_result *out_result)
 {
     static const struct weir_sim_listener listener = {.on_phase = weir_sim_nemesis_phase, .on_change = on_change};
@@ -531,6 +621,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     cluster.heartbeat_ms = ((cluster.spare_tasks ? 1200 : 400) + (uint32_t)weir_sim_below(1600)) * cluster.pace;
     /* Mostly so short that a pause, a cut or an election too many meets it. */
     cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000) * cluster.pace;
+    make_adaptive();
     add_machines();
     int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
@@ -538,6 +629,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     weir_sim_nemesis_start(&(struct weir_sim_nemesis_options){.cast = &cluster.cast,
                                                               .pace = cluster.pace,
                                                               .until_ns = cluster.calm_ns,
+                                                              .adaptive = cluster.adaptive.on,
                                                               .spare_tasks = cluster.spare_tasks,
                                                               .submit_now = submit_now,
                                                               .cancel_now = cancel_now,

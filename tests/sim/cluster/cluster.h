@@ -6,8 +6,10 @@
  * are applied; no file of the newest completed checkpoint of a job that may still need it is removed; what a read_committed reader of the
  * outside log sees is at every moment a beginning of what the job must write: each row once, each key in order; and no TaskManager is expelled for
  * tasks that do not end.
- * In every eighth seed only JobManagers have faults: then no task of a job that ran may begin anew.
- * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault.
+ * In every eighth seed only JobManagers have faults: then no task of a job that ran may begin anew. In every sixth (none of those) the scheduler is
+ * adaptive, and jobs ask for more slots than there always are.
+ * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault (where slots are few: after
+ * that and the time it reads); one that has fewer slots than it asks for takes free ones.
  */
 #ifndef WEIR_TESTS_SIM_CLUSTER_CLUSTER_H
 #define WEIR_TESTS_SIM_CLUSTER_CLUSTER_H
@@ -31,6 +33,7 @@ struct weir_sim_result {
     int64_t virtual_ns;
     struct weir_sim_toll toll;
     uint32_t checkpoints, restarts, leaders, rows;
+    uint32_t shrunk, grown; /* how often a job went on with less parallelism, or more */
 };
 
 /* Runs a seed. Once in a process: the dead processes of a run are never freed, and a failed assertion of the daemons ends it. */

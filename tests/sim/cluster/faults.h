@@ -27,7 +27,9 @@
     X(TXN_OPEN, "a transaction has records")                        \
     X(TXN_COMMIT, "a transaction's end was sent")                   \
     X(CANCEL, "an attempt is cancelled")                            \
-    X(MEMBERS, "a change of the JobManagers is proposed")
+    X(MEMBERS, "a change of the JobManagers is proposed")           \
+    X(DRAIN, "what drains between two parallelisms begins")         \
+    X(RESCALE, "another parallelism begins")
 
 /* X(name, text): what goes wrong. */
 #define WEIR_SIM_FAULTS(X)                                \
@@ -77,7 +79,9 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(ABORT_IS_COMMIT, "sinks take an aborted checkpoint for a committed one")              \
     X(NO_ADOPTION, "a new leader does not take over what runs")                             \
     X(CANCEL_ON_CLOSE, "a TaskManager cancels its tasks when a JobManager's connection closes") \
-    X(SUBMIT_TWICE, "a submission that is repeated is another job")
+    X(SUBMIT_TWICE, "a submission that is repeated is another job")                         \
+    X(NO_DRAIN, "another parallelism begins without the drain of the old run")              \
+    X(NO_GROWTH, "a job that runs with too few slots goes on so")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };
@@ -87,6 +91,12 @@ enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COU
 static inline bool weir_sim_can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
 {
     return fault != WEIR_SIM_FAULT_LOSE_JM || phase != WEIR_SIM_PHASE_MEMBERS;
+}
+
+/* Only where the scheduler is adaptive. */
+static inline bool weir_sim_rescales(enum weir_sim_phase phase)
+{
+    return phase == WEIR_SIM_PHASE_DRAIN || phase == WEIR_SIM_PHASE_RESCALE;
 }
 
 const char *weir_sim_phase_text(enum weir_sim_phase phase);

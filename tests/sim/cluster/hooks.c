@@ -327,6 +327,16 @@ enum weir_rc __wrap_weir_ckpt_sweep(struct weir_fs *fs, const char *root, const 
     return __real_weir_ckpt_sweep(fs, root, job_id, keep, all ? 0 : nkeep, all ? below + 1 : below, err);
 }
 
+bool __wrap_weir_job_drains_first(struct weir_job *job, uint32_t slots)
+{
+    return hooks.sabotage != WEIR_SIM_SABOTAGE_NO_DRAIN && __real_weir_job_drains_first(job, slots);
+}
+
+bool __wrap_weir_adaptive_grows(const struct weir_adaptive *adaptive, const struct weir_adaptive_settings *settings, int64_t now_ms)
+{
+    return hooks.sabotage != WEIR_SIM_SABOTAGE_NO_GROWTH && __real_weir_adaptive_grows(adaptive, settings, now_ms);
+}
+
 struct weir_tm_attempts *__wrap_weir_tm_attempts_create(const struct weir_tm_attempts_options *options)
 {
     struct weir_tm_attempts *attempts = __real_weir_tm_attempts_create(options);

@@ -9,7 +9,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, HOT_ONE_IN = 3, TRIES_MAX = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, RESCALED_MS_MAX = 5000, HOT_ONE_IN = 3, TRIES_MAX = 3 };
 
 static struct nemesis {
     struct weir_sim_nemesis_options options;
@@ -440,6 +440,10 @@ static int provoke(enum weir_sim_phase phase)
     case WEIR_SIM_PHASE_MEMBERS:
         strike(WEIR_SIM_FAULT_LOSE_JM);
         return PROVOKED_MS_MAX;
+    case WEIR_SIM_PHASE_DRAIN:
+    case WEIR_SIM_PHASE_RESCALE:
+        strike(WEIR_SIM_FAULT_KILL_TM);
+        return RESCALED_MS_MAX;
     case WEIR_SIM_PHASE_INIT:
     case WEIR_SIM_PHASE_TXN_OPEN:
     case WEIR_SIM_PHASE_TXN_COMMIT: /* only once a checkpoint with output is committed */
@@ -475,11 +479,31 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.phase = phase;
     nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
     int patience_ms = provoke(phase);
-    nemesis.rare = patience_ms == PROVOKED_MS_MAX;
+    nemesis.rare = patience_ms >= PROVOKED_MS_MAX;
     for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.options.until_ns; ms += 10) {
         weir_sim_sleep(10 * nemesis.options.pace * MS);
     }
     nemesis.armed = false;
+}
+
+enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
+
+/* Of those seeds in which jobs are rescaled, every other one meets that. */
+static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
+{
+    uint64_t half = n / 2;
+    uint64_t pair = nemesis.options.adaptive ? half % PAIRS : n % PAIRS;
+    *out_fault = (enum weir_sim_fault)(pair / WEIR_SIM_PHASE_COUNT);
+    *out_phase = (enum weir_sim_phase)(pair % WEIR_SIM_PHASE_COUNT);
+    if (nemesis.options.adaptive && n % 2 == 0) {
+        *out_fault = (enum weir_sim_fault)(half / 2 % WEIR_SIM_FAULT_COUNT);
+        *out_phase = half % 2 == 0 ? WEIR_SIM_PHASE_DRAIN : WEIR_SIM_PHASE_RESCALE;
+    }
+}
+
+static bool can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
+{
+    return may(fault) && weir_sim_can_meet(fault, phase) && (nemesis.options.adaptive || !weir_sim_rescales(phase));
 }
 
 static void run(void *ctx)
@@ -489,13 +513,13 @@ static void run(void *ctx)
     (void)ctx;
     /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
      * everything begin with others each time. */
-    enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
     uint64_t pair = weir_sim_options()->seed * 7 + weir_sim_options()->seed / PAIRS;
     for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
         weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
-        enum weir_sim_fault fault = (enum weir_sim_fault)(pair % PAIRS / WEIR_SIM_PHASE_COUNT);
-        enum weir_sim_phase phase = (enum weir_sim_phase)(pair % WEIR_SIM_PHASE_COUNT);
-        if (tries >= TRIES_MAX || nemesis.toll->hits[fault][phase] > 0 || !may(fault) || !weir_sim_can_meet(fault, phase)) {
+        enum weir_sim_fault fault;
+        enum weir_sim_phase phase;
+        pair_at(pair, &fault, &phase);
+        if (tries >= TRIES_MAX || nemesis.toll->hits[fault][phase] > 0 || !can_meet(fault, phase)) {
             pair++;
             tries = 0;
         } else if (tries > 0 || !weir_sim_one_in(3)) {

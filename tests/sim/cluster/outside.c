@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-    TXNS_MAX = 64,
+    TXNS_MAX = 1024, /* each run of a job has its own */
     ID_BYTES = 160,
     KEYS = 4,
     WINDOW_MS = 1000,

@@ -74,6 +74,19 @@ START_TEST(jobs_are_rescaled)
 }
 END_TEST
 
+/* What a sanitizer says of itself has the number of the process in it. */
+static void drop_warning(char *text)
+{
+    char *warning = strstr(text, "==WARNING: ASan doesn't fully support");
+    while (warning != NULL && warning > text && warning[-1] != '\n') {
+        warning--;
+    }
+    char *end = warning == NULL ? NULL : strchr(warning, '\n');
+    if (end != NULL) {
+        memmove(warning, end + 1, strlen(end + 1) + 1);
+    }
+}
+
 /* The same seed gives the same run, to the last word. */
 START_TEST(a_seed_repeats)
 {
@@ -81,7 +94,9 @@ START_TEST(a_seed_repeats)
     char again[TEXT_BYTES];
     ck_assert_int_eq(run_sim("--seed 9 --jobmanagers 3 cluster", once), 0);
     ck_assert_int_eq(run_sim("--seed 9 --jobmanagers 3 cluster", again), 0);
-    ck_assert_str_eq(once, again);
+    drop_warning(once);
+    drop_warning(again);
+    ck_assert_msg(strcmp(once, again) == 0, "two runs of one seed differ");
 }
 END_TEST
 

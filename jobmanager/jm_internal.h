@@ -50,6 +50,7 @@ struct weir_jm {
     struct weir_jm_options options;
     struct weir_owner owner;
     struct weir_waker *waker;
+    int64_t due_ms; /* the main thread was to run by then at the latest */
     struct weir_mailbox *mailbox;
     struct weir_pool *pool;
     struct weir_executor executor; /* the pool, for the cluster log */

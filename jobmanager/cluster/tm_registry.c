@@ -13,6 +13,7 @@ struct weir_tm_registry {
     size_t ntms, tms_cap;
     char **expelled; /* a ring */
     size_t nexpelled;
+    int64_t back_by_ms; /* (T5); in the past: this process was not away */
 };
 
 struct weir_tm_registry *weir_tm_registry_create(int64_t heartbeat_timeout_ms)
@@ -90,17 +91,22 @@ static enum weir_rc check_info(const struct weir_tm_registry *registry, const st
 
 static void heard(const struct weir_tm_registry *registry, struct weir_tm_entry *tm, int64_t now_ms)
 {
-    tm->heard_ms = now_ms;
     tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
     tm->grace_deadline_ms = INT64_MAX;
     tm->doubted = false;
 }
 
-/* (T5) */
-static int64_t return_ms(const struct weir_tm_registry *registry, bool was_away)
+int64_t weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t now_ms)
 {
-    int64_t half_ms = registry->heartbeat_timeout_ms / 2;
-    return was_away && half_ms > WEIR_TM_GRACE_MS ? half_ms : WEIR_TM_GRACE_MS;
+    registry->back_by_ms = now_ms + registry->heartbeat_timeout_ms / 2;
+    return registry->back_by_ms;
+}
+
+/* Until when who is not there now may come back. */
+static int64_t back_by(const struct weir_tm_registry *registry, int64_t now_ms)
+{
+    int64_t soon_ms = now_ms + WEIR_TM_GRACE_MS;
+    return registry->back_by_ms > soon_ms ? registry->back_by_ms : soon_ms;
 }
 
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
@@ -151,7 +157,7 @@ void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, 
 {
     struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm != NULL && tm->grace_deadline_ms == INT64_MAX) {
-        tm->grace_deadline_ms = now_ms + return_ms(registry, now_ms - tm->heard_ms > registry->heartbeat_timeout_ms / 2);
+        tm->grace_deadline_ms = back_by(registry, now_ms);
     }
 }
 
@@ -168,10 +174,10 @@ static void look_again(const struct weir_tm_registry *registry, struct weir_tm_e
 {
     if (tm->heartbeat_deadline_ms <= now_ms && !tm->doubted) {
         tm->doubted = true;
-        tm->heartbeat_deadline_ms = now_ms + return_ms(registry, now_ms - tm->heartbeat_deadline_ms > WEIR_TM_AWAY_MS);
+        tm->heartbeat_deadline_ms = back_by(registry, now_ms);
     }
     if (tm->grace_deadline_ms != INT64_MAX && now_ms - tm->grace_deadline_ms > WEIR_TM_LATE_MS) {
-        tm->grace_deadline_ms = now_ms + return_ms(registry, now_ms - tm->grace_deadline_ms > WEIR_TM_AWAY_MS);
+        tm->grace_deadline_ms = back_by(registry, now_ms);
     }
 }
 

@@ -8,9 +8,8 @@
  * (T3) An expelled one (it did not end its tasks when told) is refused for good: it must start anew.
  * (T4) Who looks may not have been there itself (frozen, starved, its disk stalled), and has yet to read what came meanwhile. So silence is
  *      looked at twice, WEIR_TM_GRACE_MS apart, and so is a connection's end whose grace is over for more than WEIR_TM_LATE_MS.
- * (T5) A TaskManager that has heard nothing for heartbeat.timeout closes the connection itself, and has to find a leader, dial and register. So
- *      when it is we who were away (for more than WEIR_TM_AWAY_MS), or when it was silent for half of heartbeat.timeout before its connection
- *      closed, which who is killed is not, it has half of heartbeat.timeout to come back.
+ * (T5) A TaskManager that has heard nothing for heartbeat.timeout closes the connection itself, and has to find a leader, dial and register. So when
+ *      this process itself was away (was_away), all have half of heartbeat.timeout from then on to come back.
  */
 #ifndef WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
 #define WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
@@ -18,7 +17,7 @@
 #include "common/base/error.h"
 #include "common/base/slice.h"
 
-enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 20, WEIR_TM_AWAY_MS = 500, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
+enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 20, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
 
 /* What a TaskManager says of itself; strings are borrowed. */
 struct weir_tm_info {
@@ -31,7 +30,6 @@ struct weir_tm_entry {
     struct weir_tm_info info; /* strings are owned */
     uint64_t memory_used_bytes;
     int64_t last_heartbeat_wall_ms;
-    int64_t heard_ms;              /* monotonic */
     int64_t heartbeat_deadline_ms; /* monotonic */
     int64_t grace_deadline_ms;     /* monotonic; INT64_MAX: the connection is up */
     bool doubted;                  /* silent at the first look */
@@ -51,6 +49,9 @@ enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const 
 /* NOT_FOUND: it must register (again). */
 enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const char *id, uint64_t memory_used_bytes, int64_t now_ms,
                                         int64_t wall_ms, struct weir_error *err) WEIR_CHECKED;
+
+/* (T5): this process has not run for a while. Returns until when who is missed may come back. */
+int64_t weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t now_ms);
 
 /* Its connection closed: the grace of (T2) begins. Unknown ids are ignored. */
 void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, int64_t now_ms);

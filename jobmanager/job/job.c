@@ -739,6 +739,12 @@ void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, 
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------ */
+void weir_job_was_away(struct weir_job *job, int64_t back_by_ms)
+{
+    bool waits = job->reconcile_deadline_ms != INT64_MAX;
+    job->reconcile_deadline_ms = waits && job->reconcile_deadline_ms < back_by_ms ? back_by_ms : job->reconcile_deadline_ms;
+}
+
 /* Tasks that an earlier leader placed on TaskManagers which have not come (back) by now. */
 static void reconcile_over(struct weir_job *job, struct weir_now now)
 {

@@ -162,6 +162,8 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
 void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered, const bool *reported, struct weir_now now);
 void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, struct weir_now now);
 void weir_job_tick(struct weir_job *job, struct weir_now now);
+/* This process was away: who has not come yet to a new leader may come until back_by_ms. */
+void weir_job_was_away(struct weir_job *job, int64_t back_by_ms);
 /* Monotonic; INT64_MAX: nothing is waited for. */
 int64_t weir_job_deadline_ms(const struct weir_job *job);
 

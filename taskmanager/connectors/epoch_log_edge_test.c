@@ -650,6 +650,56 @@ START_TEST(a_closed_fence_lets_the_drain_begin_nothing)
 }
 END_TEST
 
+static enum weir_rc nobody_answers(struct weir_lease *lease, int64_t timeout_ms, struct weir_error *err)
+{
+    (void)lease;
+    return weir_error_set(err, WEIR_TIMEOUT, "nobody answered for %lld ms", (long long)timeout_ms);
+}
+
+static enum weir_rc was_replaced(struct weir_lease *lease, int64_t timeout_ms, struct weir_error *err)
+{
+    (void)lease;
+    (void)timeout_ms;
+    return weir_error_set(err, WEIR_STALE, "replaced");
+}
+
+START_TEST(nobody_is_fenced_without_a_lease)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 1);
+    struct weir__drain *drain = weir__epoch_log_drain_of(model.live->log);
+    uint64_t epoch = model.broker.epoch;
+    model.live->lease.check = nobody_answers;
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_LATER);
+    model.live->lease.check = was_replaced;
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_OVER);
+    ck_assert_uint_eq(model.broker.epoch, epoch);
+    ck_assert_int_eq(weir_epoch_log_drain(model.live->log, &err), WEIR_STALE);
+    model_fini(&model);
+}
+END_TEST
+
+/* The drain's thread may be faster than the restore. */
+START_TEST(the_cursor_is_judged_by_what_was_restored)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 1);
+    complete(&model, 3);
+    ck_assert_int_eq(weir_epoch_log_commit(model.live->log, model.committed, &err), WEIR_OK);
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    replace(&model, false);
+    struct weir__drain *drain = weir__epoch_log_drain_of(model.live->log);
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_RAN);
+    ck_assert_int_eq(weir__drain_step(drain), WEIR__DRAIN_IDLE);
+    ck_assert_int_eq(pump_restore(&model, weir_buf_slice(&model.committed_state), &err), WEIR_OK);
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    ck_assert_uint_eq(model.broker.visible.len, model.canon.len);
+    model_fini(&model);
+}
+END_TEST
+
 Suite *epoch_log_edge_suite(void);
 
 Suite *epoch_log_edge_suite(void)
@@ -664,6 +714,8 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);
     tcase_add_test(tcase, an_aborted_checkpoint_whose_directory_is_gone_harms_nobody);
     tcase_add_test(tcase, a_closed_fence_lets_the_drain_begin_nothing);
+    tcase_add_test(tcase, nobody_is_fenced_without_a_lease);
+    tcase_add_test(tcase, the_cursor_is_judged_by_what_was_restored);
     tcase_add_test(tcase, the_thread_drains_while_the_task_goes_on);
     tcase_add_test(tcase, destroy_does_not_wait_for_the_target);
     suite_add_tcase(suite, tcase);

@@ -31,7 +31,7 @@ enum {
     SLOW_ONE_IN = 32,
     SLOW_PACE_MIN = 60,
     SLOW_PACE_MAX = 140,
-    SLOW_LIVENESS = 10,
+    SLOW_LIVENESS = 20,
     ADAPTIVE_ONE_IN = 6, /* odd seeds, which are not spared */
     GROWN_S = 15,        /* and timeouts; a job that can have more slots is to have them by then */
     SLOTS = 3,           /* of a TaskManager: enough */

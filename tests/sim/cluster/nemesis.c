@@ -488,16 +488,14 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
 
 enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
 
-/* Of those seeds in which jobs are rescaled, every other one meets that. */
+/* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
 {
-    uint64_t half = n / 2;
-    uint64_t pair = nemesis.options.adaptive ? half % PAIRS : n % PAIRS;
-    *out_fault = (enum weir_sim_fault)(pair / WEIR_SIM_PHASE_COUNT);
-    *out_phase = (enum weir_sim_phase)(pair % WEIR_SIM_PHASE_COUNT);
-    if (nemesis.options.adaptive && n % 2 == 0) {
-        *out_fault = (enum weir_sim_fault)(half / 2 % WEIR_SIM_FAULT_COUNT);
-        *out_phase = half % 2 == 0 ? WEIR_SIM_PHASE_DRAIN : WEIR_SIM_PHASE_RESCALE;
+    *out_fault = (enum weir_sim_fault)(n % PAIRS / WEIR_SIM_PHASE_COUNT);
+    *out_phase = (enum weir_sim_phase)(n % WEIR_SIM_PHASE_COUNT);
+    if (nemesis.options.adaptive) {
+        *out_fault = (enum weir_sim_fault)(n / 2 % WEIR_SIM_FAULT_COUNT);
+        *out_phase = n % 2 == 0 ? WEIR_SIM_PHASE_DRAIN : WEIR_SIM_PHASE_RESCALE;
     }
 }
 

@@ -68,6 +68,12 @@ struct kafka_txn {
     struct weir_mutex mutex; /* guards up, nup */
     uint64_t up[BROKERS_MAX]; /* hashes of the brokers with an established connection */
     uint32_t nup;
+#ifdef WEIR_FAILPOINTS
+    struct {
+        bool read, found;
+        uint64_t cursor;
+    } first; /* read_first */
+#endif
 };
 
 static int64_t now_ms(const struct kafka_txn *txn)
@@ -321,24 +327,45 @@ static enum weir_rc read_cursor(struct kafka_txn *txn, int64_t deadline_ms, bool
     return rc;
 }
 
-/* The forbidden order, for the negative control of tests. */
-static bool cursor_before_init(void)
-{
+/* The forbidden order, for the negative control of tests: the cursor is read once, and some time before anybody is fenced. */
 #ifdef WEIR_FAILPOINTS
-    return weir_failpoint_is("sink.cursor_before_init");
-#else
-    return false;
-#endif
+enum { WRONG_ORDER_MS = 3000 };
+
+static enum weir_rc read_first(struct kafka_txn *txn, int64_t deadline_ms, bool *out_wrong, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    *out_wrong = weir_failpoint_is("sink.cursor_before_init");
+    if (*out_wrong && !txn->first.read) {
+        rc = read_cursor(txn, deadline_ms, &txn->first.found, &txn->first.cursor, err);
+        txn->first.read = rc == WEIR_OK;
+        weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_cursor_read_first", "transactional_id", txn->id, "cursor", WEIR_LOG_INT(txn->first.cursor), NULL);
+        (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), WRONG_ORDER_MS);
+    }
+    if (*out_wrong && txn->first.read) {
+        *out_found = txn->first.found;
+        *out_cursor = txn->first.cursor;
+    }
+    return rc;
 }
+#else
+static enum weir_rc read_first(struct kafka_txn *txn, int64_t deadline_ms, bool *out_wrong, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
+{
+    (void)txn;
+    (void)deadline_ms;
+    (void)out_found;
+    (void)out_cursor;
+    (void)err;
+    *out_wrong = false;
+    return WEIR_OK;
+}
+#endif
 
 static enum weir_rc open_and_read(struct kafka_txn *txn, int64_t deadline_ms, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
 {
     enum weir_rc rc = txn->state == CLOSED ? open_client(txn, err) : WEIR_OK;
-    bool wrong_order = cursor_before_init();
-    if (rc == WEIR_OK && wrong_order) {
-        rc = read_cursor(txn, deadline_ms, out_found, out_cursor, err);
-        weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_cursor_read_first", "transactional_id", txn->id, NULL);
-        (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), SECOND_MS);
+    bool wrong_order = false;
+    if (rc == WEIR_OK) {
+        rc = read_first(txn, deadline_ms, &wrong_order, out_found, out_cursor, err);
     }
     if (rc == WEIR_OK && txn->state == FENCING) {
         int64_t fence_deadline_ms = now_ms(txn) + FENCE_MS;
@@ -360,6 +387,9 @@ static enum weir_rc recover(struct weir_drain_target *target, bool *out_found, u
     if (txn->state == READY || txn->state == SPENT) {
         close_client(txn);
         txn->state = CLOSED;
+#ifdef WEIR_FAILPOINTS
+        txn->first.read = false;
+#endif
     }
     bool found = false;
     uint64_t cursor = 0;

@@ -486,18 +486,21 @@ static int64_t due_ns(const struct client_job *of)
 static void watch_slots(void)
 {
     uint32_t free_slots = cluster.adaptive.slots * cluster.cast.ntms;
+    uint32_t capacity = free_slots;
+    uint32_t total = 0; /* more than there are: the newest attempt of one of them is over, and it waits */
     bool others = false;
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
         const struct client_job *of = &cluster.jobs[i];
         uint32_t used = of->ended ? 0 : of->slots;
         free_slots -= used < free_slots ? used : free_slots;
         others |= used > 0;
+        total += used;
     }
     int64_t wait_ns = (GROWN_S * 1000 * (int64_t)cluster.pace + cluster.adaptive.stabilization_ms + cluster.adaptive.interval_ms + cluster.heartbeat_ms) * MS;
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
         struct client_job *of = &cluster.jobs[i];
         bool below = of->slots > 0 && of->slots < of->job->parallelism && free_slots > 0 && !of->ended && weir_sim_now_ns() > cluster.calm_ns;
-        of->waited_ns = of->slots == 0 && others ? weir_sim_now_ns() : of->waited_ns;
+        of->waited_ns = (of->slots == 0 && others) || total > capacity ? weir_sim_now_ns() : of->waited_ns;
         of->free_ns = !below ? 0 : of->free_ns == 0 ? weir_sim_now_ns() : of->free_ns;
         if (of->free_ns != 0 && weir_sim_now_ns() - of->free_ns > wait_ns + 3 * MS * of->job->interval_ms) {
             weir_sim_fail("job%u has a parallelism of %u, asks for %u, and does not grow into %u free slots", of->job->number, of->slots, of->job->parallelism,

@@ -11,7 +11,8 @@
 #include "proto/methods.h"
 
 enum {
-    AWAY_MS = 500, /* the main thread runs later than it was to */
+    AWAY_MS = 20,         /* the main thread runs so much later than it was to: that counts */
+    AWAY_LOGGED_MS = 500, /* ... and is worth a line */
     MAILS_MAX = 65536,
     MAILS_PER_ROUND = 256,
     POOL_THREADS = 2,
@@ -133,11 +134,26 @@ static void run_mails(struct weir_jm *jm)
     submit_deferred(jm);
 }
 
+/* What time it is. Whether the thread runs much later than it was to; from now on it is to run now. */
+static struct weir_now look_back(struct weir_jm *jm)
+{
+    struct weir_now now = weir__jm_now(jm);
+    int64_t away_ms = jm->due_ms == INT64_MAX ? 0 : now.mono_ms - jm->due_ms;
+    if (away_ms > AWAY_LOGGED_MS) {
+        weir_log(jm->options.log, WEIR_LOG_WARN, "was_away", "ms", WEIR_LOG_INT(away_ms), NULL);
+    }
+    if (away_ms > AWAY_MS) {
+        weir_dispatcher_was_away(jm->dispatcher, away_ms, now);
+    }
+    jm->due_ms = now.mono_ms;
+    return now;
+}
+
 void weir__jm_work(struct weir_jm *jm)
 {
     run_mails(jm);
     weir__jm_log_tick(jm);
-    struct weir_now now = weir__jm_now(jm);
+    struct weir_now now = look_back(jm); /* nothing is judged by a later time */
     if (weir_dispatcher_deadline_ms(jm->dispatcher, now) <= now.mono_ms) {
         weir_dispatcher_tick(jm->dispatcher, now);
     }
@@ -165,17 +181,6 @@ static void sleep_for_mail(struct weir_jm *jm, struct pollfd *fd, int64_t until_
     weir_waker_wait(jm->waker, until_ms == INT64_MAX ? -1 : until_ms <= now_ms ? 0 : until_ms - now_ms, fd, fd == NULL ? 0 : 1);
 }
 
-/* Whether the thread runs much later than it was to; from now on it is to run now. */
-static void look_back(struct weir_jm *jm)
-{
-    struct weir_now now = weir__jm_now(jm);
-    if (jm->due_ms != INT64_MAX && now.mono_ms - jm->due_ms > AWAY_MS) {
-        weir_log(jm->options.log, WEIR_LOG_WARN, "was_away", "ms", WEIR_LOG_INT(now.mono_ms - jm->due_ms), NULL);
-        weir_dispatcher_was_away(jm->dispatcher, now);
-    }
-    jm->due_ms = now.mono_ms;
-}
-
 void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
 {
     const int64_t deadlines_ms[] = {weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)), weir__jm_log_deadline_ms(jm),
@@ -183,10 +188,9 @@ void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
     for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++) {
         until_ms = deadlines_ms[i] < until_ms ? deadlines_ms[i] : until_ms;
     }
-    look_back(jm);
     jm->due_ms = until_ms > jm->due_ms ? until_ms : jm->due_ms;
     sleep_for_mail(jm, fd, until_ms);
-    look_back(jm);
+    (void)look_back(jm);
 }
 
 /* --- start-up --------------------------------------------------------------------------------------------------------- */

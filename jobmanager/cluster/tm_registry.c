@@ -13,7 +13,7 @@ struct weir_tm_registry {
     size_t ntms, tms_cap;
     char **expelled; /* a ring */
     size_t nexpelled;
-    int64_t back_by_ms; /* (T5); in the past: this process was not away */
+    int64_t back_by_ms; /* (T4); in the past: this process was not away */
 };
 
 struct weir_tm_registry *weir_tm_registry_create(int64_t heartbeat_timeout_ms)
@@ -93,20 +93,33 @@ static void heard(const struct weir_tm_registry *registry, struct weir_tm_entry 
 {
     tm->heartbeat_deadline_ms = now_ms + registry->heartbeat_timeout_ms;
     tm->grace_deadline_ms = INT64_MAX;
-    tm->doubted = false;
 }
 
-int64_t weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t now_ms)
+/* Until when who is missed after that may come back. */
+static int64_t back_by(const struct weir_tm_registry *registry, int64_t away_ms, int64_t now_ms)
 {
-    registry->back_by_ms = now_ms + registry->heartbeat_timeout_ms / 2;
-    return registry->back_by_ms;
+    int64_t most_ms = registry->heartbeat_timeout_ms / 2;
+    return away_ms <= WEIR_TM_GRACE_MS ? now_ms : now_ms + (away_ms < most_ms ? away_ms : most_ms);
 }
 
-/* Until when who is not there now may come back. */
-static int64_t back_by(const struct weir_tm_registry *registry, int64_t now_ms)
+int64_t weir_tm_registry_put_off(const struct weir_tm_registry *registry, int64_t deadline_ms, int64_t away_ms, int64_t now_ms)
 {
-    int64_t soon_ms = now_ms + WEIR_TM_GRACE_MS;
-    return registry->back_by_ms > soon_ms ? registry->back_by_ms : soon_ms;
+    if (deadline_ms == INT64_MAX) {
+        return INT64_MAX;
+    }
+    int64_t least_ms = back_by(registry, away_ms, now_ms);
+    return deadline_ms + away_ms > least_ms ? deadline_ms + away_ms : least_ms;
+}
+
+void weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t away_ms, int64_t now_ms)
+{
+    int64_t back_by_ms = back_by(registry, away_ms, now_ms);
+    registry->back_by_ms = back_by_ms > registry->back_by_ms ? back_by_ms : registry->back_by_ms;
+    for (size_t i = 0; i < registry->ntms; i++) {
+        struct weir_tm_entry *tm = registry->tms[i];
+        tm->heartbeat_deadline_ms = weir_tm_registry_put_off(registry, tm->heartbeat_deadline_ms, away_ms, now_ms);
+        tm->grace_deadline_ms = weir_tm_registry_put_off(registry, tm->grace_deadline_ms, away_ms, now_ms);
+    }
 }
 
 enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const struct weir_tm_info *info, int64_t now_ms, int64_t wall_ms,
@@ -157,7 +170,8 @@ void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, 
 {
     struct weir_tm_entry *tm = weir_tm_registry_find(registry, id);
     if (tm != NULL && tm->grace_deadline_ms == INT64_MAX) {
-        tm->grace_deadline_ms = back_by(registry, now_ms);
+        int64_t soon_ms = now_ms + WEIR_TM_GRACE_MS;
+        tm->grace_deadline_ms = registry->back_by_ms > soon_ms ? registry->back_by_ms : soon_ms;
     }
 }
 
@@ -169,23 +183,10 @@ static void take_out(struct weir_tm_registry *registry, size_t i)
     registry->ntms--;
 }
 
-/* (T4) */
-static void look_again(const struct weir_tm_registry *registry, struct weir_tm_entry *tm, int64_t now_ms)
-{
-    if (tm->heartbeat_deadline_ms <= now_ms && !tm->doubted) {
-        tm->doubted = true;
-        tm->heartbeat_deadline_ms = back_by(registry, now_ms);
-    }
-    if (tm->grace_deadline_ms != INT64_MAX && now_ms - tm->grace_deadline_ms > WEIR_TM_LATE_MS) {
-        tm->grace_deadline_ms = back_by(registry, now_ms);
-    }
-}
-
 struct weir_tm_entry *weir_tm_registry_take_lost(struct weir_tm_registry *registry, int64_t now_ms, const char **out_why)
 {
     for (size_t i = 0; i < registry->ntms; i++) {
         struct weir_tm_entry *tm = registry->tms[i];
-        look_again(registry, tm, now_ms);
         bool silent = tm->heartbeat_deadline_ms <= now_ms;
         if (silent || tm->grace_deadline_ms <= now_ms) {
             take_out(registry, i);

@@ -3,13 +3,12 @@
  *
  * (T1) A TaskManager is one incarnation (its id is new at each start): lost once, it never comes back under the same id unless it
  *      registers anew with its tasks.
- * (T2) It is lost when it is silent for heartbeat.timeout and WEIR_TM_GRACE_MS, or when its connection closed and it has neither registered again nor sent a
+ * (T2) It is lost when it is silent for heartbeat.timeout, or when its connection closed and it has neither registered again nor sent a
  *      heartbeat within WEIR_TM_GRACE_MS: a killed process is noticed at once, a dropped connection costs nothing.
  * (T3) An expelled one (it did not end its tasks when told) is refused for good: it must start anew.
- * (T4) Who looks may not have been there itself (frozen, starved, its disk stalled), and has yet to read what came meanwhile. So silence is
- *      looked at twice, WEIR_TM_GRACE_MS apart, and so is a connection's end whose grace is over for more than WEIR_TM_LATE_MS.
- * (T5) A TaskManager that has heard nothing for heartbeat.timeout closes the connection itself, and has to find a leader, dial and register. So when
- *      this process itself was away (was_away), all have half of heartbeat.timeout from then on to come back.
+ * (T4) Who looks may not have been there itself (frozen, starved, its disk stalled), and has yet to read what came meanwhile: the time
+ *      that this process was away (was_away) does not count. A TaskManager that heard nothing meanwhile closes the connection itself, and has to
+ *      find a leader, dial and register: after more than WEIR_TM_GRACE_MS, it has as long to come back, half of heartbeat.timeout at most.
  */
 #ifndef WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
 #define WEIR_JOBMANAGER_CLUSTER_TM_REGISTRY_H
@@ -17,7 +16,7 @@
 #include "common/base/error.h"
 #include "common/base/slice.h"
 
-enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_LATE_MS = 20, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
+enum { WEIR_TM_GRACE_MS = 100, WEIR_TM_EXPELLED_MAX = 1024, WEIR_TM_SLOTS_MAX = 1024, WEIR_TM_MAX = 10000 };
 
 /* What a TaskManager says of itself; strings are borrowed. */
 struct weir_tm_info {
@@ -32,7 +31,6 @@ struct weir_tm_entry {
     int64_t last_heartbeat_wall_ms;
     int64_t heartbeat_deadline_ms; /* monotonic */
     int64_t grace_deadline_ms;     /* monotonic; INT64_MAX: the connection is up */
-    bool doubted;                  /* silent at the first look */
     uint32_t slots_used;           /* kept by the dispatcher */
 };
 
@@ -50,8 +48,11 @@ enum weir_rc weir_tm_registry_register(struct weir_tm_registry *registry, const 
 enum weir_rc weir_tm_registry_heartbeat(struct weir_tm_registry *registry, const char *id, uint64_t memory_used_bytes, int64_t now_ms,
                                         int64_t wall_ms, struct weir_error *err) WEIR_CHECKED;
 
-/* (T5): this process has not run for a while. Returns until when who is missed may come back. */
-int64_t weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t now_ms);
+/* (T4): this process has not run for away_ms until now. */
+void weir_tm_registry_was_away(struct weir_tm_registry *registry, int64_t away_ms, int64_t now_ms);
+
+/* (T4): what a deadline becomes for this process having been away until now. INT64_MAX, none, stays. */
+int64_t weir_tm_registry_put_off(const struct weir_tm_registry *registry, int64_t deadline_ms, int64_t away_ms, int64_t now_ms);
 
 /* Its connection closed: the grace of (T2) begins. Unknown ids are ignored. */
 void weir_tm_registry_closed(struct weir_tm_registry *registry, const char *id, int64_t now_ms);

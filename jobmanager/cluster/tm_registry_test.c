@@ -16,6 +16,16 @@ static enum weir_rc reg(struct weir_tm_registry *registry, const char *id, int64
     return weir_tm_registry_register(registry, &i, now, now, &tm, out_new, &err);
 }
 
+/* The next that is lost by now. */
+static void take(struct weir_tm_registry *registry, int64_t now, const char *id)
+{
+    const char *why = NULL;
+    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, now, &why);
+    ck_assert_ptr_nonnull(lost);
+    ck_assert_str_eq(lost->info.id, id);
+    weir_tm_entry_destroy(lost);
+}
+
 START_TEST(silence_and_closed_connections)
 {
     struct weir_tm_registry *registry = weir_tm_registry_create(1000);
@@ -26,89 +36,83 @@ START_TEST(silence_and_closed_connections)
     ck_assert_int_eq(reg(registry, "a", 0, &added), WEIR_OK);
     ck_assert(added);
     ck_assert_int_eq(reg(registry, "b", 0, &added), WEIR_OK);
-    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "b", 5, 900, 900, &err), WEIR_OK);
+    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "b", 5, 500, 500, &err), WEIR_OK);
     ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "x", 5, 500, 500, &err), WEIR_NOT_FOUND);
     ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1000);
     ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 999, &why));
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1000, &why)); /* (T4) */
-    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1000 + WEIR_TM_GRACE_MS);
-    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 1000 + WEIR_TM_GRACE_MS, &why);
-    ck_assert_str_eq(lost->info.id, "a");
-    weir_tm_entry_destroy(lost);
+    take(registry, 1000, "a");
     /* a closed connection: back in time, then not */
-    weir_tm_registry_closed(registry, "b", 1100);
-    weir_tm_registry_closed(registry, "b", 1150); /* the grace runs from the first */
-    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1200);
-    ck_assert_int_eq(reg(registry, "b", 1199, &added), WEIR_OK);
+    weir_tm_registry_closed(registry, "b", 1000);
+    weir_tm_registry_closed(registry, "b", 1050); /* the grace runs from the first */
+    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 1100);
+    ck_assert_int_eq(reg(registry, "b", 1099, &added), WEIR_OK);
     ck_assert(!added);
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1200, &why));
-    weir_tm_registry_closed(registry, "b", 1300);
-    lost = weir_tm_registry_take_lost(registry, 1400, &why);
-    ck_assert_str_eq(lost->info.id, "b");
-    weir_tm_entry_destroy(lost);
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1100, &why));
+    weir_tm_registry_closed(registry, "b", 1200);
+    take(registry, 1300, "b");
     ck_assert_uint_eq(weir_tm_registry_count(registry), 0);
     weir_tm_registry_destroy(registry);
 }
 END_TEST
 
 /* (T4) */
-START_TEST(who_was_not_there_looks_again)
+START_TEST(the_time_this_process_was_away_does_not_count)
 {
     struct weir_tm_registry *registry = weir_tm_registry_create(1000);
     bool added = false;
     const char *why = NULL;
     struct weir_error err;
     ck_assert_int_eq(reg(registry, "a", 0, &added), WEIR_OK);
-    ck_assert_int_eq(reg(registry, "b", 0, &added), WEIR_OK);
-    weir_tm_registry_closed(registry, "b", 0);
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 9000, &why)); /* frozen for 9 s */
-    ck_assert_int_eq(weir_tm_registry_deadline_ms(registry), 9000 + WEIR_TM_GRACE_MS);
-    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 9010, 9010, &err), WEIR_OK); /* it waited in the socket */
-    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 9000 + WEIR_TM_GRACE_MS, &why);
-    ck_assert_str_eq(lost->info.id, "b");
-    weir_tm_entry_destroy(lost);
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 9000 + WEIR_TM_GRACE_MS, &why));
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 10010, &why)); /* frozen until just then, for all it knows */
-    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 10011, 10011, &err), WEIR_OK);
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 10010 + WEIR_TM_GRACE_MS, &why));
-    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 11011, &why)); /* each silence anew */
-    lost = weir_tm_registry_take_lost(registry, 11011 + WEIR_TM_GRACE_MS, &why);
-    ck_assert_str_eq(lost->info.id, "a");
-    weir_tm_entry_destroy(lost);
+    ck_assert_int_eq(reg(registry, "b", 500, &added), WEIR_OK);
+    weir_tm_registry_was_away(registry, 50, 900); /* too short for anyone to have given up: nothing but put off */
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1049, &why));
+    take(registry, 1050, "a");
+    weir_tm_registry_closed(registry, "b", 1100);
+    weir_tm_registry_was_away(registry, 60, 1210); /* due at 1150: 50 ms of the grace were left */
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1259, &why));
+    take(registry, 1260, "b");
+    for (int64_t at = 2000; at < 4000; at += 40) { /* a machine where everything is late still finds out */
+        if (at == 2000) {
+            ck_assert_int_eq(reg(registry, "c", at, &added), WEIR_OK);
+        }
+        weir_tm_registry_was_away(registry, 20, at + 20);
+    }
+    take(registry, 4000, "c");
+    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "c", 5, 4000, 4000, &err), WEIR_NOT_FOUND);
     weir_tm_registry_destroy(registry);
 }
 END_TEST
 
-/* (T5): a leader that was frozen finds its connections closed by TaskManagers that looked for another one meanwhile. */
+/* (T4): a leader that was frozen finds its connections closed by TaskManagers that looked for another one meanwhile. */
 START_TEST(who_had_to_look_for_a_leader_has_time_to_come_back)
 {
     struct weir_tm_registry *registry = weir_tm_registry_create(1000);
     bool added = false;
     const char *why = NULL;
     struct weir_error err;
-    static const char *const ids[] = {"a", "b", "c"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const ids[] = {"a", "b", "c", "d"};
+    for (size_t i = 0; i < 4; i++) {
         ck_assert_int_eq(reg(registry, ids[i], 0, &added), WEIR_OK);
     }
-    ck_assert_int_eq(weir_tm_registry_was_away(registry, 5000), 5500);
-    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 5000, 5000, &err), WEIR_OK); /* it waited in the socket ... */
-    weir_tm_registry_closed(registry, "a", 5000);                                             /* ... and so did that */
-    weir_tm_registry_closed(registry, "b", 5001);
-    for (int64_t now_ms = 5000; now_ms < 5500; now_ms += 50) {
+    weir_tm_registry_closed(registry, "d", 10);
+    weir_tm_registry_was_away(registry, 4900, 5000); /* since 100: c has 900 left, d none */
+    ck_assert_int_eq(weir_tm_registry_put_off(registry, INT64_MAX, 4900, 5000), INT64_MAX);
+    weir_tm_registry_was_away(registry, 30, 5030);                                             /* does not take back the time that they have */
+    ck_assert_int_eq(weir_tm_registry_heartbeat(registry, "a", 5, 5030, 5030, &err), WEIR_OK); /* it waited in the socket ... */
+    weir_tm_registry_closed(registry, "a", 5030);                                             /* ... and so did that */
+    weir_tm_registry_closed(registry, "b", 5031);
+    for (int64_t now_ms = 5030; now_ms < 5500; now_ms += 10) {
         ck_assert_ptr_null(weir_tm_registry_take_lost(registry, now_ms, &why));
     }
     ck_assert_int_eq(reg(registry, "a", 5450, &added), WEIR_OK);
     ck_assert(!added);
-    struct weir_tm_entry *lost = weir_tm_registry_take_lost(registry, 5500, &why);
-    ck_assert_str_eq(lost->info.id, "b");
-    weir_tm_entry_destroy(lost);
-    lost = weir_tm_registry_take_lost(registry, 5500, &why);
-    ck_assert_str_eq(lost->info.id, "c"); /* silent */
-    weir_tm_entry_destroy(lost);
-    weir_tm_registry_closed(registry, "a", 5600); /* as ever */
-    lost = weir_tm_registry_take_lost(registry, 5600 + WEIR_TM_GRACE_MS, &why);
-    ck_assert_str_eq(lost->info.id, "a");
-    weir_tm_entry_destroy(lost);
+    take(registry, 5500, "b");
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 5529, &why));
+    take(registry, 5530, "d");
+    ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 5929, &why));
+    take(registry, 5930, "c");
+    weir_tm_registry_closed(registry, "a", 5940); /* as ever */
+    take(registry, 5940 + WEIR_TM_GRACE_MS, "a");
     weir_tm_registry_destroy(registry);
 }
 END_TEST
@@ -144,7 +148,7 @@ Suite *tm_registry_suite(void)
     Suite *suite = suite_create("tm_registry");
     TCase *tcase = tcase_create("tm_registry");
     tcase_add_test(tcase, silence_and_closed_connections);
-    tcase_add_test(tcase, who_was_not_there_looks_again);
+    tcase_add_test(tcase, the_time_this_process_was_away_does_not_count);
     tcase_add_test(tcase, who_had_to_look_for_a_leader_has_time_to_come_back);
     tcase_add_test(tcase, expelled_and_nonsense_are_refused);
     suite_add_tcase(suite, tcase);

@@ -827,11 +827,11 @@ static void drop_expired(struct weir_dispatcher *d)
     }
 }
 
-void weir_dispatcher_was_away(struct weir_dispatcher *d, struct weir_now now)
+void weir_dispatcher_was_away(struct weir_dispatcher *d, int64_t away_ms, struct weir_now now)
 {
-    int64_t back_by_ms = weir_tm_registry_was_away(d->tms, now.mono_ms);
+    weir_tm_registry_was_away(d->tms, away_ms, now.mono_ms);
     for (size_t i = 0; i < d->njobs; i++) {
-        weir_job_was_away(d->jobs[i], back_by_ms);
+        weir_job_was_away(d->jobs[i], d->tms, away_ms, now);
     }
 }
 

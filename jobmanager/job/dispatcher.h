@@ -108,9 +108,8 @@ void weir_dispatcher_barrier(struct weir_dispatcher *dispatcher, struct weir_now
 void weir_dispatcher_jobmanager(struct weir_dispatcher *dispatcher, const struct weir_meta_member *member, struct weir_now now);
 
 /* --- time ------------------------------------------------------------------------------------------------------------ */
-/* This process has not run for a while (frozen, starved, its disk stalled), and has yet to read what came meanwhile: before any other call, so that
- * TaskManagers which gave it up have time to come back. */
-void weir_dispatcher_was_away(struct weir_dispatcher *dispatcher, struct weir_now now);
+/* This process has not run for away_ms until now (weir_tm_registry's T4): before a tick. */
+void weir_dispatcher_was_away(struct weir_dispatcher *dispatcher, int64_t away_ms, struct weir_now now);
 void weir_dispatcher_tick(struct weir_dispatcher *dispatcher, struct weir_now now);
 /* Monotonic; INT64_MAX: nothing is waited for. */
 int64_t weir_dispatcher_deadline_ms(const struct weir_dispatcher *dispatcher, struct weir_now now);

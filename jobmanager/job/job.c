@@ -152,7 +152,6 @@ static void take_up(struct weir_job *job, const struct weir_meta_job *meta, stru
         return;
     }
     job->reconcile_deadline_ms = now.mono_ms + job->env->reconcile_timeout_ms;
-    job->reconcile_late = false;
     begin_tasks(job, meta);
     weir__job_take_parallelism(job, meta, now);
     weir__job_note_homes(job);
@@ -739,20 +738,14 @@ void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, 
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------ */
-void weir_job_was_away(struct weir_job *job, int64_t back_by_ms)
+void weir_job_was_away(struct weir_job *job, const struct weir_tm_registry *tms, int64_t away_ms, struct weir_now now)
 {
-    bool waits = job->reconcile_deadline_ms != INT64_MAX;
-    job->reconcile_deadline_ms = waits && job->reconcile_deadline_ms < back_by_ms ? back_by_ms : job->reconcile_deadline_ms;
+    job->reconcile_deadline_ms = weir_tm_registry_put_off(tms, job->reconcile_deadline_ms, away_ms, now.mono_ms);
 }
 
 /* Tasks that an earlier leader placed on TaskManagers which have not come (back) by now. */
 static void reconcile_over(struct weir_job *job, struct weir_now now)
 {
-    if (!job->reconcile_late) { /* this process may have been frozen itself, and has yet to read what came meanwhile */
-        job->reconcile_late = true;
-        job->reconcile_deadline_ms = now.mono_ms + WEIR_TM_GRACE_MS;
-        return;
-    }
     job->reconcile_deadline_ms = INT64_MAX;
     struct weir_error err = {.text = ""};
     struct lost lost = {.first = UINT32_MAX};

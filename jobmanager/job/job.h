@@ -104,6 +104,7 @@ struct weir_task_report {
 };
 
 struct weir_job;
+struct weir_tm_registry;
 
 /* graph_take may be NULL (it cannot be decoded: the job FAILs with unreadable's text). meta is what the log says of the job. */
 struct weir_job *weir_job_create(const struct weir_job_env *env, const struct weir_meta_job *meta, struct weir_jobgraph *graph_take,
@@ -162,8 +163,8 @@ enum weir_rc weir_job_report(struct weir_job *job, const char *tm_id, const stru
 void weir_job_reported(struct weir_job *job, const char *tm_id, bool registered, const bool *reported, struct weir_now now);
 void weir_job_tm_lost(struct weir_job *job, const char *tm_id, const char *why, struct weir_now now);
 void weir_job_tick(struct weir_job *job, struct weir_now now);
-/* This process was away: who has not come yet to a new leader may come until back_by_ms. */
-void weir_job_was_away(struct weir_job *job, int64_t back_by_ms);
+/* This process was away for away_ms until now (weir_tm_registry's T4): who has not come yet to a new leader has time to. */
+void weir_job_was_away(struct weir_job *job, const struct weir_tm_registry *tms, int64_t away_ms, struct weir_now now);
 /* Monotonic; INT64_MAX: nothing is waited for. */
 int64_t weir_job_deadline_ms(const struct weir_job *job);
 

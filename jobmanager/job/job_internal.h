@@ -94,7 +94,6 @@ struct weir_job {
     int64_t slots_deadline_ms;   /* of waiting for slots; INT64_MAX: not waiting */
     int64_t restart_at_ms; /* of the failure under way; INT64_MAX: none */
     int64_t reconcile_deadline_ms; /* until when TaskManagers of an earlier leader may come */
-    bool reconcile_late;           /* it has passed once: weir_tm_registry's (T4) */
     int64_t cancel_repeat_ms;
     int64_t cancel_deadline_ms;
 };

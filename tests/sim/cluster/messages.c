@@ -256,11 +256,11 @@ enum weir_rc __wrap_weir_rpc_call(struct weir_rpc_client *client, uint16_t metho
         forget_tasks(body, &changed);
         body = weir_buf_slice(&changed);
     }
-    if (caller != NULL && is_order(method)) {
-        note_order(caller, method, body);
-    }
     enum weir_rc rc = __real_weir_rpc_call(client, method, body, deadline_ms, done, ctx, err);
     /* Behind the call: on one connection no copy overtakes it, and the answer to a copy is nobody's. */
+    if (rc == WEIR_OK && caller != NULL && is_order(method)) {
+        note_order(caller, method, body);
+    }
     if (rc == WEIR_OK && caller != NULL && !caller->gone && messages.repeat_one_in != 0 && weir_sim_one_in(messages.repeat_one_in)) {
         bool late = weir_sim_one_in(4) && (is_order(method) || method == WEIR_METHOD_RAFT);
         plan_again(caller, method, body, weir_sim_between(0, late ? LATE_MS : SOON_MS));

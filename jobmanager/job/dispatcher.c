@@ -37,6 +37,7 @@ struct weir_dispatcher {
     uint64_t epoch; /* of the own leadership */
     bool leader;    /* by the log's word */
     bool leading;   /* the own LEADER record is applied */
+    struct weir_now led_since;
     struct weir_job **jobs; /* in order of submission; only while leading */
     size_t njobs, jobs_cap;
     struct weir_hmap *jobs_by_id;
@@ -381,6 +382,7 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
 static void start_leading(struct weir_dispatcher *d)
 {
     d->leading = true;
+    d->led_since = d->now;
     weir_log(d->log, WEIR_LOG_INFO, "leading", "epoch", WEIR_LOG_INT(d->epoch), "jobs", WEIR_LOG_INT(weir_meta_job_count(d->meta)), NULL);
     for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
         add_job(d, weir_meta_job_at(d->meta, i), false);
@@ -817,11 +819,22 @@ static bool drop_proposed(const struct weir_dispatcher *d, const char *job_id)
     return false;
 }
 
+/* (D4) */
+static int64_t expires_in_ms(const struct weir_dispatcher *d, const struct weir_meta_job *job, struct weir_now now)
+{
+    int64_t led_ms = now.mono_ms - d->led_since.mono_ms;
+    int64_t wall_ms = d->led_since.wall_ms + led_ms < now.wall_ms ? d->led_since.wall_ms + led_ms : now.wall_ms;
+    int64_t left_ms = d->expiration_ms - (wall_ms - job->state_ms);
+    int64_t held_ms = (d->expiration_ms < WEIR_DISPATCHER_HOLD_MS ? d->expiration_ms : WEIR_DISPATCHER_HOLD_MS) - led_ms;
+    left_ms = held_ms > left_ms ? held_ms : left_ms;
+    return left_ms > 0 ? left_ms : 0;
+}
+
 static void drop_expired(struct weir_dispatcher *d)
 {
     for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
         const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
-        if (weir_meta_terminal(job->state) && d->now.wall_ms - job->state_ms >= d->expiration_ms && !drop_proposed(d, job->id)) {
+        if (weir_meta_terminal(job->state) && expires_in_ms(d, job, d->now) == 0 && !drop_proposed(d, job->id)) {
             (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
         }
     }
@@ -879,8 +892,7 @@ int64_t weir_dispatcher_deadline_ms(const struct weir_dispatcher *d, struct weir
     for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
         const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
         if (weir_meta_terminal(job->state) && !drop_proposed(d, job->id)) {
-            int64_t left = d->expiration_ms - (now.wall_ms - job->state_ms);
-            int64_t at = now.mono_ms + (left > 0 ? left : 0);
+            int64_t at = now.mono_ms + expires_in_ms(d, job, now);
             deadline = at < deadline ? at : deadline;
         }
     }

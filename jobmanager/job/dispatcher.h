@@ -6,6 +6,9 @@
  * (D2) A proposal that was REJECTED, or whose outcome is UNKNOWN, is made again while the leadership lasts; records are conditional, so
  *      twice is once. A client's REJECTED proposal is told to the client.
  * (D3) An order goes out only because of an applied record of the own epoch, or to end what no such record allows (a stale task).
+ * (D4) What has ended is forgotten after expiration_ms, as the leader's wall clock tells, but that clock does not run faster than the monotonic
+ *      one (it was set), and nothing is forgotten in the first WEIR_DISPATCHER_HOLD_MS of a leadership (it may have been set before): a
+ *      client that repeats a submission, 30 s at most, finds the job and not a free id.
  */
 #ifndef WEIR_JOBMANAGER_JOB_DISPATCHER_H
 #define WEIR_JOBMANAGER_JOB_DISPATCHER_H
@@ -14,7 +17,7 @@
 #include "jobmanager/ha/cluster_log.h"
 #include "jobmanager/job/job.h"
 
-enum { WEIR_DISPATCHER_RETRY_MS = 100, WEIR_DISPATCHER_JOBS_MAX = 10000 };
+enum { WEIR_DISPATCHER_RETRY_MS = 100, WEIR_DISPATCHER_HOLD_MS = 60000, WEIR_DISPATCHER_JOBS_MAX = 10000 };
 
 struct weir_dispatcher_options {
     const char *node; /* for people, in the LEADER record */

@@ -38,6 +38,32 @@ START_TEST(a_job_runs_to_its_end)
 }
 END_TEST
 
+/* (D4): a client may still repeat the submission of a job that has ended. */
+START_TEST(a_clock_that_is_set_forgets_no_job)
+{
+    struct sim *sim = running_sim("plain", 1);
+    set_tasks(sim, WEIR_TASK_FINISHED, TMS);
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+    sim->now.wall_ms += 2 * EXPIRE_MS;
+    for (int64_t left_ms = EXPIRE_MS - 1000; left_ms > 0; left_ms -= left_ms / 2 + 1) {
+        ck_assert_int_gt(weir_dispatcher_deadline_ms(sim->d, sim->now), sim->now.mono_ms);
+        advance(sim, left_ms / 2 + 1);
+    }
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 1);
+    stop_jm(sim); /* the next leader cannot know that its clock is wrong */
+    start_jm(sim);
+    commit_all(sim);
+    advance(sim, WEIR_DISPATCHER_HOLD_MS - 1);
+    commit_all(sim);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 1);
+    advance(sim, 1);
+    commit_all(sim);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 0);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(nothing_is_deployed_before_the_attempt_is_applied)
 {
     struct sim *sim = sim_create(1);
@@ -556,6 +582,7 @@ Suite *dispatcher_suite(void)
     TCase *tcase = tcase_create("dispatcher");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_job_runs_to_its_end);
+    tcase_add_test(tcase, a_clock_that_is_set_forgets_no_job);
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
     tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */

@@ -37,6 +37,12 @@ static void call_sweep(struct local_job *job)
     weir_local_store_sweep(job->store, (const char *const *)job->ids, job->nids);
 }
 
+static void call_first_sweep(struct local_job *job)
+{
+    weir_local_store_sweep_probes(job->store);
+    call_sweep(job);
+}
+
 static void run(void *ctx)
 {
     struct local_job *job = ctx;
@@ -71,12 +77,11 @@ static void submit_take(struct weir_tm_local *local, struct local_job *job)
     }
 }
 
-static void sweep(void *ctx)
+static void sweep(struct weir_tm_local *local, void (*call)(struct local_job *job))
 {
-    struct weir_tm_local *local = ctx;
     uint32_t ntasks = weir_tm_attempts_tasks(local->attempts);
     struct weir_tm_status *statuses = weir_calloc(ntasks, sizeof(*statuses));
-    struct local_job *job = job_create(local, call_sweep, ntasks);
+    struct local_job *job = job_create(local, call, ntasks);
     weir_tm_attempts_status(local->attempts, statuses);
     for (uint32_t i = 0; i < ntasks; i++) {
         if (job->nids == 0 || strcmp(job->ids[job->nids - 1], statuses[i].job_id) != 0) {
@@ -86,6 +91,11 @@ static void sweep(void *ctx)
     weir_free(statuses);
     submit_take(local, job);
     weir_timers_add(local->options.timers, &local->timer, weir_clock_mono_ns(local->options.clock) + (int64_t)SWEEP_INTERVAL_MS * 1000000);
+}
+
+static void on_timer(void *ctx)
+{
+    sweep(ctx, call_sweep);
 }
 
 /* Tries whether files of the tasks' stores can be linked to there. */
@@ -134,7 +144,7 @@ enum weir_rc weir_tm_local_create(const struct weir_tm_local_options *options, s
     }
     struct weir_tm_local *local = weir_calloc(1, sizeof(*local));
     local->options = *options;
-    local->timer = (struct weir_timer){.fire = sweep, .ctx = local};
+    local->timer = (struct weir_timer){.fire = on_timer, .ctx = local};
     local->store = !on ? NULL : weir_local_store_create(&(struct weir_local_store_options){
         .fs = options->fs,
         .clock = options->clock,
@@ -167,26 +177,28 @@ void weir_tm_local_start(struct weir_tm_local *local, struct weir_tm_attempts *a
 {
     local->attempts = attempts;
     if (local->store != NULL) {
-        sweep(local);
+        sweep(local, call_first_sweep);
     }
 }
 
 static void submit_of_job(struct weir_tm_local *local, void (*call)(struct local_job *), const char *job_id, uint64_t checkpoint)
 {
-    if (local->store != NULL && weir_local_store_needed(local->store)) {
-        struct local_job *job = job_create(local, call, 1);
-        job->checkpoint = checkpoint;
-        job->ids[job->nids++] = weir_strdup(job_id);
-        submit_take(local, job);
-    }
+    struct local_job *job = job_create(local, call, 1);
+    job->checkpoint = checkpoint;
+    job->ids[job->nids++] = weir_strdup(job_id);
+    submit_take(local, job);
 }
 
 void weir_tm_local_committed(struct weir_tm_local *local, const char *job_id, uint64_t checkpoint)
 {
-    submit_of_job(local, call_commit, job_id, checkpoint);
+    if (local->store != NULL && weir_local_store_holding(local->store)) {
+        submit_of_job(local, call_commit, job_id, checkpoint);
+    }
 }
 
 void weir_tm_local_job_over(struct weir_tm_local *local, const char *job_id)
 {
-    submit_of_job(local, call_end, job_id, 0);
+    if (local->store != NULL && weir_local_store_needed(local->store)) {
+        submit_of_job(local, call_end, job_id, 0);
+    }
 }

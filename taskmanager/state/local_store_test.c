@@ -124,6 +124,7 @@ START_TEST(nothing_is_kept_where_links_would_do)
     ck_assert(!put(&setup, "job", 1, "x"));
     ck_assert(!weir_local_store_needed(setup.store));
     ck_assert(!put(&setup, "job", 2, "y"));
+    ck_assert(!weir_local_store_holding(setup.store));
     ck_assert_uint_eq(names_in(&setup, "/tmp"), 1); /* "state": no directory, and no name left of the trial */
     end(&setup);
 }
@@ -135,11 +136,16 @@ START_TEST(copies_are_found_by_content)
     begin(&setup, "/ckpt");
     struct weir_error err;
     ck_assert(!weir_local_store_begin(setup.store, "job", 1, "/ckpt/gone.sst")); /* swept meanwhile: not known yet where checkpoints are */
+    weir_local_store_sweep(setup.store, NULL, 0);
+    ck_assert(!weir_local_store_holding(setup.store));
     ck_assert(put(&setup, "job", 1, "first"));
     ck_assert(put(&setup, "job", 1, "second"));
     ck_assert(put(&setup, "job", 1, "first")); /* again, by another file */
-    ck_assert(weir_local_store_needed(setup.store));
+    ck_assert(weir_local_store_needed(setup.store) && weir_local_store_holding(setup.store));
     struct weir_local_store *next = create(&setup, false, true); /* the process that comes after */
+    ck_assert(!weir_local_store_holding(next));
+    weir_local_store_sweep(next, NULL, 0);
+    ck_assert(weir_local_store_holding(next));
     for (int i = 0; i < 2; i++) {
         ck_assert(takes_from(&setup, next, "job", 1, "first"));
         ck_assert(takes_from(&setup, next, "job", 1, "second"));
@@ -231,6 +237,7 @@ START_TEST(leases)
     write_file(setup.disk, "/tmp/.weir-probe-1-x.sst", "");
     write_file(setup.disk, "/tmp/else", "");
     struct weir_local_store *neighbour = create(&setup, true, true);
+    weir_local_store_sweep_probes(neighbour);
     for (int64_t ms = 0; ms < WEIR_LOCAL_LEASE_MS; ms += WEIR_LOCAL_RENEW_MS) {
         weir_local_store_sweep(setup.store, held, 2);
         weir_local_store_sweep(neighbour, NULL, 0);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { SWEEP_INTERVAL_MS = WEIR_LOCAL_RENEW_MS };
+enum { SWEEP_INTERVAL_MS = WEIR_LOCAL_RENEW_MS, CHECK_TRIES_MAX = 100 };
 
 struct weir_tm_local {
     struct weir_tm_local_options options;
@@ -98,25 +98,32 @@ static void on_timer(void *ctx)
     sweep(ctx, call_sweep);
 }
 
+static enum weir_rc link_new_file(struct weir_fs *fs, const char *from, const char *to, struct weir_error *err)
+{
+    struct weir_fs_file *file = NULL;
+    enum weir_rc rc = weir_fs_open(fs, from, WEIR_FS_CREATE, &file, err);
+    weir_fs_close(file);
+    rc = rc == WEIR_OK ? weir_fs_link(fs, from, to, err) : rc;
+    return rc == WEIR_EXISTS ? WEIR_OK : rc; /* of another process that is starting */
+}
+
 /* Tries whether files of the tasks' stores can be linked to there. */
 static enum weir_rc check_dir(struct weir_fs *fs, const char *tmp_dir, const char *dir, struct weir_error *err)
 {
     struct weir_error why;
-    struct weir_fs_file *file = NULL;
     static const char suffix[] = ".weir-probe-dirs"; /* the store sweeps what begins so */
     char *from = weir_strfmt("%s/%s-from", tmp_dir, suffix);
     char *to = weir_strfmt("%s/%s-to", dir, suffix);
     enum weir_rc rc = weir_fs_mkdirs(fs, dir, &why);
     if (rc == WEIR_OK) {
-        rc = weir_fs_open(fs, from, WEIR_FS_CREATE, &file, &why);
-    }
-    weir_fs_close(file);
-    if (rc == WEIR_OK) {
-        rc = weir_fs_link(fs, from, to, &why);
-        rc = rc == WEIR_EXISTS ? WEIR_OK : rc; /* of another process that is starting */
+        uint32_t tries = 0;
+        do {
+            rc = link_new_file(fs, from, to, &why);
+        } while (rc == WEIR_NOT_FOUND && ++tries < CHECK_TRIES_MAX); /* another process that is starting was done in between */
     }
     struct weir_error ignored; /* another one's, or gone already */
-    (void)(weir_fs_unlink(fs, to, &ignored) == WEIR_OK && weir_fs_unlink(fs, from, &ignored) == WEIR_OK);
+    (void)(weir_fs_unlink(fs, to, &ignored) == WEIR_OK);
+    (void)(weir_fs_unlink(fs, from, &ignored) == WEIR_OK);
     if (rc != WEIR_OK) {
         rc = weir_error_set(err, WEIR_INVALID,
                             "execution.checkpointing.local-backup.dirs is %s: the copies are hard links, so it must be one directory on the file system of "

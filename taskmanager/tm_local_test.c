@@ -6,6 +6,8 @@
 
 #include <check.h>
 
+#include <stddef.h>
+
 #define ROOT "/tmp/weir-local/test@127.0.0.1"
 #define PROBE "/tmp/.weir-probe-1-x.sst"
 
@@ -21,6 +23,7 @@ struct kit {
     struct weir_tm_attempts *attempts;
     struct weir_tm_local *local;
     uint32_t lists; /* at the last `settle` */
+    uint32_t races;
 };
 
 static void write_file(struct kit *kit, const char *path, const char *text)
@@ -29,17 +32,21 @@ static void write_file(struct kit *kit, const char *path, const char *text)
     ck_assert_msg(weir_fs_write_atomic(kit->disk, path, weir_slice_str(text), &err) == WEIR_OK, "%s", err.text);
 }
 
+static enum weir_rc try_open(struct kit *kit, struct weir_error *err)
+{
+    return weir_tm_local_create(&(struct weir_tm_local_options){.config = kit->config,
+                                                                 .fs = &kit->split.fs,
+                                                                 .clock = &kit->clock.clock,
+                                                                 .pool = kit->pool,
+                                                                 .mailbox = kit->mailbox,
+                                                                 .timers = &kit->timers},
+                                &kit->local, err);
+}
+
 static void open_local(struct kit *kit)
 {
     struct weir_error err;
-    ck_assert_int_eq(weir_tm_local_create(&(struct weir_tm_local_options){.config = kit->config,
-                                                                          .fs = &kit->split.fs,
-                                                                          .clock = &kit->clock.clock,
-                                                                          .pool = kit->pool,
-                                                                          .mailbox = kit->mailbox,
-                                                                          .timers = &kit->timers},
-                                          &kit->local, &err),
-                     WEIR_OK);
+    ck_assert_msg(try_open(kit, &err) == WEIR_OK, "%s", err.text);
 }
 
 static void begin(struct kit *kit, const char *far)
@@ -212,6 +219,63 @@ START_TEST(leases_are_looked_after_and_probes_only_at_start)
 }
 END_TEST
 
+static void close_with_dirs(struct kit *kit, const char *dirs)
+{
+    struct weir_error err;
+    char *pair = weir_strfmt("execution.checkpointing.local-backup.dirs=%s", dirs);
+    ck_assert_int_eq(weir_config_set_pair(kit->config, pair, &err), WEIR_OK);
+    weir_free(pair);
+    weir_tm_local_destroy(kit->local);
+    kit->local = NULL;
+}
+
+START_TEST(a_directory_on_another_file_system_is_refused)
+{
+    struct kit kit;
+    struct weir_error err;
+    begin(&kit, "/ckpt");
+    close_with_dirs(&kit, "/ckpt/copies");
+    ck_assert_int_eq(try_open(&kit, &err), WEIR_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "must be one directory on the file system of taskmanager.tmp.dir"));
+    ck_assert(!exists(&kit, "/tmp/.weir-probe-dirs-from") && !exists(&kit, "/ckpt/copies/.weir-probe-dirs-to"));
+    close_with_dirs(&kit, "/tmp/copies");
+    open_local(&kit);
+    ck_assert(!exists(&kit, "/tmp/.weir-probe-dirs-from") && !exists(&kit, "/tmp/copies/.weir-probe-dirs-to"));
+    end(&kit);
+}
+END_TEST
+
+/* Another process that looks at the same directories removes what is to be linked. */
+static enum weir_rc racing_link(struct weir_fs *fs, const char *from, const char *to, struct weir_error *err)
+{
+    struct kit *kit = (struct kit *)((char *)fs - offsetof(struct kit, split));
+    if (kit->races > 0) {
+        kit->races--;
+        ck_assert_int_eq(weir_fs_unlink(kit->disk, from, err), WEIR_OK);
+    }
+    return weir_split_link(fs, from, to, err);
+}
+
+START_TEST(processes_that_start_at_once_do_not_refuse_their_directory)
+{
+    struct kit kit;
+    begin(&kit, "/ckpt");
+    struct weir_fs_ops ops = *kit.split.fs.ops;
+    ops.link = racing_link;
+    kit.split.fs.ops = &ops;
+    kit.races = 3;
+    close_with_dirs(&kit, "/tmp/copies");
+    open_local(&kit);
+    ck_assert_uint_eq(kit.races, 0);
+    write_file(&kit, "/tmp/.weir-probe-dirs-from", "");
+    write_file(&kit, "/tmp/copies/.weir-probe-dirs-to", ""); /* of one that was killed */
+    close_with_dirs(&kit, "/tmp/copies");
+    open_local(&kit);
+    ck_assert(!exists(&kit, "/tmp/.weir-probe-dirs-from") && !exists(&kit, "/tmp/copies/.weir-probe-dirs-to"));
+    end(&kit);
+}
+END_TEST
+
 Suite *tm_local_suite(void);
 Suite *tm_local_suite(void)
 {
@@ -222,6 +286,8 @@ Suite *tm_local_suite(void)
     tcase_add_test(tcase, copies_last_until_a_newer_commit_or_the_end);
     tcase_add_test(tcase, copies_of_a_process_before_are_removed);
     tcase_add_test(tcase, leases_are_looked_after_and_probes_only_at_start);
+    tcase_add_test(tcase, a_directory_on_another_file_system_is_refused);
+    tcase_add_test(tcase, processes_that_start_at_once_do_not_refuse_their_directory);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -238,6 +238,9 @@ static void write_lease(const struct weir_local_store *store, const char *job, c
             unlink_at(store, dir, listing->leases.items[i] + 1);
         }
     }
+    if (rc != WEIR_OK) {
+        weir_log(store->log, WEIR_LOG_WARN, "local_copies_lease_not_renewed", "job", job, "error", err.text, NULL);
+    }
     weir_free(path);
     weir_free(dir);
 }

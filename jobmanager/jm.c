@@ -220,23 +220,11 @@ static enum weir_rc check_disk(const char *dir, struct weir_error *err)
     return WEIR_OK;
 }
 
-static enum weir_rc check_scheduler(const struct weir_config *config, struct weir_error *err)
-{
-    const char *scheduler = weir_config_string(config, WEIR_CFG_SCHEDULER);
-    return strcmp(scheduler, "default") == 0 || strcmp(scheduler, "adaptive") == 0
-               ? WEIR_OK
-               : weir_error_set(err, WEIR_INVALID,
-                                "jobmanager.scheduler: \"%s\" is none: it is default (a job has the slots it asks for, or waits) or adaptive (with "
-                                "too few slots it runs at lower parallelism)",
-                                scheduler);
-}
-
 static enum weir_rc check_machine(const struct weir_jm_options *options, struct weir_error *err)
 {
     const char *dir = weir_config_string(options->config, WEIR_CFG_JM_DATA_DIR);
     enum weir_rc rc = check_address(options->config, WEIR_CFG_JM_RPC_ADDRESS, err);
     rc = rc == WEIR_OK ? check_address(options->config, WEIR_CFG_REST_ADDRESS, err) : rc;
-    rc = rc == WEIR_OK ? check_scheduler(options->config, err) : rc;
     const char *checkpoints = weir_config_string(options->config, WEIR_CFG_CHECKPOINTS_DIR);
     if (rc == WEIR_OK && checkpoints[0] != '/') {
         rc = weir_error_set(err, WEIR_INVALID, "state.checkpoints.dir is \"%s\"; expected an absolute path, the same for every daemon", checkpoints);
@@ -250,13 +238,22 @@ static enum weir_rc check_machine(const struct weir_jm_options *options, struct 
     return rc == WEIR_OK ? check_disk(dir, err) : rc;
 }
 
-static struct weir_adaptive_settings adaptive_settings(const struct weir_config *config)
+static enum weir_rc read_adaptive_settings(const struct weir_config *config, struct weir_adaptive_settings *out_adaptive, struct weir_error *err)
 {
-    return (struct weir_adaptive_settings){.enabled = strcmp(weir_config_string(config, WEIR_CFG_SCHEDULER), "adaptive") == 0,
-                                           .wait_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_WAIT),
-                                           .stabilization_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_STABILIZATION),
-                                           .interval_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_INTERVAL),
-                                           .increase_min = (uint32_t)weir_config_int(config, WEIR_CFG_ADAPTIVE_INCREASE)};
+    const char *scheduler = weir_config_string(config, WEIR_CFG_SCHEDULER);
+    bool enabled = strcmp(scheduler, "adaptive") == 0;
+    if (!enabled && strcmp(scheduler, "default") != 0) {
+        return weir_error_set(err, WEIR_INVALID,
+                              "jobmanager.scheduler: \"%s\" is none: it is default (a job has the slots it asks for, or waits) or adaptive (with "
+                              "too few slots it runs at lower parallelism)",
+                              scheduler);
+    }
+    *out_adaptive = (struct weir_adaptive_settings){.enabled = enabled,
+                                                    .wait_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_WAIT),
+                                                    .stabilization_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_STABILIZATION),
+                                                    .interval_ms = weir_config_int(config, WEIR_CFG_ADAPTIVE_INTERVAL),
+                                                    .increase_min = (uint32_t)weir_config_int(config, WEIR_CFG_ADAPTIVE_INCREASE)};
+    return WEIR_OK;
 }
 
 /* Everything but what the network or the log may call. */
@@ -273,7 +270,7 @@ static enum weir_rc prepare(struct weir_jm *jm, struct weir_error *err)
 }
 
 /* Who it is: known once it listens, since the kernel may have chosen the port. */
-static enum weir_rc name_oneself(struct weir_jm *jm, struct weir_error *err)
+static enum weir_rc name_oneself(struct weir_jm *jm, const struct weir_adaptive_settings *adaptive, struct weir_error *err)
 {
     const struct weir_config *config = jm->options.config;
     jm->own_address = weir_address_copy(weir_config_string(config, WEIR_CFG_JM_RPC_ADDRESS), weir_rpc_server_port(jm->server));
@@ -287,7 +284,7 @@ static enum weir_rc name_oneself(struct weir_jm *jm, struct weir_error *err)
                                                   .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                   .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
                                                   .retained_max = (uint32_t)weir_config_int(config, WEIR_CFG_CHECKPOINTS_RETAINED),
-                                                  .adaptive = adaptive_settings(config),
+                                                  .adaptive = *adaptive,
                                                   .log_sink = jm->options.sink,
                                                   .decode = jm->options.decode};
     jm->dispatcher = weir_dispatcher_create(&brain);
@@ -318,7 +315,9 @@ static enum weir_rc listen_for_requests(struct weir_jm *jm, struct weir_error *e
 
 enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_jm **out_jm, struct weir_error *err)
 {
-    enum weir_rc rc = check_machine(options, err);
+    struct weir_adaptive_settings adaptive;
+    enum weir_rc rc = read_adaptive_settings(options->config, &adaptive, err);
+    rc = rc == WEIR_OK ? check_machine(options, err) : rc;
     if (rc != WEIR_OK) {
         return rc;
     }
@@ -331,7 +330,7 @@ enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_j
     rc = prepare(jm, err);
     rc = rc == WEIR_OK ? weir_tls_create_configured(options->config, WEIR_ROLE_JOBMANAGER, options->log, &jm->tls, err) : rc;
     rc = rc == WEIR_OK ? listen_for_requests(jm, err) : rc; /* what comes before the brain is there waits in the mailbox */
-    rc = rc == WEIR_OK ? name_oneself(jm, err) : rc;
+    rc = rc == WEIR_OK ? name_oneself(jm, &adaptive, err) : rc;
     rc = rc == WEIR_OK ? weir__jm_log_open(jm, err) : rc;
     if (rc != WEIR_OK) {
         weir_jm_destroy(jm);

@@ -464,6 +464,10 @@ START_TEST(start_up_refuses_what_cannot_work)
     ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
     ck_assert_ptr_nonnull(strstr(err.text, "--insecure"));
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.rpc.address=127.0.0.1", &err), WEIR_OK);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.scheduler=reactive", &err), WEIR_OK);
+    ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "\"reactive\" is none"));
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.scheduler=default", &err), WEIR_OK);
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.data.dir=/proc/weir", &err), WEIR_OK);
     ck_assert_int_ne(weir_jm_create(&options, &jm, &err), WEIR_OK);
     ck_assert_ptr_nonnull(strstr(err.text, "jobmanager.data.dir"));

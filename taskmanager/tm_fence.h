@@ -47,6 +47,7 @@ struct weir_tm_fences_options {
     void *ctx;
 };
 
+/* Options are copied; timers and log outlive it. */
 struct weir_tm_fences *weir_tm_fences_create(const struct weir_tm_fences_options *options);
 void weir_tm_fences_destroy(struct weir_tm_fences *fences); /* accepts NULL */
 

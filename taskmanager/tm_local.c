@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { SWEEP_INTERVAL_MS = WEIR_LOCAL_RENEW_MS };
+enum { SWEEP_INTERVAL_MS = WEIR_LOCAL_RENEW_MS, CHECK_TRIES_MAX = 100 };
 
 struct weir_tm_local {
     struct weir_tm_local_options options;
@@ -35,6 +35,12 @@ static void call_end(struct local_job *job)
 static void call_sweep(struct local_job *job)
 {
     weir_local_store_sweep(job->store, (const char *const *)job->ids, job->nids);
+}
+
+static void call_first_sweep(struct local_job *job)
+{
+    weir_local_store_sweep_probes(job->store);
+    call_sweep(job);
 }
 
 static void run(void *ctx)
@@ -71,12 +77,11 @@ static void submit_take(struct weir_tm_local *local, struct local_job *job)
     }
 }
 
-static void sweep(void *ctx)
+static void sweep(struct weir_tm_local *local, void (*call)(struct local_job *job))
 {
-    struct weir_tm_local *local = ctx;
     uint32_t ntasks = weir_tm_attempts_tasks(local->attempts);
     struct weir_tm_status *statuses = weir_calloc(ntasks, sizeof(*statuses));
-    struct local_job *job = job_create(local, call_sweep, ntasks);
+    struct local_job *job = job_create(local, call, ntasks);
     weir_tm_attempts_status(local->attempts, statuses);
     for (uint32_t i = 0; i < ntasks; i++) {
         if (job->nids == 0 || strcmp(job->ids[job->nids - 1], statuses[i].job_id) != 0) {
@@ -88,25 +93,37 @@ static void sweep(void *ctx)
     weir_timers_add(local->options.timers, &local->timer, weir_clock_mono_ns(local->options.clock) + (int64_t)SWEEP_INTERVAL_MS * 1000000);
 }
 
+static void on_timer(void *ctx)
+{
+    sweep(ctx, call_sweep);
+}
+
+static enum weir_rc link_new_file(struct weir_fs *fs, const char *from, const char *to, struct weir_error *err)
+{
+    struct weir_fs_file *file = NULL;
+    enum weir_rc rc = weir_fs_open(fs, from, WEIR_FS_CREATE, &file, err);
+    weir_fs_close(file);
+    rc = rc == WEIR_OK ? weir_fs_link(fs, from, to, err) : rc;
+    return rc == WEIR_EXISTS ? WEIR_OK : rc; /* of another process that is starting */
+}
+
 /* Tries whether files of the tasks' stores can be linked to there. */
 static enum weir_rc check_dir(struct weir_fs *fs, const char *tmp_dir, const char *dir, struct weir_error *err)
 {
     struct weir_error why;
-    struct weir_fs_file *file = NULL;
     static const char suffix[] = ".weir-probe-dirs"; /* the store sweeps what begins so */
     char *from = weir_strfmt("%s/%s-from", tmp_dir, suffix);
     char *to = weir_strfmt("%s/%s-to", dir, suffix);
     enum weir_rc rc = weir_fs_mkdirs(fs, dir, &why);
     if (rc == WEIR_OK) {
-        rc = weir_fs_open(fs, from, WEIR_FS_CREATE, &file, &why);
-    }
-    weir_fs_close(file);
-    if (rc == WEIR_OK) {
-        rc = weir_fs_link(fs, from, to, &why);
-        rc = rc == WEIR_EXISTS ? WEIR_OK : rc; /* of another process that is starting */
+        uint32_t tries = 0;
+        do {
+            rc = link_new_file(fs, from, to, &why);
+        } while (rc == WEIR_NOT_FOUND && ++tries < CHECK_TRIES_MAX); /* another process that is starting was done in between */
     }
     struct weir_error ignored; /* another one's, or gone already */
-    (void)(weir_fs_unlink(fs, to, &ignored) == WEIR_OK && weir_fs_unlink(fs, from, &ignored) == WEIR_OK);
+    (void)(weir_fs_unlink(fs, to, &ignored) == WEIR_OK);
+    (void)(weir_fs_unlink(fs, from, &ignored) == WEIR_OK);
     if (rc != WEIR_OK) {
         rc = weir_error_set(err, WEIR_INVALID,
                             "execution.checkpointing.local-backup.dirs is %s: the copies are hard links, so it must be one directory on the file system of "
@@ -134,7 +151,7 @@ enum weir_rc weir_tm_local_create(const struct weir_tm_local_options *options, s
     }
     struct weir_tm_local *local = weir_calloc(1, sizeof(*local));
     local->options = *options;
-    local->timer = (struct weir_timer){.fire = sweep, .ctx = local};
+    local->timer = (struct weir_timer){.fire = on_timer, .ctx = local};
     local->store = !on ? NULL : weir_local_store_create(&(struct weir_local_store_options){
         .fs = options->fs,
         .clock = options->clock,
@@ -167,26 +184,28 @@ void weir_tm_local_start(struct weir_tm_local *local, struct weir_tm_attempts *a
 {
     local->attempts = attempts;
     if (local->store != NULL) {
-        sweep(local);
+        sweep(local, call_first_sweep);
     }
 }
 
 static void submit_of_job(struct weir_tm_local *local, void (*call)(struct local_job *), const char *job_id, uint64_t checkpoint)
 {
-    if (local->store != NULL && weir_local_store_needed(local->store)) {
-        struct local_job *job = job_create(local, call, 1);
-        job->checkpoint = checkpoint;
-        job->ids[job->nids++] = weir_strdup(job_id);
-        submit_take(local, job);
-    }
+    struct local_job *job = job_create(local, call, 1);
+    job->checkpoint = checkpoint;
+    job->ids[job->nids++] = weir_strdup(job_id);
+    submit_take(local, job);
 }
 
 void weir_tm_local_committed(struct weir_tm_local *local, const char *job_id, uint64_t checkpoint)
 {
-    submit_of_job(local, call_commit, job_id, checkpoint);
+    if (local->store != NULL && weir_local_store_holding(local->store)) {
+        submit_of_job(local, call_commit, job_id, checkpoint);
+    }
 }
 
 void weir_tm_local_job_over(struct weir_tm_local *local, const char *job_id)
 {
-    submit_of_job(local, call_end, job_id, 0);
+    if (local->store != NULL && weir_local_store_needed(local->store)) {
+        submit_of_job(local, call_end, job_id, 0);
+    }
 }

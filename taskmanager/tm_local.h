@@ -33,6 +33,8 @@ struct weir_local_store *weir_tm_local_store(struct weir_tm_local *local);
 
 /* From now on looks after leases, of the jobs in attempts, and sweeps. */
 void weir_tm_local_start(struct weir_tm_local *local, struct weir_tm_attempts *attempts);
+
+/* The copies that nobody needs any more go, in the pool. A commit does nothing as long as this process has neither made copies nor found some. */
 void weir_tm_local_committed(struct weir_tm_local *local, const char *job_id, uint64_t checkpoint);
 void weir_tm_local_job_over(struct weir_tm_local *local, const char *job_id);
 

@@ -151,9 +151,9 @@ struct weir_sink_vtable {
      * visible. NULL: commit and restore return OK only then. AGAIN. */
     enum weir_rc (*drain)(struct weir_sink *sink, struct weir_error *err);
     /* After AGAIN of write or restore: whether it waits for something that may take long, such as room on a disk: it is to be called again after
-     * *out_wait_ms even without a wake, and out_why tells why a checkpoint that has to wait for it cannot be. commit may be called meanwhile; it does
-     * not say AGAIN. NULL: never; else prepare, too, may say that its checkpoint cannot be, by RESOURCE: what was written so far stays, and belongs
-     * to a later one. */
+     * *out_wait_ms even without a wake, and out_why tells why a checkpoint that has to wait for it cannot be. commit may be called meanwhile, also while
+     * the fence is closed: what it sets going looks at that itself; it does not say AGAIN. NULL: never; else prepare, too, may say that its checkpoint
+     * cannot be, by RESOURCE: what was written so far stays, and belongs to a later one. */
     bool (*stalled)(const struct weir_sink *sink, int64_t *out_wait_ms, struct weir_error *out_why);
 };
 

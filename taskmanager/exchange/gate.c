@@ -23,7 +23,6 @@ struct weir_gate {
     bool idle;               /* handed out */
     bool idle_due;
     bool end_due;
-    bool ended; /* handed out */
     uint64_t aligning; /* checkpoint, 0: none */
     uint64_t settled;  /* the newest checkpoint handed out or given up */
     bool barrier_due;
@@ -152,7 +151,6 @@ static bool take_due(struct weir_gate *gate, struct weir_gate_event *out_event)
     }
     if (gate->end_due) {
         gate->end_due = false;
-        gate->ended = true;
         *out_event = (struct weir_gate_event){.kind = WEIR_GATE_END};
         return true;
     }

@@ -25,6 +25,7 @@ struct weir_local_store {
     char *root;
     bool keeps, gives;
     _Atomic int placement; /* of checkpoints: enum placement */
+    _Atomic bool holding;  /* copies were made, or found */
 };
 
 struct weir_local_store *weir_local_store_create(const struct weir_local_store_options *options)
@@ -42,6 +43,7 @@ struct weir_local_store *weir_local_store_create(const struct weir_local_store_o
     store->keeps = options->keeps;
     store->gives = options->gives;
     atomic_init(&store->placement, PLACEMENT_UNKNOWN);
+    atomic_init(&store->holding, false);
     weir_buf_fini(&name);
     return store;
 }
@@ -55,9 +57,19 @@ void weir_local_store_destroy(struct weir_local_store *store)
     }
 }
 
+bool weir_local_store_holding(const struct weir_local_store *store)
+{
+    return atomic_load_explicit(&store->holding, memory_order_relaxed);
+}
+
 bool weir_local_store_needed(const struct weir_local_store *store)
 {
-    return atomic_load_explicit(&store->placement, memory_order_relaxed) != PLACEMENT_SAME;
+    return weir_local_store_holding(store) || atomic_load_explicit(&store->placement, memory_order_relaxed) != PLACEMENT_SAME;
+}
+
+static void hold(struct weir_local_store *store)
+{
+    atomic_store_explicit(&store->holding, true, memory_order_relaxed);
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------------ */
@@ -226,6 +238,9 @@ static void write_lease(const struct weir_local_store *store, const char *job, c
             unlink_at(store, dir, listing->leases.items[i] + 1);
         }
     }
+    if (rc != WEIR_OK) {
+        weir_log(store->log, WEIR_LOG_WARN, "local_copies_lease_not_renewed", "job", job, "error", err.text, NULL);
+    }
     weir_free(path);
     weir_free(dir);
 }
@@ -292,6 +307,7 @@ bool weir_local_store_begin(struct weir_local_store *store, const char *job, uin
         return false;
     }
     struct weir_error err;
+    hold(store);
     char *path = chk_path(store, job, checkpoint);
     enum weir_rc rc = weir_fs_mkdirs(store->fs, path, &err);
     weir_free(path);
@@ -392,7 +408,7 @@ static void sweep_job(struct weir_local_store *store, const char *job, bool held
     listing_fini(&listing);
 }
 
-static void sweep_probes(const struct weir_local_store *store)
+void weir_local_store_sweep_probes(struct weir_local_store *store)
 {
     struct weir_error ignored;
     struct names names = {0};
@@ -409,7 +425,6 @@ void weir_local_store_sweep(struct weir_local_store *store, const char *const *j
 {
     struct weir_error ignored;
     struct names names = {0};
-    sweep_probes(store);
     if (weir_fs_list(store->fs, store->root, add_name, &names, &ignored) == WEIR_OK) {
         for (size_t i = 0; i < names.len; i++) {
             bool held = false;
@@ -417,6 +432,7 @@ void weir_local_store_sweep(struct weir_local_store *store, const char *const *j
                 held = held || strcmp(names.items[i] + 1, jobs[k]) == 0;
             }
             if (names.items[i][0] == '/' && fits_job(names.items[i] + 1)) {
+                hold(store);
                 sweep_job(store, names.items[i] + 1, held);
             }
         }

@@ -49,7 +49,10 @@ struct weir_local_file {
 struct weir_local_store *weir_local_store_create(const struct weir_local_store_options *options);
 void weir_local_store_destroy(struct weir_local_store *store); /* accepts NULL; files stay */
 
-/* False once it is known that copies are not needed (L1). */
+/* Whether there are copies, as far as this store has made or found some: else a commit has nothing to remove. */
+bool weir_local_store_holding(const struct weir_local_store *store);
+
+/* False once it is known that copies are not needed (L1), and there are none. */
 bool weir_local_store_needed(const struct weir_local_store *store);
 
 /* Whether copies of this checkpoint's files are to be put, its directory made. in_checkpoint: one of them, in the checkpoint's directory. */
@@ -71,5 +74,8 @@ void weir_local_store_end(struct weir_local_store *store, const char *job);
 
 /* Renews the leases of jobs that run here, removes what nobody has renewed (L5). */
 void weir_local_store_sweep(struct weir_local_store *store, const char *const *jobs, size_t njobs);
+
+/* Removes what processes that were killed have left beside the copies of their look at where checkpoints are. Once, at start. */
+void weir_local_store_sweep_probes(struct weir_local_store *store);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include <ftw.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #define ROOT "/tmp/weir-local/a%2Fb@127.0.0.1"
 
@@ -20,6 +21,7 @@ struct setup {
     struct weir_split_fs split;
     struct weir_clock_virtual clock;
     struct weir_local_store *store;
+    const struct weir_log *log; /* NULL: none */
 };
 
 static struct weir_local_store *create(struct setup *setup, bool keeps, bool gives)
@@ -27,6 +29,7 @@ static struct weir_local_store *create(struct setup *setup, bool keeps, bool giv
     return weir_local_store_create(&(struct weir_local_store_options){
         .fs = &setup->split.fs,
         .clock = &setup->clock.clock,
+        .log = setup->log,
         .dir = "/tmp",
         .cluster_id = "a/b",
         .host = "127.0.0.1",
@@ -44,6 +47,7 @@ static void write_file(struct weir_fs *fs, const char *path, const char *text)
 static void begin(struct setup *setup, const char *far)
 {
     struct weir_error err;
+    setup->log = NULL;
     setup->disk = weir_fs_sim_create();
     weir_split_fs_init(&setup->split, setup->disk, far);
     weir_clock_virtual_init(&setup->clock, 0, 1000000);
@@ -124,6 +128,7 @@ START_TEST(nothing_is_kept_where_links_would_do)
     ck_assert(!put(&setup, "job", 1, "x"));
     ck_assert(!weir_local_store_needed(setup.store));
     ck_assert(!put(&setup, "job", 2, "y"));
+    ck_assert(!weir_local_store_holding(setup.store));
     ck_assert_uint_eq(names_in(&setup, "/tmp"), 1); /* "state": no directory, and no name left of the trial */
     end(&setup);
 }
@@ -135,11 +140,16 @@ START_TEST(copies_are_found_by_content)
     begin(&setup, "/ckpt");
     struct weir_error err;
     ck_assert(!weir_local_store_begin(setup.store, "job", 1, "/ckpt/gone.sst")); /* swept meanwhile: not known yet where checkpoints are */
+    weir_local_store_sweep(setup.store, NULL, 0);
+    ck_assert(!weir_local_store_holding(setup.store));
     ck_assert(put(&setup, "job", 1, "first"));
     ck_assert(put(&setup, "job", 1, "second"));
     ck_assert(put(&setup, "job", 1, "first")); /* again, by another file */
-    ck_assert(weir_local_store_needed(setup.store));
+    ck_assert(weir_local_store_needed(setup.store) && weir_local_store_holding(setup.store));
     struct weir_local_store *next = create(&setup, false, true); /* the process that comes after */
+    ck_assert(!weir_local_store_holding(next));
+    weir_local_store_sweep(next, NULL, 0);
+    ck_assert(weir_local_store_holding(next));
     for (int i = 0; i < 2; i++) {
         ck_assert(takes_from(&setup, next, "job", 1, "first"));
         ck_assert(takes_from(&setup, next, "job", 1, "second"));
@@ -231,6 +241,7 @@ START_TEST(leases)
     write_file(setup.disk, "/tmp/.weir-probe-1-x.sst", "");
     write_file(setup.disk, "/tmp/else", "");
     struct weir_local_store *neighbour = create(&setup, true, true);
+    weir_local_store_sweep_probes(neighbour);
     for (int64_t ms = 0; ms < WEIR_LOCAL_LEASE_MS; ms += WEIR_LOCAL_RENEW_MS) {
         weir_local_store_sweep(setup.store, held, 2);
         weir_local_store_sweep(neighbour, NULL, 0);
@@ -260,6 +271,39 @@ START_TEST(leases)
     ck_assert_uint_eq(names_in(&setup, ROOT), 0);
     weir_local_store_destroy(neighbour);
     end(&setup);
+}
+END_TEST
+
+START_TEST(what_cannot_be_kept_is_told)
+{
+    struct setup setup;
+    begin(&setup, "/ckpt");
+    struct weir_buf lines = {0};
+    const char *const held[] = {"job"};
+    FILE *file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    struct weir_log_sink *sink = weir_log_sink_create(fileno(file), &setup.clock.clock, WEIR_LOG_WARN);
+    struct weir_log *log = weir_log_create(sink);
+    setup.log = log;
+    weir_local_store_destroy(setup.store);
+    setup.store = create(&setup, true, true);
+    ck_assert(put(&setup, "job", 1, "x"));
+    advance(&setup, WEIR_LOCAL_RENEW_MS + 1);
+    weir_fs_sim_room(setup.disk, 0);
+    weir_local_store_sweep(setup.store, held, 1);
+    ck_assert(!weir_local_store_begin(setup.store, "job", 2, "/ckpt/1.sst"));
+    weir_fs_sim_room(setup.disk, UINT64_MAX);
+    ck_assert(takes(&setup, "job", 1, "x"));
+    weir_log_sink_recent(sink, weir_slice_str("local_copies_lease_not_renewed"), 10, &lines);
+    ck_assert_uint_gt(lines.len, 0);
+    weir_buf_clear(&lines);
+    weir_log_sink_recent(sink, weir_slice_str("local_copies_not_kept"), 10, &lines);
+    ck_assert_uint_gt(lines.len, 0);
+    weir_buf_fini(&lines);
+    end(&setup);
+    weir_log_destroy(log);
+    weir_log_sink_destroy(sink);
+    (void)fclose(file);
 }
 END_TEST
 
@@ -438,6 +482,7 @@ Suite *local_store_suite(void)
     tcase_add_test(tcase, a_copy_that_was_cut_is_replaced);
     tcase_add_test(tcase, what_is_kept_is_bounded);
     tcase_add_test(tcase, leases);
+    tcase_add_test(tcase, what_cannot_be_kept_is_told);
     tcase_add_test(tcase, failures_anywhere);
     tcase_add_test(tcase, owners_at_once);
     suite_add_tcase(suite, tcase);

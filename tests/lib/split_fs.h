@@ -14,6 +14,7 @@ struct weir_split_fs {
     const char *far; /* the prefix; NULL: it is one */
     const char *watched; /* links from paths that hold this are counted */
     uint32_t links;
+    uint32_t lists; /* calls */
 };
 
 static inline struct weir_split_fs *weir_split_fs_of(struct weir_fs *fs)
@@ -66,6 +67,7 @@ static inline enum weir_rc weir_split_rmdir(struct weir_fs *fs, const char *path
 
 static inline enum weir_rc weir_split_list(struct weir_fs *fs, const char *path, weir_fs_list_fn *each, void *ctx, struct weir_error *err)
 {
+    weir_split_fs_of(fs)->lists++;
     return weir_fs_list(weir_split_fs_of(fs)->inner, path, each, ctx, err);
 }
 

@@ -207,7 +207,7 @@ static enum weir_rc end_epoch(struct weir_epoch_log *log, struct weir_error *err
 {
     struct weir_fs *fs = log->ctx->fs;
     enum weir_rc rc = log->segment_open ? weir__segment_seal(&log->writer, err) : WEIR_OK;
-    log->sealed = log->segment_open;
+    log->sealed = rc == WEIR_OK && log->segment_open;
     size_t count = log->book.nsegments + (log->segment_open ? 1 : 0);
     if (rc != WEIR_OK || count == 0) {
         return rc;

@@ -201,11 +201,6 @@ def zombie_jobmanager(stage):
     stage.nothing_restarted()
 
 
-def cpu_s(daemon):
-    fields = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @row(15, "two of three JobManagers are down: jobs run on, no checkpoint completes, the API says 503", jobmanagers=3)
 def majority_down(stage):
     cluster = stage.cluster
@@ -214,14 +209,14 @@ def majority_down(stage):
     for host in down:
         cluster.kill(host)
     time.sleep(2)
-    checkpoint, before = cluster.watch.checkpoint, sum(cpu_s(cluster.daemon(host)) for host in cluster.tm_hosts)
+    checkpoint, before = cluster.watch.checkpoint, sum(cluster.daemon(host).cpu_s() for host in cluster.tm_hosts)
     time.sleep(3)
     status, text = cluster.http(rest, "GET", "/overview")
     if status != 503:
         raise AssertionError(f"without a majority the API answers {status}: {text}")
     if cluster.watch.checkpoint != checkpoint:
         raise AssertionError("a checkpoint completed without a majority")
-    if sum(cpu_s(cluster.daemon(host)) for host in cluster.tm_hosts) - before < 0.1:
+    if sum(cluster.daemon(host).cpu_s() for host in cluster.tm_hosts) - before < 0.1:
         raise AssertionError("the tasks stand still")
     cluster.restart(down[0])
     stage.peace("one is back")  # it starts the other one as well

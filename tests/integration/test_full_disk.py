@@ -90,11 +90,6 @@ class SmallDisk:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def cpu_s(daemon):
-    fields = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class FullDisk(unittest.TestCase):
     def setUp(self):
         self.broker = kafka.broker()
@@ -140,9 +135,9 @@ class FullDisk(unittest.TestCase):
         wait_for(lambda: self.checkpoints()["counts"]["failed"] >= failed + 3, "further checkpoints are declined at once, not by their time-out")
         status = self.cluster.weir("status", self.job)
         self.assertIn("No space left on device", status.stdout)
-        before = cpu_s(self.cluster.taskmanagers[0])
+        before = self.cluster.taskmanagers[0].cpu_s()
         time.sleep(2)
-        self.assertLess(cpu_s(self.cluster.taskmanagers[0]) - before, 1, "the task tries again and again")
+        self.assertLess(self.cluster.taskmanagers[0].cpu_s() - before, 1, "the task tries again and again")
         self.assertEqual(self.checkpoints()["counts"]["completed"], completed)
         self.disk.empty()
         self.wait_completed(2)

@@ -231,26 +231,29 @@ def power_cut(stage):
     stage.restarted(3)
 
 
+def wait_declined(cluster, count, after, what):
+    """Waits until the leader has seen so many checkpoints behind that one fail for want of room (it tells of its last ten); the newest of them."""
+    def newest():
+        _, checkpoints = cluster.ask(f"/jobs/{cluster.job}/checkpoints")
+        ids = [entry["id"] for entry in checkpoints["history"] if entry["status"] == "FAILED" and entry["id"] > after
+               and "No space left on device" in entry["failure_message"]] if checkpoints else []
+        return max(ids) if len(ids) >= count else None
+    return wait_for(newest, what)
+
+
 @row(17, "the checkpoint directory is full: checkpoints are declined, no task restarts, and all goes on when there is room")
 def checkpoint_disk_full(stage):
     cluster = stage.cluster
-
-    def failed():
-        _, checkpoints = cluster.ask(f"/jobs/{cluster.job}/checkpoints")
-        texts = [entry.get("failure_message") or "" for entry in checkpoints["history"] if entry["status"] == "FAILED"] if checkpoints else []
-        return sum("No space left on device" in text for text in texts)
     faults.fill(cluster.checkpoints)
     try:
-        wait_for(lambda: failed() >= 2, "checkpoints are declined, and why")
-        checkpoint = cluster.watch.checkpoint
-        time.sleep(3)
-        if cluster.watch.checkpoint > checkpoint + 1:
-            raise AssertionError(f"checkpoints {checkpoint} to {cluster.watch.checkpoint} completed on a full disk")
+        first = wait_declined(cluster, 2, 0, "checkpoints are declined, and why")
+        newest = wait_declined(cluster, 8, first, "further checkpoints are declined")
         if len(cluster.jm_hosts) > 1:  # nor does another leader take it for a failure
             cluster.kill(cluster.leader() or stage.leader)
             cluster.tend()
-            cluster.wait_leader()
-            time.sleep(2)
+            wait_declined(cluster, 4, newest, "checkpoints of the next leader are declined")
+        if cluster.watch.checkpoint > first:
+            raise AssertionError(f"checkpoint {cluster.watch.checkpoint} completed on a full disk, on which {first} did not")
     finally:
         faults.empty(cluster.checkpoints)
     stage.peace("there is room again")

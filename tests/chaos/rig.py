@@ -330,8 +330,8 @@ class Rig:
         if self.feed.process.poll() is not None and self.feed.counts is None:
             raise AssertionError(f"the feed ended: {self.feed.errors.read_text()}")
 
-    def wait_stable(self, what, deadline_s=GRACE_S):
-        """Every daemon is there, every task runs, a checkpoint has begun and completed since, output of every partition comes. Returns seconds."""
+    def wait_stable(self, what, deadline_s=GRACE_S, checkpoints=1):
+        """Every daemon is there, every task runs, so many checkpoints have begun and completed since, output of every partition comes. Returns seconds."""
         began = time.monotonic()
         mark = self.watch.checkpoint
         lowest = self.copies.latest.lowest  # of the hindmost key of the hindmost partition
@@ -341,7 +341,7 @@ class Rig:
             self.check_output()
             if self.watch.state in ENDED:
                 raise AssertionError(f"the job is {self.watch.state}")
-            return self.watch.running and self.watch.checkpoint >= mark + 2 and self.copies.latest.lowest > lowest
+            return self.watch.running and self.watch.checkpoint > mark + checkpoints and self.copies.latest.lowest > lowest
 
         try:
             wait_for(stable, f"the job runs and takes checkpoints ({what})", deadline_s)

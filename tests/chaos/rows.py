@@ -97,6 +97,11 @@ class Stage:
         begin = self.cluster.watch.checkpoint
         wait_for(lambda: self.cluster.watch.checkpoint >= begin + count, f"{count} new checkpoints: {what}", deadline_s)
 
+    def new_copies(self, count, what):
+        """Waits until so many further records of every partition have come out."""
+        begin = self.cluster.copies.latest.lowest
+        wait_for(lambda: self.cluster.copies.latest.lowest >= begin + count, f"{count} new copies in each partition: {what}", rig.GRACE_S)
+
     def wait_new_leader(self):
         """Another than before, when there can be another."""
         return self.cluster.wait_leader(besides=[self.leader] if len(self.cluster.jm_hosts) > 1 else [])
@@ -367,12 +372,11 @@ def coordinator_moves(stage):
         wait_for(lambda: brokers.coordinator() == moves.number, f"{moves.host} is the coordinator")
         with way(cluster, moves):
             wait_for(lambda: brokers.coordinator() == stays.number, f"the coordinator moves: {way.__name__}")
-            lowest = cluster.copies.latest.lowest
-            wait_for(lambda: cluster.copies.latest.lowest > lowest, f"transactions are committed by the other coordinator: {way.__name__}", rig.GRACE_S)
+            stage.new_copies(1, f"transactions are committed by the other coordinator: {way.__name__}")
         stage.peace(way.__name__)
     cluster.net.slow(cluster.tm_hosts, brokers.hosts, delay_ms=300, jitter_ms=300, loss=0.03)
     for node in (moves, stays):
-        time.sleep(4)
+        stage.new_copies(1000, f"links are slow, {node.host} will die")
         node.kill()
         node.start_again()
     cluster.net.heal(cluster.tm_hosts, brokers.hosts)

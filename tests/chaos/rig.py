@@ -17,7 +17,7 @@ from brokers import HostBrokers
 from cluster import BUILD, ROOT, Daemon
 from load import PARTITIONS, Checker, Feed, check_complete
 from net import Net
-from patience import DEADLINE_S, wait_for
+from patience import wait_for
 
 BUILD_FP = BUILD if "WEIR_BIN_DIR" in os.environ else ROOT / "build-fp"
 CLOCK = ROOT / "build" / "chaos-clock.so"
@@ -60,13 +60,12 @@ pipeline:
 
 
 class Watch(threading.Thread):
-    """Asks for the job's state four times a second. `restarts` and `checkpoint` never go back; `seen` says when they were what."""
+    """Asks for the job's state four times a second. `restarts` and `checkpoint` never go back."""
 
     def __init__(self, rig):
         super().__init__(daemon=True)
         self.rig = rig
         self.state, self.running, self.restarts, self.checkpoint, self.counts = None, False, 0, 0, {}
-        self.seen = []
         self.stopped = threading.Event()
         self.start()
 
@@ -86,15 +85,13 @@ class Watch(threading.Thread):
         self.running = detail["state"] == "RUNNING" and counts["RUNNING"] == sum(counts.values())
         self.restarts = max(self.restarts, detail["restarts"])
         self.checkpoint = max(self.checkpoint, completed["id"] if completed else 0)
-        self.seen.append((time.monotonic(), self.state, self.restarts, self.checkpoint))
 
 
 class Rig:
     """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
 
-    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False, brokers=2):
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, tls=False, brokers=2):
         self.folder, self.build, self.rate, self.tls = folder, build, rate, tls
-        self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
         self.founders = list(self.jm_hosts)
         self.spare = f"jm{jobmanagers + 1}"  # a host without a daemon, for one that joins
@@ -105,7 +102,6 @@ class Rig:
         self.may_leave = set()  # hosts whose daemon may end with an error: a fault asks it to
         self.frozen = set()
         self.clocks = {}      # host: seconds that its wall clock is ahead
-        self.environment = {}
         self.feed = self.watch = self.copies = self.sums = self.broker = None
         self.job = None
         self.jobs = 0
@@ -175,14 +171,14 @@ class Rig:
         return self.jobmanagers.get(host) or self.taskmanagers.get(host)
 
     def start(self, host, binary, options, environment, prefix):
-        own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **self.environment, **(environment or {})}
+        own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **(environment or {})}
         if "san" not in self.build.name:
             own["LD_PRELOAD"] = str(CLOCK)
         security = ["--insecure"]  # the HTTP API has no TLS
         if self.tls:
             security += ["-D", "security.ssl.internal.enabled=true", "-D", f"security.ssl.internal.dir={self.folder / 'certs' / host}"]
         command = [*self.net.enter(host), *prefix, str(self.build / binary), *security, "-D", f"state.checkpoints.dir={self.checkpoints}",
-                   "-D", "log.level=info", *options, *self.options]
+                   "-D", "log.level=info", *options]
         self.frozen.discard(host)
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
 
@@ -194,23 +190,23 @@ class Rig:
     def rpc_address(self, host):
         return f"{self.net.address(host)}:{RPC_PORT}"
 
-    def start_jobmanager(self, host, environment=None, options=(), prefix=()):
+    def start_jobmanager(self, host, environment=None, prefix=()):
         address = self.net.address(host)
         self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
             "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
             "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
             "-D", "jobstore.expiration-time=30 d",  # clocks jump by hours, and the storm counts what has finished
-            *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
+            *(["-D", "jobmanager.join=true"] if host in self.joins else [])], environment, prefix)
         return self.jobmanagers[host]
 
-    def start_taskmanager(self, host, environment=None, options=(), prefix=()):
+    def start_taskmanager(self, host, environment=None, prefix=()):
         tmp = self.folder / f"{host}.tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir()
         single = ["-D", f"jobmanager.rpc.address={self.net.address('jm1')}", "-D", f"jobmanager.rpc.port={RPC_PORT}"]
         self.taskmanagers[host] = self.start(host, "weir-taskmanager", [
             "-D", f"taskmanager.host={self.net.address(host)}", "-D", f"taskmanager.numberOfTaskSlots={SLOTS}", "-D", "taskmanager.memory.size=256 mb",
-            "-D", f"taskmanager.tmp.dir={tmp}", *(self.members() or single), *options], environment, prefix)
+            "-D", f"taskmanager.tmp.dir={tmp}", *(self.members() or single)], environment, prefix)
         return self.taskmanagers[host]
 
     def restart(self, host, **more):
@@ -278,8 +274,8 @@ class Rig:
     def leader(self):
         return self.ask("/overview")[0]
 
-    def wait_leader(self, besides=(), deadline_s=DEADLINE_S):
-        return wait_for(lambda: (lambda host: host if host not in besides else None)(self.leader()), "a JobManager leads", deadline_s)
+    def wait_leader(self, besides=()):
+        return wait_for(lambda: (lambda host: host if host not in besides else None)(self.leader()), "a JobManager leads")
 
     def wait_registered(self):
         def all_there():

@@ -106,9 +106,6 @@ class Stage:
         """Another than before, when there can be another."""
         return self.cluster.wait_leader(besides=[self.leader] if len(self.cluster.jm_hosts) > 1 else [])
 
-    def log_lines(self, host, event):
-        return [line for line in self.cluster.daemon(host).log_path.read_text(errors="replace").splitlines() if f"event={event} " in line]
-
 
 @row(7, "the leader dies after the last acknowledgement, before COMPLETE is proposed")
 def leader_dies_before_complete(stage):

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -100,7 +99,6 @@ class Rig:
         self.jobmanagers, self.taskmanagers = {}, {}
         self.exits = []       # daemons that left by themselves: (name, code, last lines)
         self.may_leave = set()  # hosts whose daemon may end with an error: a fault asks it to
-        self.frozen = set()
         self.clocks = {}      # host: seconds that its wall clock is ahead
         self.feed = self.watch = self.copies = self.sums = self.broker = None
         self.job = None
@@ -179,7 +177,6 @@ class Rig:
             security += ["-D", "security.ssl.internal.enabled=true", "-D", f"security.ssl.internal.dir={self.folder / 'certs' / host}"]
         command = [*self.net.enter(host), *prefix, str(self.build / binary), *security, "-D", f"state.checkpoints.dir={self.checkpoints}",
                    "-D", "log.level=info", *options]
-        self.frozen.discard(host)
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
 
     def members(self):
@@ -213,19 +210,16 @@ class Rig:
         return self.start_jobmanager(host, **more) if host in self.jm_hosts else self.start_taskmanager(host, **more)
 
     def alive(self, host):
-        return self.daemon(host).process.poll() is None
+        return self.daemon(host).alive()
 
     def kill(self, host):
         self.daemon(host).kill()
 
     def freeze(self, host):
-        self.daemon(host).process.send_signal(signal.SIGSTOP)
-        self.frozen.add(host)
+        self.daemon(host).freeze()
 
     def thaw(self, host):
-        self.frozen.discard(host)
-        if self.alive(host):
-            self.daemon(host).process.send_signal(signal.SIGCONT)
+        self.daemon(host).thaw()
 
     def set_clock(self, host, seconds):
         self.clocks[host] = seconds
@@ -264,7 +258,7 @@ class Rig:
     def ask(self, path):
         """(host, document) of the JobManager that answers for the cluster; (None, None) when none does."""
         for host in self.jm_hosts:
-            if host in self.frozen or host not in self.jobmanagers or not self.alive(host):
+            if host not in self.jobmanagers or not self.daemon(host).answers():
                 continue
             status, text = self.http(host, "GET", path)
             if status == 200:
@@ -400,40 +394,24 @@ class Rig:
 
     # --- the end ---
 
-    def complaints(self):
-        for host in self.hosts:
-            daemon = self.daemon(host)
-            if daemon is None:
-                continue
-            text = daemon.log_path.read_text(errors="replace")
-            for sign in ("Sanitizer", "runtime error:", "assertion failed"):
-                if sign in text:
-                    at = text.index(sign)
-                    yield f"{host}: {text[max(0, at - 200):at + 3000]}"
-            code = daemon.process.poll()
-            if code != 0 and not daemon.killed:
-                yield f"{host} ended with {code}"
-
     def close(self, failed=False):
-        problems = []
+        problems, daemons = [], [*self.taskmanagers.values(), *self.jobmanagers.values()]
         self.net.heal()
-        for host in list(self.frozen):
-            self.thaw(host)
+        for daemon in daemons:
+            daemon.thaw()
         self.end_job()
-        for host in (*self.tm_hosts, *self.jm_hosts):
-            daemon = self.daemon(host)
+        for daemon in daemons:
             try:
-                if daemon is not None:
-                    daemon.stop()
+                daemon.stop()
             except AssertionError as error:
                 problems.append(str(error))
-        problems += self.complaints()
+        for daemon in daemons:
+            problems += daemon.complaints()
         if self.broker is not None:
             self.broker.kill()
         if failed or problems:
-            for host in self.hosts:
-                if self.daemon(host) is not None:
-                    print(self.daemon(host).log_tail(15), file=sys.stderr)
+            for daemon in daemons:
+                print(daemon.log_tail(15), file=sys.stderr)
         for path in self.mounts:
             subprocess.run(["umount", "-l", path], check=False)
         self.net.close()

@@ -314,9 +314,7 @@ class Rig:
     def check_output(self):
         """What is wrong already now."""
         for checker in (self.copies, self.sums):
-            problem = checker.wrong()
-            if problem:
-                raise AssertionError(problem)
+            checker.check()
         if self.feed.process.poll() is not None and self.feed.counts is None:
             raise AssertionError(f"the feed ended: {self.feed.errors.read_text()}")
 

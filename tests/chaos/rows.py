@@ -284,7 +284,7 @@ def log_disk_full(stage):
             stage.wait_new_leader()
             stage.new_checkpoints(3, "the disk is still full")
         else:
-            time.sleep(3)
+            wait_for(lambda: not cluster.alive(host), "the only JobManager cannot write its log, and leaves")
     finally:
         faults.empty(cluster.folder / f"{host}.data")
     stage.peace("there is room again")

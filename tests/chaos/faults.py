@@ -163,7 +163,7 @@ def certificate_renewed(rig, rng):
     rig.renew_certificate(host)
     yield rng.uniform(0.1, 3)
     # A daemon looks every 2 s. One that has died or is frozen meanwhile, by another fault, need not.
-    wait_for(lambda: rig.renewals(host) > before or rig.daemon(host) is not daemon or not rig.alive(host) or host in rig.frozen,
+    wait_for(lambda: rig.renewals(host) > before or rig.daemon(host) is not daemon or not daemon.answers(),
              f"{host} takes its new certificate into use")
 
 

@@ -38,6 +38,11 @@ class Checker(threading.Thread):
     def latest(self):
         return self.reports[-1][1]
 
+    def check(self):
+        problem = self.wrong()
+        if problem:
+            raise AssertionError(problem)
+
     def wrong(self):
         """What is wrong with the output so far, or None."""
         seen = self.latest
@@ -88,9 +93,7 @@ def check_complete(counts, copies, sums, deadline_s):
 
     def done():
         for checker in (copies, sums):
-            problem = checker.wrong()
-            if problem:
-                raise AssertionError(problem)
+            checker.check()
         return copies.latest.received >= total and sums.latest.lowest >= windows
 
     try:

@@ -18,7 +18,6 @@ class Net:
         if words[:1] != ["ready"]:
             raise AssertionError("chaos-wire did not start")
         self.namespaces = {host: f"/proc/{self.process.pid}/fd/{fd}" for host, fd in zip(self.hosts, words[1:])}
-        self.touched = set()
         for host in self.hosts:
             self._configure(host)
 

@@ -1,7 +1,8 @@
 """Waiting on a machine that others load as well: a deadline is so many seconds of a machine of one's own."""
 
 import os
-import time
+
+from cluster import poll
 
 DEADLINE_S = 30
 STRETCH_MAX = 6.0
@@ -13,15 +14,4 @@ def slowness():
 
 
 def wait_for(condition, what, deadline_s=DEADLINE_S):
-    """Polls until condition() is true and returns its value."""
-    left_s, began = deadline_s, time.monotonic()
-    at = began
-    while True:
-        value = condition()
-        if value:
-            return value
-        before, at = at, time.monotonic()
-        left_s -= (at - before) / slowness()
-        if left_s < 0:
-            raise AssertionError(f"not within {deadline_s:g} s, stretched to {at - began:.0f} s by a load of {os.getloadavg()[0]:.1f}: {what}")
-        time.sleep(0.02)
+    return poll(condition, what, deadline_s, slowness)

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from brokers import HostBrokers
 from cluster import BUILD, ROOT, Daemon
 from load import PARTITIONS, Checker, Feed, check_complete
 from net import Net
-from patience import DEADLINE_S, wait_for
+from patience import wait_for
 
 BUILD_FP = BUILD if "WEIR_BIN_DIR" in os.environ else ROOT / "build-fp"
 CLOCK = ROOT / "build" / "chaos-clock.so"
@@ -60,13 +59,12 @@ pipeline:
 
 
 class Watch(threading.Thread):
-    """Asks for the job's state four times a second. `restarts` and `checkpoint` never go back; `seen` says when they were what."""
+    """Asks for the job's state four times a second. `restarts` and `checkpoint` never go back."""
 
     def __init__(self, rig):
         super().__init__(daemon=True)
         self.rig = rig
         self.state, self.running, self.restarts, self.checkpoint, self.counts = None, False, 0, 0, {}
-        self.seen = []
         self.stopped = threading.Event()
         self.start()
 
@@ -86,15 +84,13 @@ class Watch(threading.Thread):
         self.running = detail["state"] == "RUNNING" and counts["RUNNING"] == sum(counts.values())
         self.restarts = max(self.restarts, detail["restarts"])
         self.checkpoint = max(self.checkpoint, completed["id"] if completed else 0)
-        self.seen.append((time.monotonic(), self.state, self.restarts, self.checkpoint))
 
 
 class Rig:
     """Use as a context manager. `jobmanagers` and `taskmanagers` are dictionaries: host name to Daemon."""
 
-    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, options=(), tls=False, brokers=2):
+    def __init__(self, folder, seed, jobmanagers=3, taskmanagers=3, rate=20000, build=BUILD, tls=False, brokers=2):
         self.folder, self.build, self.rate, self.tls = folder, build, rate, tls
-        self.options = [word for option in options for word in ("-D", option)]
         self.jm_hosts = [f"jm{i}" for i in range(1, jobmanagers + 1)]
         self.founders = list(self.jm_hosts)
         self.spare = f"jm{jobmanagers + 1}"  # a host without a daemon, for one that joins
@@ -103,9 +99,7 @@ class Rig:
         self.jobmanagers, self.taskmanagers = {}, {}
         self.exits = []       # daemons that left by themselves: (name, code, last lines)
         self.may_leave = set()  # hosts whose daemon may end with an error: a fault asks it to
-        self.frozen = set()
         self.clocks = {}      # host: seconds that its wall clock is ahead
-        self.environment = {}
         self.feed = self.watch = self.copies = self.sums = self.broker = None
         self.job = None
         self.jobs = 0
@@ -175,15 +169,14 @@ class Rig:
         return self.jobmanagers.get(host) or self.taskmanagers.get(host)
 
     def start(self, host, binary, options, environment, prefix):
-        own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **self.environment, **(environment or {})}
+        own = {"CHAOS_CLOCK": str(self.folder / f"{host}.clock"), **(environment or {})}
         if "san" not in self.build.name:
             own["LD_PRELOAD"] = str(CLOCK)
         security = ["--insecure"]  # the HTTP API has no TLS
         if self.tls:
             security += ["-D", "security.ssl.internal.enabled=true", "-D", f"security.ssl.internal.dir={self.folder / 'certs' / host}"]
         command = [*self.net.enter(host), *prefix, str(self.build / binary), *security, "-D", f"state.checkpoints.dir={self.checkpoints}",
-                   "-D", "log.level=info", *options, *self.options]
-        self.frozen.discard(host)
+                   "-D", "log.level=info", *options]
         return Daemon(host, pathlib.Path(shutil.which(command[0])).name, command[1:], self.folder, pathlib.Path(shutil.which(command[0])).parent, own)
 
     def members(self):
@@ -194,42 +187,39 @@ class Rig:
     def rpc_address(self, host):
         return f"{self.net.address(host)}:{RPC_PORT}"
 
-    def start_jobmanager(self, host, environment=None, options=(), prefix=()):
+    def start_jobmanager(self, host, environment=None, prefix=()):
         address = self.net.address(host)
         self.jobmanagers[host] = self.start(host, "weir-jobmanager", [
             "-D", f"jobmanager.rpc.address={address}", "-D", f"jobmanager.rpc.port={RPC_PORT}", "-D", f"rest.bind-address={address}",
             "-D", f"rest.port={REST_PORT}", "-D", f"jobmanager.data.dir={self.folder / f'{host}.data'}", *self.members(),
             "-D", "jobstore.expiration-time=30 d",  # clocks jump by hours, and the storm counts what has finished
-            *(["-D", "jobmanager.join=true"] if host in self.joins else []), *options], environment, prefix)
+            *(["-D", "jobmanager.join=true"] if host in self.joins else [])], environment, prefix)
         return self.jobmanagers[host]
 
-    def start_taskmanager(self, host, environment=None, options=(), prefix=()):
+    def start_taskmanager(self, host, environment=None, prefix=()):
         tmp = self.folder / f"{host}.tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir()
         single = ["-D", f"jobmanager.rpc.address={self.net.address('jm1')}", "-D", f"jobmanager.rpc.port={RPC_PORT}"]
         self.taskmanagers[host] = self.start(host, "weir-taskmanager", [
             "-D", f"taskmanager.host={self.net.address(host)}", "-D", f"taskmanager.numberOfTaskSlots={SLOTS}", "-D", "taskmanager.memory.size=256 mb",
-            "-D", f"taskmanager.tmp.dir={tmp}", *(self.members() or single), *options], environment, prefix)
+            "-D", f"taskmanager.tmp.dir={tmp}", *(self.members() or single)], environment, prefix)
         return self.taskmanagers[host]
 
     def restart(self, host, **more):
         return self.start_jobmanager(host, **more) if host in self.jm_hosts else self.start_taskmanager(host, **more)
 
     def alive(self, host):
-        return self.daemon(host).process.poll() is None
+        return self.daemon(host).alive()
 
     def kill(self, host):
         self.daemon(host).kill()
 
     def freeze(self, host):
-        self.daemon(host).process.send_signal(signal.SIGSTOP)
-        self.frozen.add(host)
+        self.daemon(host).freeze()
 
     def thaw(self, host):
-        self.frozen.discard(host)
-        if self.alive(host):
-            self.daemon(host).process.send_signal(signal.SIGCONT)
+        self.daemon(host).thaw()
 
     def set_clock(self, host, seconds):
         self.clocks[host] = seconds
@@ -268,7 +258,7 @@ class Rig:
     def ask(self, path):
         """(host, document) of the JobManager that answers for the cluster; (None, None) when none does."""
         for host in self.jm_hosts:
-            if host in self.frozen or host not in self.jobmanagers or not self.alive(host):
+            if host not in self.jobmanagers or not self.daemon(host).answers():
                 continue
             status, text = self.http(host, "GET", path)
             if status == 200:
@@ -278,8 +268,8 @@ class Rig:
     def leader(self):
         return self.ask("/overview")[0]
 
-    def wait_leader(self, besides=(), deadline_s=DEADLINE_S):
-        return wait_for(lambda: (lambda host: host if host not in besides else None)(self.leader()), "a JobManager leads", deadline_s)
+    def wait_leader(self, besides=()):
+        return wait_for(lambda: (lambda host: host if host not in besides else None)(self.leader()), "a JobManager leads")
 
     def wait_registered(self):
         def all_there():
@@ -324,14 +314,12 @@ class Rig:
     def check_output(self):
         """What is wrong already now."""
         for checker in (self.copies, self.sums):
-            problem = checker.wrong()
-            if problem:
-                raise AssertionError(problem)
+            checker.check()
         if self.feed.process.poll() is not None and self.feed.counts is None:
             raise AssertionError(f"the feed ended: {self.feed.errors.read_text()}")
 
-    def wait_stable(self, what, deadline_s=GRACE_S):
-        """Every daemon is there, every task runs, a checkpoint has begun and completed since, output of every partition comes. Returns seconds."""
+    def wait_stable(self, what, deadline_s=GRACE_S, checkpoints=1):
+        """Every daemon is there, every task runs, so many checkpoints have begun and completed since, output of every partition comes. Returns seconds."""
         began = time.monotonic()
         mark = self.watch.checkpoint
         lowest = self.copies.latest.lowest  # of the hindmost key of the hindmost partition
@@ -341,7 +329,7 @@ class Rig:
             self.check_output()
             if self.watch.state in ENDED:
                 raise AssertionError(f"the job is {self.watch.state}")
-            return self.watch.running and self.watch.checkpoint >= mark + 2 and self.copies.latest.lowest > lowest
+            return self.watch.running and self.watch.checkpoint > mark + checkpoints and self.copies.latest.lowest > lowest
 
         try:
             wait_for(stable, f"the job runs and takes checkpoints ({what})", deadline_s)
@@ -404,40 +392,24 @@ class Rig:
 
     # --- the end ---
 
-    def complaints(self):
-        for host in self.hosts:
-            daemon = self.daemon(host)
-            if daemon is None:
-                continue
-            text = daemon.log_path.read_text(errors="replace")
-            for sign in ("Sanitizer", "runtime error:", "assertion failed"):
-                if sign in text:
-                    at = text.index(sign)
-                    yield f"{host}: {text[max(0, at - 200):at + 3000]}"
-            code = daemon.process.poll()
-            if code != 0 and not daemon.killed:
-                yield f"{host} ended with {code}"
-
     def close(self, failed=False):
-        problems = []
+        problems, daemons = [], [*self.taskmanagers.values(), *self.jobmanagers.values()]
         self.net.heal()
-        for host in list(self.frozen):
-            self.thaw(host)
+        for daemon in daemons:
+            daemon.thaw()
         self.end_job()
-        for host in (*self.tm_hosts, *self.jm_hosts):
-            daemon = self.daemon(host)
+        for daemon in daemons:
             try:
-                if daemon is not None:
-                    daemon.stop()
+                daemon.stop()
             except AssertionError as error:
                 problems.append(str(error))
-        problems += self.complaints()
+        for daemon in daemons:
+            problems += daemon.complaints()
         if self.broker is not None:
             self.broker.kill()
         if failed or problems:
-            for host in self.hosts:
-                if self.daemon(host) is not None:
-                    print(self.daemon(host).log_tail(15), file=sys.stderr)
+            for daemon in daemons:
+                print(daemon.log_tail(15), file=sys.stderr)
         for path in self.mounts:
             subprocess.run(["umount", "-l", path], check=False)
         self.net.close()

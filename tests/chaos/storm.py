@@ -9,11 +9,11 @@ import statistics
 import time
 
 import faults
-from patience import slowness, wait_for
+from patience import wait_for
 
 SUBMITTED = 0.3   # how often a small job is submitted while a fault begins
 AT_ONCE = (1, 1, 1, 2, 2, 3)  # how many come at once
-QUIET_S = 1.5
+QUIET_CHECKPOINTS = 8  # that complete without a restart before it counts as peace
 UNSETTLED = 0.3   # how often the next comes before the job runs again
 
 SMALL = """\
@@ -111,14 +111,13 @@ class Storm:
         self.answered = len(answered)
 
     def wait_quiet(self, names):
-        """What a fault leaves behind comes late, such as a zombie that fences its successors: no restart for a while, then peace."""
+        """What a fault leaves behind comes late, such as a zombie that fences its successors: no restart for some checkpoints, then peace."""
         while any(self.touches(kind) == "tasks" for kind in self.since_peace):
             restarts = self.rig.watch.restarts
-            time.sleep(QUIET_S * slowness())
+            self.rig.wait_stable(names, checkpoints=QUIET_CHECKPOINTS)
             if self.rig.watch.restarts == restarts:
                 break
             self.say(f"late restarts: {self.rig.watch.restarts - restarts}")
-            self.rig.wait_stable(names)
 
     def settle(self):
         """Waits for peace, and judges what the faults since the last one have done."""

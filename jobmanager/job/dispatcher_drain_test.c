@@ -4,11 +4,6 @@
  */
 #include "jobmanager/job/dispatcher_test_kit.h"
 
-static const struct weir_meta_job *meta_of(const struct sim *sim)
-{
-    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
-}
-
 static uint64_t newest_of(const struct sim *sim)
 {
     const struct weir_meta_job *job = meta_of(sim);
@@ -16,11 +11,10 @@ static uint64_t newest_of(const struct sim *sim)
     return job->ckpts[job->nckpts - 1].id;
 }
 
-static struct weir_job_view view_of(const struct sim *sim)
+static void lose_tms(struct sim *sim)
 {
-    struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
-    return view;
+    kill_tm(sim, 0);
+    kill_tm(sim, 1);
 }
 
 /* A job with completed checkpoints whose sinks have not said that they drained. */
@@ -186,10 +180,7 @@ END_TEST
 START_TEST(a_drain_waits_for_slots)
 {
     struct sim *sim = sim_with_checkpoints("checkpoints");
-    for (uint32_t i = 0; i < 2; i++) {
-        sim->tms[i].alive = false;
-        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
-    }
+    lose_tms(sim);
     cancel(sim, 0);
     run_quietly(sim, 30);
     advance(sim, 2 * SLOT_TIMEOUT_MS);
@@ -232,38 +223,11 @@ enum { STEPS = 70, STEP_MS = 20 };
 
 enum disturbance { NEW_LEADER, TMS_LOST, TMS_REPLACED, SKIP, CANCEL, CONNECTIONS_DROPPED, DISTURBANCES };
 
-static void step(struct sim *sim, bool doubtful)
-{
-    if (sim->nproposals > 0 && doubtful && weir_rand_below(&sim->rand, 2) == 0) {
-        decide(sim, 0, weir_rand_below(&sim->rand, 2) == 0 ? UNKNOWN_LATE : UNKNOWN_LOST);
-    } else if (sim->nproposals > 0) {
-        decide(sim, 0, COMMIT);
-    } else if (sim->nlate > 0 && doubtful && weir_rand_below(&sim->rand, 2) == 0) {
-        struct weir_buf *late = &sim->late[--sim->nlate];
-        commit(sim, weir_buf_slice(late));
-        weir_buf_fini(late);
-        drain_effects(sim);
-    } else if (sim->norders > 0) {
-        deliver(sim, 0, false);
-    } else {
-        advance(sim, STEP_MS);
-    }
-}
-
-static void lose_tms(struct sim *sim)
-{
-    for (uint32_t i = 0; i < 2; i++) {
-        sim->tms[i].alive = false;
-        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
-    }
-}
-
 static void disturb(struct sim *sim, enum disturbance disturbance)
 {
     switch (disturbance) {
     case NEW_LEADER:
-        stop_jm(sim);
-        start_jm(sim);
+        new_leader(sim);
         break;
     case TMS_LOST:
     case TMS_REPLACED:
@@ -308,12 +272,12 @@ START_TEST(one_disturbance)
             fail_for_good(sim);
         }
         for (int i = 0; i < _i; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 2 : 0, STEP_MS);
         }
         bool recorded = meta_of(sim)->state != WEIR_META_LIVE; /* a failure that is not may be forgotten with its leader */
         disturb(sim, disturbance);
         for (int i = 0; i < STEPS; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 2 : 0, STEP_MS);
         }
         if (disturbance == TMS_LOST) {
             run_quietly(sim, 15);

@@ -44,8 +44,7 @@ static void expect_parallelism(struct sim *sim, uint32_t parallelism, uint32_t a
     ck_assert_uint_eq(running, view.ntasks);
     uint32_t completions = sim->completions;
     run_quietly(sim, 3);
-    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
-    ck_assert(view.checkpoints == NULL || (sim->completions > completions && newest->run == meta_of(sim)->run));
+    ck_assert(view.checkpoints == NULL || (sim->completions > completions && newest_of(sim).run == meta_of(sim)->run));
 }
 
 /* A TaskManager comes, and the job grows onto it. */
@@ -227,6 +226,44 @@ START_TEST(the_default_scheduler_waits_and_gives_back_what_it_asks_for)
 }
 END_TEST
 
+/* Slots have come, and with a checkpoint the job would grow. _i: it does; but all its tasks have finished; or the checkpoint is its last one. */
+START_TEST(a_job_that_ends_does_not_grow)
+{
+    struct sim *sim = adaptive_sim("quad", 1, 2);
+    run_quietly(sim, 4);
+    expect_parallelism(sim, 2, 4);
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 10);
+    sim->input_ended = _i == 2;
+    step(sim);
+    run_until_proposed(sim, WEIR_HA_CKPT_COMPLETE);
+    for (int i = 0; i < 10; i++) { /* the log takes its time */
+        advance(sim, HEARTBEAT_MS / 2);
+    }
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    if (_i == 1) {
+        set_tasks(sim, WEIR_TASK_FINISHED, 99);
+        ck_assert_uint_eq(sim->nproposals, 2);
+        ck_assert_int_eq(proposed_kind(sim, 1), WEIR_HA_JOB_STATE);
+    }
+    uint64_t newest = newest_of(sim).id;
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_gt(newest_of(sim).id, newest);
+    ck_assert_int_eq(newest_of(sim).last, _i == 2);
+    ck_assert_int_eq(state_of(sim, 0), _i == 0 ? WEIR_JOB_RESTARTING : WEIR_JOB_RUNNING);
+    run_quietly(sim, 5);
+    if (_i == 0) {
+        expect_parallelism(sim, 4, 4);
+    } else {
+        set_tasks(sim, WEIR_TASK_FINISHED, 99);
+        run_quietly(sim, 3);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+        ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(slots_go_back_where_they_were)
 {
     struct sim *sim = adaptive_sim("quad", 2, 2);
@@ -363,6 +400,7 @@ Suite *dispatcher_adaptive_suite(void)
     tcase_add_loop_test(tcase, a_region_that_finds_no_slot_takes_all_along, 0, 2);
     tcase_add_test(tcase, without_checkpoints_only_a_restart_changes_it);
     tcase_add_test(tcase, the_default_scheduler_waits_and_gives_back_what_it_asks_for);
+    tcase_add_loop_test(tcase, a_job_that_ends_does_not_grow, 0, 3);
     tcase_add_test(tcase, slots_go_back_where_they_were);
     tcase_add_loop_test(tcase, a_drain_that_fails_between_two_runs, 0, 2);
     tcase_add_loop_test(tcase, one_disturbance, 0, STEPS);

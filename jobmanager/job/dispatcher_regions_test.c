@@ -1,13 +1,6 @@
 /* Failover of one pipelined region while the job's others go on: the brain against the simulated world of dispatcher_test_kit.h. */
 #include "jobmanager/job/dispatcher_test_kit.h"
 
-/* The newest completed checkpoint; id 0: none. */
-static struct weir_meta_ckpt newest_of(const struct sim *sim)
-{
-    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
-    return newest == NULL ? (struct weir_meta_ckpt){0} : *newest;
-}
-
 static bool find_task(struct sim *sim, uint32_t vertex, uint32_t subtask, struct fake_tm **out_tm, struct fake_task **out_task)
 {
     bool found = false;

@@ -180,6 +180,13 @@ static inline struct weir_job_view view_of(const struct sim *sim)
     return view;
 }
 
+/* The newest completed checkpoint; id 0: none. */
+static inline struct weir_meta_ckpt newest_of(const struct sim *sim)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
+    return newest == NULL ? (struct weir_meta_ckpt){0} : *newest;
+}
+
 /* --- the simulated world ---------------------------------------------------------------------------------------------- */
 static inline void on_answer(void *ctx, enum weir_rc rc, const struct weir_error *err)
 {

@@ -5,6 +5,7 @@
 
 #include "common/fs/fs_local.h"
 #include "taskmanager/tm_deploy_test_kit.h"
+#include "tests/lib/mails.h"
 
 #include <unistd.h>
 
@@ -105,12 +106,7 @@ static void kit_init(struct kit *kit)
 static void run_until(struct kit *kit, const uint32_t *count, uint32_t least)
 {
     while (*count < least) {
-        weir_waker_prepare(kit->waker);
-        if (weir_mailbox_empty(kit->mailbox)) {
-            weir_waker_wait(kit->waker, -1, NULL, 0);
-        } else {
-            weir_waker_cancel(kit->waker);
-        }
+        weir_test_await_mail(kit->waker, kit->mailbox, -1);
         (void)weir_mailbox_run(kit->mailbox, 16);
     }
 }

@@ -55,6 +55,15 @@ static void expect_growth(struct sim *sim, uint32_t tm, uint32_t asked)
     expect_parallelism(sim, asked, asked);
 }
 
+/* TaskManager 1 comes, and the first attempt goes on as it is. */
+static void expect_no_growth(struct sim *sim, uint32_t parallelism, uint32_t asked)
+{
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 60);
+    expect_parallelism(sim, parallelism, asked);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+}
+
 /* TaskManager 1 of a job that runs whole is lost, and the job waits. */
 static void lose_one(struct sim *sim, uint32_t asked, int steps)
 {
@@ -191,10 +200,7 @@ START_TEST(without_checkpoints_only_a_restart_changes_it)
     struct sim *sim = adaptive_sim("restart", 1, 1);
     run_quietly(sim, 5);
     expect_parallelism(sim, 1, 2);
-    tm_start(&sim->tms[1], 1);
-    run_quietly(sim, 60);
-    expect_parallelism(sim, 1, 2);
-    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    expect_no_growth(sim, 1, 2);
     expect_restart(sim, 2, 2);
     ck_assert_uint_eq(meta_of(sim)->attempt, 2); /* nothing to drain */
     sim_destroy(sim);
@@ -212,9 +218,7 @@ START_TEST(the_default_scheduler_waits_and_gives_back_what_it_asks_for)
     run_quietly(sim, 10);
     expect_parallelism(sim, 2, 4); /* adopted as it is */
     ck_assert_uint_eq(meta_of(sim)->attempt, 1);
-    tm_start(&sim->tms[1], 1);
-    run_quietly(sim, 60);
-    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    expect_no_growth(sim, 2, 4);
     set_tasks(sim, WEIR_TASK_FAILED, 1);
     run_quietly(sim, 10);
     expect_parallelism(sim, 4, 4);

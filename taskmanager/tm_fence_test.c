@@ -127,6 +127,24 @@ static void pass(struct kit *kit, int64_t ms)
     (void)weir_timers_run_due(&kit->timers, weir_clock_mono_ns(&kit->clock.clock));
 }
 
+/* Attempt 1 begins after a leader has been heard of. */
+static void kit_init_heard(struct kit *kit)
+{
+    kit_init(kit, TIMEOUT_MS);
+    heard_now(kit);
+    add(kit, 1);
+}
+
+static void expect_open(struct kit *kit, uint32_t attempt)
+{
+    ck_assert(!weir_fence_closed(kit->held[attempt - 1]));
+}
+
+static void expect_closed(struct kit *kit, uint32_t attempt)
+{
+    ck_assert(weir_fence_closed(kit->held[attempt - 1]));
+}
+
 static void answer(struct kit *kit, uint32_t i, enum weir_rc rc)
 {
     struct weir_tm_fence_question *question = kit->questions[i];
@@ -141,17 +159,15 @@ static void answer(struct kit *kit, uint32_t i, enum weir_rc rc)
 START_TEST(a_leader_that_answers_keeps_it_open)
 {
     struct kit kit;
-    kit_init(&kit, TIMEOUT_MS);
-    heard_now(&kit);
-    add(&kit, 1);
+    kit_init_heard(&kit);
     for (uint32_t i = 0; i < 10; i++) {
         pass(&kit, TIMEOUT_MS - 1);
-        ck_assert(!weir_fence_closed(kit.held[0]));
+        expect_open(&kit, 1);
         heard_now(&kit);
     }
     weir_tm_fences_heard(kit.fences, now_ns(&kit) - 500 * MS); /* an older one takes nothing back */
     pass(&kit, TIMEOUT_MS - 1);
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     ck_assert_uint_eq(kit.asked, 0);
     kit_fini(&kit);
 }
@@ -161,20 +177,18 @@ END_TEST
 START_TEST(the_time_runs_from_the_sending)
 {
     struct kit kit;
-    kit_init(&kit, TIMEOUT_MS);
-    heard_now(&kit);
-    add(&kit, 1);
+    kit_init_heard(&kit);
     pass(&kit, 900);
     weir_tm_fences_heard(kit.fences, now_ns(&kit) - 400 * MS);
     pass(&kit, 599);
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     int64_t sent_ns = now_ns(&kit);
     weir_clock_virtual_advance(&kit.clock, (TIMEOUT_MS + 1) * MS); /* SIGSTOP */
-    ck_assert(weir_fence_closed(kit.held[0])); /* though no timer has run */
+    expect_closed(&kit, 1); /* though no timer has run */
     weir_tm_fences_heard(kit.fences, sent_ns);
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     heard_now(&kit); /* nor does a new answer open it: the attempt may have been replaced */
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     ck_assert_uint_eq(kit.asked, 1);
     kit_fini(&kit);
 }
@@ -183,13 +197,11 @@ END_TEST
 START_TEST(a_machine_that_slept_has_slept_for_its_leases_too)
 {
     struct kit kit;
-    kit_init(&kit, TIMEOUT_MS);
-    heard_now(&kit);
-    add(&kit, 1);
+    kit_init_heard(&kit);
     weir_clock_virtual_suspend(&kit.clock, (TIMEOUT_MS - 1) * MS);
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     weir_clock_virtual_suspend(&kit.clock, MS);
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     kit_fini(&kit);
 }
 END_TEST
@@ -212,14 +224,14 @@ START_TEST(the_lease_decides_who_goes_on)
     pass(&kit, WEIR_TM_FENCE_ASK_MS);
     ck_assert_uint_eq(kit.nquestions, 3);
     add(&kit, 4);
-    ck_assert(!weir_fence_closed(kit.held[3])); /* it has come after the leader did */
+    expect_open(&kit, 4); /* it has come after the leader did */
     for (uint32_t left = 3; left > 0; left--) {
         uint32_t attempt = kit.about[0];
         answer(&kit, 0, attempt == 1 ? WEIR_OK : attempt == 2 ? WEIR_STALE : WEIR_TIMEOUT);
     }
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     ck_assert_ptr_null(kit.held[1]);
-    ck_assert(weir_fence_closed(kit.held[2]));
+    expect_closed(&kit, 3);
     ck_assert_uint_eq(kit.resumed, 1);
     ck_assert_uint_eq(kit.replaced, 1);
     ck_assert_uint_eq(kit.nquestions, 0);
@@ -234,7 +246,7 @@ START_TEST(the_lease_decides_who_goes_on)
     ck_assert_uint_eq(kit.nquestions, 2);
     answer(&kit, 1, WEIR_OK);
     answer(&kit, 0, WEIR_STALE); /* of no weight: it was asked before the other */
-    ck_assert(!weir_fence_closed(kit.held[2]));
+    expect_open(&kit, 3);
     ck_assert_uint_eq(kit.resumed, 2);
     kit_fini(&kit);
 }
@@ -246,20 +258,20 @@ START_TEST(an_old_lease_is_none)
     struct kit kit;
     kit_init(&kit, TIMEOUT_MS);
     add(&kit, 1); /* F3: nobody has been heard of */
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     ck_assert_uint_eq(kit.nquestions, 1);
     weir_clock_virtual_advance(&kit.clock, TIMEOUT_MS * MS);
     answer(&kit, 0, WEIR_OK);
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     ck_assert_uint_eq(kit.resumed, 0);
     pass(&kit, WEIR_TM_FENCE_ASK_MS);
     ck_assert_uint_eq(kit.nquestions, 1);
     answer(&kit, 0, WEIR_OK);
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     pass(&kit, TIMEOUT_MS - 1);
-    ck_assert(!weir_fence_closed(kit.held[0]));
+    expect_open(&kit, 1);
     pass(&kit, 1);
-    ck_assert(weir_fence_closed(kit.held[0]));
+    expect_closed(&kit, 1);
     kit_fini(&kit);
 }
 END_TEST
@@ -272,7 +284,7 @@ START_TEST(zero_is_never)
     for (uint32_t i = 0; i < 3; i++) {
         pass(&kit, 1000000000);
         weir_clock_virtual_suspend(&kit.clock, 1000000000 * MS);
-        ck_assert(!weir_fence_closed(kit.held[0]));
+        expect_open(&kit, 1);
         heard_now(&kit);
     }
     ck_assert_uint_eq(kit.asked, 0);

@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "common/runtime/thread.h"
+#include "tests/lib/mails.h"
 
 enum { QUESTIONS_MAX = 8, LONG_MS = 60000 };
 
@@ -68,12 +69,7 @@ static void asker_start(struct asker *asker, struct weir_lease *lease, int64_t t
 static void run_mails_until(struct kit *kit, uint32_t nasked)
 {
     while (kit->nasked < nasked) {
-        weir_waker_prepare(kit->waker);
-        if (weir_mailbox_empty(kit->mailbox)) {
-            weir_waker_wait(kit->waker, -1, NULL, 0);
-        } else {
-            weir_waker_cancel(kit->waker);
-        }
+        weir_test_await_mail(kit->waker, kit->mailbox, -1);
         (void)weir_mailbox_run(kit->mailbox, 16);
     }
 }

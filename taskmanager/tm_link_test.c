@@ -6,6 +6,7 @@
 #include "common/runtime/sync.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
+#include "tests/lib/mails.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -273,12 +274,7 @@ static void run_until(struct rig *rig, struct jm *jm, const uint32_t *count, uin
             return;
         }
         ck_assert_msg(weir_clock_mono_ms(clock) < end_ms, "not within %d ms: %s", DEADLINE_MS, what);
-        weir_waker_prepare(rig->waker);
-        if (!weir_mailbox_empty(rig->mailbox)) {
-            weir_waker_cancel(rig->waker);
-            continue;
-        }
-        weir_waker_wait(rig->waker, 5, NULL, 0);
+        weir_test_await_mail(rig->waker, rig->mailbox, 5);
     }
 }
 
@@ -367,19 +363,31 @@ START_TEST(one_that_is_named_is_found)
 }
 END_TEST
 
-START_TEST(reports_are_repeated_to_the_new_leader)
+static void report_snapshot(struct rig *rig, uint64_t checkpoint)
 {
-    struct rig *rig = rig_create(2);
     struct weir_task_counts counts = {0};
     struct weir_tm_status status = {.job_id = "0123456789abcdef0123456789abcdef", .attempt = 1, .counts = &counts};
-    struct weir_task_snapshot snapshot = {.checkpoint = 7, .taken = true, .handle = {.path = "/tmp/x", .bytes = 3}};
-    struct jm *first = &rig->jms[0], *second = &rig->jms[1];
+    struct weir_task_snapshot snapshot = {.checkpoint = checkpoint, .taken = true, .handle = {.path = "/tmp/x", .bytes = 3}};
+    weir_tm_link_snapshot(rig->link, &status, &snapshot);
+}
+
+/* Of checkpoint 7, to the first JobManager, which leads in epoch 5 and does not answer it. */
+static void report_unanswered(struct rig *rig)
+{
+    struct jm *first = &rig->jms[0];
     first->mute_reports = true;
     jm_set(first, true, 5, false);
     run_until_registered(rig, 0, 1);
     run_until(rig, first, &first->heartbeats, 1, "it knows that it is registered");
-    weir_tm_link_snapshot(rig->link, &status, &snapshot);
+    report_snapshot(rig, 7);
     run_until(rig, first, &first->reports, 1, "the report");
+}
+
+START_TEST(reports_are_repeated_to_the_new_leader)
+{
+    struct rig *rig = rig_create(2);
+    struct jm *first = &rig->jms[0], *second = &rig->jms[1];
+    report_unanswered(rig);
     ck_assert_uint_eq(first->report_epoch, 5);
     ck_assert_uint_eq(first->report_checkpoint, 7);
     ck_assert_str_eq(first->report_tm, "tm");
@@ -398,8 +406,7 @@ START_TEST(reports_are_repeated_to_the_new_leader)
     weir_mutex_lock(&second->mutex);
     second->report_rc = WEIR_REFUSED;
     weir_mutex_unlock(&second->mutex);
-    snapshot.checkpoint = 8;
-    weir_tm_link_snapshot(rig->link, &status, &snapshot);
+    report_snapshot(rig, 8);
     run_until(rig, second, &second->reports, 3, "the report again and again");
     rig_destroy(rig);
 }
@@ -409,16 +416,8 @@ END_TEST
 START_TEST(a_leader_of_before_does_not_judge_reports)
 {
     struct rig *rig = rig_create(2);
-    struct weir_task_counts counts = {0};
-    struct weir_tm_status status = {.job_id = "0123456789abcdef0123456789abcdef", .attempt = 1, .counts = &counts};
-    struct weir_task_snapshot snapshot = {.checkpoint = 7, .taken = true, .handle = {.path = "/tmp/x", .bytes = 3}};
     struct jm *first = &rig->jms[0], *second = &rig->jms[1];
-    first->mute_reports = true;
-    jm_set(first, true, 5, false);
-    run_until_registered(rig, 0, 1);
-    run_until(rig, first, &first->heartbeats, 1, "it knows that it is registered");
-    weir_tm_link_snapshot(rig->link, &status, &snapshot);
-    run_until(rig, first, &first->reports, 1, "the report");
+    report_unanswered(rig);
     uint32_t asked = read_count(first, &first->asked);
     jm_set(first, false, 5, false);
     run_until(rig, first, &first->asked, asked + 2, "it looks for a leader");

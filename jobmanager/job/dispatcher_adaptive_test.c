@@ -6,36 +6,12 @@ enum { STABLE_MS = 500, INTERVAL_MS = 2000, WAIT_MS = 5000 };
 static const struct weir_adaptive_settings adaptive = {
     .enabled = true, .wait_ms = WAIT_MS, .stabilization_ms = STABLE_MS, .interval_ms = INTERVAL_MS, .increase_min = 1};
 
-static const struct weir_meta_job *meta_of(const struct sim *sim)
-{
-    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
-}
-
-static struct weir_job_view view_of(const struct sim *sim)
-{
-    struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
-    return view;
-}
-
 static struct sim *adaptive_sim(const char *graph, uint32_t tms, uint32_t tm_slots)
 {
     struct sim *sim = sim_create_as(1, &adaptive);
     sim->tm_slots = tm_slots;
-    commit_all(sim);
-    for (uint32_t i = 0; i < tms; i++) {
-        tm_start(&sim->tms[i], i);
-        tm_talk(sim, &sim->tms[i]);
-    }
-    submit(sim, 0, graph);
-    run_quietly(sim, 3);
+    begin_job(sim, graph, tms);
     return sim;
-}
-
-static void kill_tm(struct sim *sim, uint32_t i)
-{
-    sim->tms[i].alive = false;
-    weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
 }
 
 /* It runs with that parallelism, and checkpoints of it complete. */
@@ -68,8 +44,41 @@ static void expect_parallelism(struct sim *sim, uint32_t parallelism, uint32_t a
     ck_assert_uint_eq(running, view.ntasks);
     uint32_t completions = sim->completions;
     run_quietly(sim, 3);
-    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
-    ck_assert(view.checkpoints == NULL || (sim->completions > completions && newest->run == meta_of(sim)->run));
+    ck_assert(view.checkpoints == NULL || (sim->completions > completions && newest_of(sim).run == meta_of(sim)->run));
+}
+
+/* A TaskManager comes, and the job grows onto it. */
+static void expect_growth(struct sim *sim, uint32_t tm, uint32_t asked)
+{
+    tm_start(&sim->tms[tm], tm);
+    run_quietly(sim, 30);
+    expect_parallelism(sim, asked, asked);
+}
+
+/* TaskManager 1 comes, and the first attempt goes on as it is. */
+static void expect_no_growth(struct sim *sim, uint32_t parallelism, uint32_t asked)
+{
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 60);
+    expect_parallelism(sim, parallelism, asked);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+}
+
+/* TaskManager 1 of a job that runs whole is lost, and the job waits. */
+static void lose_one(struct sim *sim, uint32_t asked, int steps)
+{
+    expect_parallelism(sim, asked, asked);
+    kill_tm(sim, 1);
+    run_quietly(sim, steps);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+}
+
+/* A task fails, and the job or its region runs again. */
+static void expect_restart(struct sim *sim, uint32_t parallelism, uint32_t asked)
+{
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    run_quietly(sim, 6);
+    expect_parallelism(sim, parallelism, asked);
 }
 
 static void await(struct sim *sim, enum weir_job_state state, int steps)
@@ -110,10 +119,7 @@ END_TEST
 START_TEST(a_job_goes_on_with_less_when_a_task_manager_is_lost)
 {
     struct sim *sim = adaptive_sim("quad", 2, 2);
-    expect_parallelism(sim, 4, 4);
-    kill_tm(sim, 1);
-    run_quietly(sim, 5);
-    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    lose_one(sim, 4, 5);
     if (_i == 1 || _i == 3) {
         tm_start(&sim->tms[2], 2);
     }
@@ -135,14 +141,10 @@ START_TEST(a_job_goes_on_with_less_when_a_task_manager_is_lost)
     ck_assert_uint_gt(sim->drain_deploys, 0);
     ck_assert_uint_eq(meta_of(sim)->run, meta_of(sim)->attempt);
     if (_i == 2) {
-        tm_start(&sim->tms[3], 3);
-        run_quietly(sim, 30);
-        expect_parallelism(sim, 4, 4);
+        expect_growth(sim, 3, 4);
         ck_assert_uint_eq(view_of(sim).nfailures, 1);
     }
-    set_tasks(sim, WEIR_TASK_FAILED, 1); /* it has as many as before: nothing to wait for */
-    run_quietly(sim, 6);
-    expect_parallelism(sim, _i == 2 ? 4 : 2, 4);
+    expect_restart(sim, _i == 2 ? 4 : 2, 4); /* it has as many as before: nothing to wait for */
     cancel(sim, 0);
     run_quietly(sim, 20);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
@@ -172,10 +174,7 @@ END_TEST
 START_TEST(a_region_that_finds_no_slot_takes_all_along)
 {
     struct sim *sim = adaptive_sim("trio", 3, 1);
-    expect_parallelism(sim, 3, 3);
-    kill_tm(sim, 1);
-    run_quietly(sim, 6);
-    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+    lose_one(sim, 3, 6);
     ck_assert_int_eq(view_of(sim).tasks[0].state, WEIR_TASK_RUNNING); /* the others run on */
     ck_assert_uint_eq(view_of(sim).tasks[2].attempt, 1);
     if (_i == 1) { /* in time: its region alone */
@@ -188,13 +187,9 @@ START_TEST(a_region_that_finds_no_slot_takes_all_along)
         run_quietly(sim, 12);
         expect_parallelism(sim, 2, 3);
         ck_assert_uint_eq(view_of(sim).nfailures, 1);
-        set_tasks(sim, WEIR_TASK_FAILED, 1); /* and a region by itself, with the new numbers */
-        run_quietly(sim, 6);
-        expect_parallelism(sim, 2, 3);
+        expect_restart(sim, 2, 3); /* a region by itself, with the new numbers */
         ck_assert_uint_gt(meta_of(sim)->attempt, meta_of(sim)->base_attempt);
-        tm_start(&sim->tms[1], 1);
-        run_quietly(sim, 30);
-        expect_parallelism(sim, 3, 3);
+        expect_growth(sim, 1, 3);
     }
     sim_destroy(sim);
 }
@@ -205,13 +200,8 @@ START_TEST(without_checkpoints_only_a_restart_changes_it)
     struct sim *sim = adaptive_sim("restart", 1, 1);
     run_quietly(sim, 5);
     expect_parallelism(sim, 1, 2);
-    tm_start(&sim->tms[1], 1);
-    run_quietly(sim, 60);
-    expect_parallelism(sim, 1, 2);
-    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
-    set_tasks(sim, WEIR_TASK_FAILED, 1);
-    run_quietly(sim, 6);
-    expect_parallelism(sim, 2, 2);
+    expect_no_growth(sim, 1, 2);
+    expect_restart(sim, 2, 2);
     ck_assert_uint_eq(meta_of(sim)->attempt, 2); /* nothing to drain */
     sim_destroy(sim);
 }
@@ -223,15 +213,12 @@ START_TEST(the_default_scheduler_waits_and_gives_back_what_it_asks_for)
     run_quietly(sim, 6);
     expect_parallelism(sim, 2, 4);
     sim->adaptive.enabled = false; /* the next leader's configuration */
-    stop_jm(sim);
-    start_jm(sim);
+    new_leader(sim);
     sim->adaptive.enabled = true; /* drains between runs are all right */
     run_quietly(sim, 10);
     expect_parallelism(sim, 2, 4); /* adopted as it is */
     ck_assert_uint_eq(meta_of(sim)->attempt, 1);
-    tm_start(&sim->tms[1], 1);
-    run_quietly(sim, 60);
-    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    expect_no_growth(sim, 2, 4);
     set_tasks(sim, WEIR_TASK_FAILED, 1);
     run_quietly(sim, 10);
     expect_parallelism(sim, 4, 4);
@@ -239,6 +226,44 @@ START_TEST(the_default_scheduler_waits_and_gives_back_what_it_asks_for)
     run_quietly(sim, 60);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     ck_assert_str_eq(view_of(sim).waiting_for, "4 slots needed, 2 free of 2 on 1 TaskManager");
+    sim_destroy(sim);
+}
+END_TEST
+
+/* Slots have come, and with a checkpoint the job would grow. _i: it does; but all its tasks have finished; or the checkpoint is its last one. */
+START_TEST(a_job_that_ends_does_not_grow)
+{
+    struct sim *sim = adaptive_sim("quad", 1, 2);
+    run_quietly(sim, 4);
+    expect_parallelism(sim, 2, 4);
+    tm_start(&sim->tms[1], 1);
+    run_quietly(sim, 10);
+    sim->input_ended = _i == 2;
+    step(sim);
+    run_until_proposed(sim, WEIR_HA_CKPT_COMPLETE);
+    for (int i = 0; i < 10; i++) { /* the log takes its time */
+        advance(sim, HEARTBEAT_MS / 2);
+    }
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    if (_i == 1) {
+        set_tasks(sim, WEIR_TASK_FINISHED, 99);
+        ck_assert_uint_eq(sim->nproposals, 2);
+        ck_assert_int_eq(proposed_kind(sim, 1), WEIR_HA_JOB_STATE);
+    }
+    uint64_t newest = newest_of(sim).id;
+    decide(sim, 0, COMMIT);
+    ck_assert_uint_gt(newest_of(sim).id, newest);
+    ck_assert_int_eq(newest_of(sim).last, _i == 2);
+    ck_assert_int_eq(state_of(sim, 0), _i == 0 ? WEIR_JOB_RESTARTING : WEIR_JOB_RUNNING);
+    run_quietly(sim, 5);
+    if (_i == 0) {
+        expect_parallelism(sim, 4, 4);
+    } else {
+        set_tasks(sim, WEIR_TASK_FINISHED, 99);
+        run_quietly(sim, 3);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+        ck_assert_uint_eq(meta_of(sim)->attempt, 1);
+    }
     sim_destroy(sim);
 }
 END_TEST
@@ -298,30 +323,11 @@ enum { STEPS = 90, STEP_MS = 20 };
 
 enum disturbance { NEW_LEADER, ANOTHER_TM_LOST, TM_COMES, CANCELLED, TASK_FAILS, DISTURBANCES };
 
-static void step(struct sim *sim, bool doubtful)
-{
-    if (sim->nproposals > 0 && doubtful && weir_rand_below(&sim->rand, 3) == 0) {
-        decide(sim, 0, weir_rand_below(&sim->rand, 2) == 0 ? UNKNOWN_LATE : UNKNOWN_LOST);
-    } else if (sim->nproposals > 0) {
-        decide(sim, 0, COMMIT);
-    } else if (sim->nlate > 0 && weir_rand_below(&sim->rand, 2) == 0) {
-        struct weir_buf *late = &sim->late[--sim->nlate];
-        commit(sim, weir_buf_slice(late));
-        weir_buf_fini(late);
-        drain_effects(sim);
-    } else if (sim->norders > 0) {
-        deliver(sim, 0, false);
-    } else {
-        advance(sim, STEP_MS);
-    }
-}
-
 static void disturb(struct sim *sim, enum disturbance disturbance)
 {
     switch (disturbance) {
     case NEW_LEADER:
-        stop_jm(sim);
-        start_jm(sim);
+        new_leader(sim);
         break;
     case ANOTHER_TM_LOST:
         kill_tm(sim, 0);
@@ -359,11 +365,11 @@ START_TEST(one_disturbance)
             run_quietly(sim, 6);
         }
         for (int i = 0; i < _i; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 3 : 0, STEP_MS);
         }
         disturb(sim, disturbance);
         for (int i = 0; i < STEPS; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 3 : 0, STEP_MS);
         }
         if (disturbance == CANCELLED) {
             run_quietly(sim, 80);
@@ -398,6 +404,7 @@ Suite *dispatcher_adaptive_suite(void)
     tcase_add_loop_test(tcase, a_region_that_finds_no_slot_takes_all_along, 0, 2);
     tcase_add_test(tcase, without_checkpoints_only_a_restart_changes_it);
     tcase_add_test(tcase, the_default_scheduler_waits_and_gives_back_what_it_asks_for);
+    tcase_add_loop_test(tcase, a_job_that_ends_does_not_grow, 0, 3);
     tcase_add_test(tcase, slots_go_back_where_they_were);
     tcase_add_loop_test(tcase, a_drain_that_fails_between_two_runs, 0, 2);
     tcase_add_loop_test(tcase, one_disturbance, 0, STEPS);

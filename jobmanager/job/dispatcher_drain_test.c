@@ -4,23 +4,17 @@
  */
 #include "jobmanager/job/dispatcher_test_kit.h"
 
-static const struct weir_meta_job *meta_of(const struct sim *sim)
+static uint64_t newest_id(const struct sim *sim)
 {
-    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+    uint64_t id = newest_of(sim).id;
+    ck_assert_uint_gt(id, 0);
+    return id;
 }
 
-static uint64_t newest_of(const struct sim *sim)
+static void lose_tms(struct sim *sim)
 {
-    const struct weir_meta_job *job = meta_of(sim);
-    ck_assert_uint_gt(job->nckpts, 0);
-    return job->ckpts[job->nckpts - 1].id;
-}
-
-static struct weir_job_view view_of(const struct sim *sim)
-{
-    struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
-    return view;
+    kill_tm(sim, 0);
+    kill_tm(sim, 1);
 }
 
 /* A job with completed checkpoints whose sinks have not said that they drained. */
@@ -44,7 +38,7 @@ static void check_text(const struct sim *sim, const char *text, const char *pref
 {
     char expected[256];
     (void)snprintf(expected, sizeof(expected), "%ssink write (results), checkpoint %llu%s", prefix,
-                   (unsigned long long)newest_of(sim), suffix);
+                   (unsigned long long)newest_id(sim), suffix);
     ck_assert_ptr_nonnull(text);
     ck_assert_str_eq(text, expected);
 }
@@ -84,12 +78,12 @@ START_TEST(a_failed_job_drains_first_and_keeps_its_cause)
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
     ck_assert_int_eq(meta_of(sim)->state, WEIR_META_FAILING);
     check_text(sim, view_of(sim).waiting_for, "draining: ", "");
-    uint64_t newest = newest_of(sim);
+    uint64_t newest = newest_id(sim);
     sim->drain_fate = WEIR_TASK_FINISHED;
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
     ck_assert_str_eq(meta_of(sim)->text, "boom");
-    ck_assert_uint_eq(newest_of(sim), newest); /* nothing was taken meanwhile */
+    ck_assert_uint_eq(newest_id(sim), newest); /* nothing was taken meanwhile */
     ck_assert_uint_eq(sim->nstored, meta_of(sim)->nckpts);
     sim_destroy(sim);
 }
@@ -186,10 +180,7 @@ END_TEST
 START_TEST(a_drain_waits_for_slots)
 {
     struct sim *sim = sim_with_checkpoints("checkpoints");
-    for (uint32_t i = 0; i < 2; i++) {
-        sim->tms[i].alive = false;
-        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
-    }
+    lose_tms(sim);
     cancel(sim, 0);
     run_quietly(sim, 30);
     advance(sim, 2 * SLOT_TIMEOUT_MS);
@@ -232,38 +223,11 @@ enum { STEPS = 70, STEP_MS = 20 };
 
 enum disturbance { NEW_LEADER, TMS_LOST, TMS_REPLACED, SKIP, CANCEL, CONNECTIONS_DROPPED, DISTURBANCES };
 
-static void step(struct sim *sim, bool doubtful)
-{
-    if (sim->nproposals > 0 && doubtful && weir_rand_below(&sim->rand, 2) == 0) {
-        decide(sim, 0, weir_rand_below(&sim->rand, 2) == 0 ? UNKNOWN_LATE : UNKNOWN_LOST);
-    } else if (sim->nproposals > 0) {
-        decide(sim, 0, COMMIT);
-    } else if (sim->nlate > 0 && doubtful && weir_rand_below(&sim->rand, 2) == 0) {
-        struct weir_buf *late = &sim->late[--sim->nlate];
-        commit(sim, weir_buf_slice(late));
-        weir_buf_fini(late);
-        drain_effects(sim);
-    } else if (sim->norders > 0) {
-        deliver(sim, 0, false);
-    } else {
-        advance(sim, STEP_MS);
-    }
-}
-
-static void lose_tms(struct sim *sim)
-{
-    for (uint32_t i = 0; i < 2; i++) {
-        sim->tms[i].alive = false;
-        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
-    }
-}
-
 static void disturb(struct sim *sim, enum disturbance disturbance)
 {
     switch (disturbance) {
     case NEW_LEADER:
-        stop_jm(sim);
-        start_jm(sim);
+        new_leader(sim);
         break;
     case TMS_LOST:
     case TMS_REPLACED:
@@ -308,12 +272,12 @@ START_TEST(one_disturbance)
             fail_for_good(sim);
         }
         for (int i = 0; i < _i; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 2 : 0, STEP_MS);
         }
         bool recorded = meta_of(sim)->state != WEIR_META_LIVE; /* a failure that is not may be forgotten with its leader */
         disturb(sim, disturbance);
         for (int i = 0; i < STEPS; i++) {
-            step(sim, doubtful);
+            step_doubtful(sim, doubtful ? 2 : 0, STEP_MS);
         }
         if (disturbance == TMS_LOST) {
             run_quietly(sim, 15);

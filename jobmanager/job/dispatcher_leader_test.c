@@ -86,7 +86,7 @@ START_TEST(a_retry_to_a_new_leader_starts_nothing_twice)
     ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 1);
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
-    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, 1);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 1);
     ck_assert_uint_eq(sim->deploys, 1);
     /* a tombstone holds the id as well */
     set_tasks(sim, WEIR_TASK_FINISHED, 9);

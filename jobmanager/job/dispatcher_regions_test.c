@@ -1,25 +1,6 @@
 /* Failover of one pipelined region while the job's others go on: the brain against the simulated world of dispatcher_test_kit.h. */
 #include "jobmanager/job/dispatcher_test_kit.h"
 
-static const struct weir_meta_job *meta_of(const struct sim *sim)
-{
-    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
-}
-
-/* The newest completed checkpoint; id 0: none. */
-static struct weir_meta_ckpt newest_of(const struct sim *sim)
-{
-    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
-    return newest == NULL ? (struct weir_meta_ckpt){0} : *newest;
-}
-
-static struct weir_job_view view_of(struct sim *sim)
-{
-    struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
-    return view;
-}
-
 static bool find_task(struct sim *sim, uint32_t vertex, uint32_t subtask, struct fake_tm **out_tm, struct fake_task **out_task)
 {
     bool found = false;
@@ -69,37 +50,6 @@ static bool present(const struct sim *sim, uint32_t tm, uint32_t region, uint32_
     bool is = false;
     ck_assert_int_eq(weir_dispatcher_attempt_is_present(sim->d, sim->tms[tm].id, sim->epoch, weir_slice_str(job_id(0)), region, attempt, &is, &err), WEIR_OK);
     return is;
-}
-
-static enum weir_ha_kind proposed_kind(const struct sim *sim, uint32_t i)
-{
-    struct weir_arena *arena = weir_arena_create(0);
-    struct weir_ha_record record;
-    struct weir_error err;
-    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&sim->proposals[i]->bytes), arena, &record, &err), WEIR_OK);
-    weir_arena_destroy(arena);
-    return record.kind;
-}
-
-/* One thing that is under way happens, else time passes. */
-static void step(struct sim *sim)
-{
-    if (sim->nproposals > 0) {
-        decide(sim, 0, COMMIT);
-    } else if (sim->norders > 0) {
-        deliver(sim, 0, false);
-    } else {
-        advance(sim, 25);
-    }
-}
-
-/* Until a record of that kind is proposed and nothing else is. */
-static void run_until_proposed(struct sim *sim, enum weir_ha_kind kind)
-{
-    for (int i = 0; i < 1000 && !(sim->nproposals == 1 && proposed_kind(sim, 0) == kind); i++) {
-        step(sim);
-    }
-    ck_assert_uint_eq(sim->nproposals, 1);
 }
 
 START_TEST(the_failure_of_a_region_leaves_the_others_alone)
@@ -250,8 +200,7 @@ START_TEST(a_new_leader_in_the_middle_restarts_only_what_is_missing)
     for (int i = 0; i < _i; i++) {
         step(sim);
     }
-    stop_jm(sim);
-    start_jm(sim);
+    new_leader(sim);
     run_quietly(sim, 30);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
     expect_running(sim, 0, 1);
@@ -259,8 +208,7 @@ START_TEST(a_new_leader_in_the_middle_restarts_only_what_is_missing)
     ck_assert_uint_ge(meta_of(sim)->attempt, 2);
     uint32_t deploys = sim->deploys;
     uint32_t completions = sim->completions;
-    stop_jm(sim); /* whole, it is adopted with the attempts it has */
-    start_jm(sim);
+    new_leader(sim); /* whole, it is adopted with the attempts it has */
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
     ck_assert_uint_eq(sim->deploys, deploys);
@@ -300,8 +248,7 @@ START_TEST(a_lost_task_manager_takes_two_regions_along)
     struct fake_task *task = NULL;
     ck_assert(find_task(sim, 0, 2, &tm, &task));
     ck_assert_uint_eq(tm->ntasks, 4);
-    tm->alive = false;
-    weir_dispatcher_tm_closed(sim->d, tm->id, sim->now);
+    kill_tm(sim, (uint32_t)(tm - sim->tms));
     run_quietly(sim, 20);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     expect_running(sim, 1, 1);
@@ -349,8 +296,7 @@ START_TEST(a_finished_region_stays_finished)
     }
     fail_subtask(sim, 1, 1);
     if (_i == 1) { /* also for the next leader */
-        stop_jm(sim);
-        start_jm(sim);
+        new_leader(sim);
     }
     run_quietly(sim, 20);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);

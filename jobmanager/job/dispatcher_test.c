@@ -159,8 +159,8 @@ START_TEST(a_failed_task_fails_the_job_or_restarts_it)
         ck_assert_ptr_nonnull(view.failures[0].task_name);
     }
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
-    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, restarts ? 4 : 1);
-    ck_assert_str_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->text, "boom");
+    ck_assert_uint_eq(meta_of(sim)->attempt, restarts ? 4 : 1);
+    ck_assert_str_eq(meta_of(sim)->text, "boom");
     sim_destroy(sim);
 }
 END_TEST
@@ -168,16 +168,14 @@ END_TEST
 START_TEST(a_killed_task_manager_is_noticed_at_once)
 {
     struct sim *sim = running_sim("restart", 2);
-    sim->tms[1].alive = false;
-    weir_dispatcher_tm_closed(sim->d, sim->tms[1].id, sim->now);
+    kill_tm(sim, 1);
     ck_assert_int_le(weir_dispatcher_deadline_ms(sim->d, sim->now), sim->now.mono_ms + WEIR_TM_GRACE_MS);
     advance(sim, WEIR_TM_GRACE_MS);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
     run_quietly(sim, 10); /* the other one has two slots */
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
-    ck_assert_uint_eq(weir_meta_job(sim->meta, weir_slice_str(job_id(0)))->attempt, 2);
-    sim->tms[0].alive = false; /* none left: it waits, says why, and gives up when the strategy does */
-    weir_dispatcher_tm_closed(sim->d, sim->tms[0].id, sim->now);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 2);
+    kill_tm(sim, 0); /* none left: it waits, says why, and gives up when the strategy does */
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     struct weir_job_view view;
@@ -295,8 +293,7 @@ START_TEST(a_restarted_job_manager_adopts_the_tasks)
     struct sim *sim = running_sim("plain", 2);
     uint32_t deploys = sim->deploys;
     set_tasks(sim, WEIR_TASK_FINISHED, 1);
-    stop_jm(sim);
-    start_jm(sim);
+    new_leader(sim);
     commit_all(sim);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
     tm_talk(sim, &sim->tms[0]);
@@ -389,8 +386,7 @@ static void random_step(struct sim *sim)
     } else if (n < 94 && !sim->tms[i].alive) {
         tm_start(&sim->tms[i], i);
     } else if (n < 96 && sim->tms[i].alive) {
-        sim->tms[i].alive = false;
-        weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
+        kill_tm(sim, i);
     } else if (n < 97 && sim->tms[i].alive) {
         weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now); /* a dropped connection: it comes again in time */
         tm_talk(sim, &sim->tms[i]);
@@ -398,8 +394,7 @@ static void random_step(struct sim *sim)
         sim->drain_fate = (const enum weir_task_state[]){WEIR_TASK_RUNNING, WEIR_TASK_FINISHED, WEIR_TASK_FAILED}[weir_rand_below(&sim->rand, 3)];
         sim->failure_rc = weir_rand_below(&sim->rand, 8) == 0 ? WEIR_CORRUPT : WEIR_EXTERNAL;
     } else if (n < 99) {
-        stop_jm(sim);
-        start_jm(sim);
+        new_leader(sim);
     }
 }
 
@@ -407,7 +402,7 @@ START_TEST(a_restart_begins_from_the_newest_checkpoint)
 {
     struct sim *sim = running_sim("checkpoints", 2);
     run_quietly(sim, 20);
-    const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+    const struct weir_meta_job *meta = meta_of(sim);
     ck_assert_ptr_nonnull(weir_meta_ckpt_newest(meta));
     ck_assert_uint_le(meta->nckpts, 2);
     set_tasks(sim, WEIR_TASK_FAILED, 1);
@@ -474,7 +469,7 @@ START_TEST(a_completion_overtakes_the_attempt)
     ck_assert_uint_eq(sim->nproposals, 2);
     run_quietly(sim, 20); /* COMPLETE first: the attempt names an older checkpoint and is ignored, then made anew */
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
-    const struct weir_meta_job *meta = weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+    const struct weir_meta_job *meta = meta_of(sim);
     ck_assert_uint_eq(meta->attempt, 2);
     ck_assert_uint_ge(meta->restored_ckpt_id, 1);
     ck_assert_uint_eq(sim->restores, 1);
@@ -517,8 +512,7 @@ START_TEST(a_lease_is_for_the_newest_attempt_only)
     ck_assert(!is_present(sim, 0, 1));
     ck_assert(is_present(sim, 0, 2));
     /* another leader: an old epoch says nothing, and nobody answers before leading */
-    stop_jm(sim);
-    start_jm(sim);
+    new_leader(sim);
     ck_assert_int_eq(ask_present(sim, sim->epoch, 0, 0, 2, &present), WEIR_REFUSED);
     commit_all(sim);
     ck_assert_int_eq(ask_present(sim, sim->epoch, 0, 0, 2, &present), WEIR_NOT_FOUND);

@@ -167,6 +167,26 @@ static inline enum weir_job_state state_of(struct sim *sim, uint32_t job)
     return j == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(j);
 }
 
+/* Of job 0. */
+static inline const struct weir_meta_job *meta_of(const struct sim *sim)
+{
+    return weir_meta_job(sim->meta, weir_slice_str(job_id(0)));
+}
+
+static inline struct weir_job_view view_of(const struct sim *sim)
+{
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    return view;
+}
+
+/* The newest completed checkpoint; id 0: none. */
+static inline struct weir_meta_ckpt newest_of(const struct sim *sim)
+{
+    const struct weir_meta_ckpt *newest = weir_meta_ckpt_newest(meta_of(sim));
+    return newest == NULL ? (struct weir_meta_ckpt){0} : *newest;
+}
+
 /* --- the simulated world ---------------------------------------------------------------------------------------------- */
 static inline void on_answer(void *ctx, enum weir_rc rc, const struct weir_error *err)
 {
@@ -389,6 +409,12 @@ static inline void stop_jm(struct sim *sim)
     }
 }
 
+static inline void new_leader(struct sim *sim)
+{
+    stop_jm(sim);
+    start_jm(sim);
+}
+
 static inline struct sim *sim_create_as(uint64_t seed, const struct weir_adaptive_settings *adaptive)
 {
     struct sim *sim = weir_calloc(1, sizeof(*sim));
@@ -453,6 +479,12 @@ static inline void tm_start(struct fake_tm *tm, uint32_t i)
     uint32_t incarnation = tm->incarnation + 1;
     *tm = (struct fake_tm){.alive = true, .incarnation = incarnation};
     (void)snprintf(tm->id, sizeof(tm->id), "tm-%u-%u", i, incarnation);
+}
+
+static inline void kill_tm(struct sim *sim, uint32_t i)
+{
+    sim->tms[i].alive = false;
+    weir_dispatcher_tm_closed(sim->d, sim->tms[i].id, sim->now);
 }
 
 static inline void tm_talk(struct sim *sim, struct fake_tm *tm)
@@ -770,9 +802,52 @@ static inline void run_quietly(struct sim *sim, int steps)
     }
 }
 
-static inline struct sim *running_sim(const char *graph, uint32_t tms)
+/* One thing that is under way happens, else time passes. doubt: of so many proposals the fate of one is unknown; 0: of none. */
+static inline void step_doubtful(struct sim *sim, uint32_t doubt, int64_t ms)
 {
-    struct sim *sim = sim_create(1);
+    if (sim->nproposals > 0 && doubt > 0 && weir_rand_below(&sim->rand, doubt) == 0) {
+        decide(sim, 0, weir_rand_below(&sim->rand, 2) == 0 ? UNKNOWN_LATE : UNKNOWN_LOST);
+    } else if (sim->nproposals > 0) {
+        decide(sim, 0, COMMIT);
+    } else if (sim->nlate > 0 && weir_rand_below(&sim->rand, 2) == 0) {
+        struct weir_buf *late = &sim->late[--sim->nlate];
+        commit(sim, weir_buf_slice(late));
+        weir_buf_fini(late);
+        drain_effects(sim);
+    } else if (sim->norders > 0) {
+        deliver(sim, 0, false);
+    } else {
+        advance(sim, ms);
+    }
+}
+
+static inline void step(struct sim *sim)
+{
+    step_doubtful(sim, 0, 25);
+}
+
+static inline enum weir_ha_kind proposed_kind(const struct sim *sim, uint32_t i)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_record record;
+    struct weir_error err;
+    ck_assert_int_eq(weir_ha_decode(weir_buf_slice(&sim->proposals[i]->bytes), arena, &record, &err), WEIR_OK);
+    weir_arena_destroy(arena);
+    return record.kind;
+}
+
+/* Until a record of that kind is proposed and nothing else is. */
+static inline void run_until_proposed(struct sim *sim, enum weir_ha_kind kind)
+{
+    for (int i = 0; i < 1000 && !(sim->nproposals == 1 && proposed_kind(sim, 0) == kind); i++) {
+        step(sim);
+    }
+    ck_assert_uint_eq(sim->nproposals, 1);
+}
+
+/* The first `tms` TaskManagers register, and job 0 is submitted. */
+static inline void begin_job(struct sim *sim, const char *graph, uint32_t tms)
+{
     commit_all(sim);
     for (uint32_t i = 0; i < tms; i++) {
         tm_start(&sim->tms[i], i);
@@ -780,6 +855,12 @@ static inline struct sim *running_sim(const char *graph, uint32_t tms)
     }
     submit(sim, 0, graph);
     run_quietly(sim, 3);
+}
+
+static inline struct sim *running_sim(const char *graph, uint32_t tms)
+{
+    struct sim *sim = sim_create(1);
+    begin_job(sim, graph, tms);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
     return sim;
 }

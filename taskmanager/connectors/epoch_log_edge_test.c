@@ -5,15 +5,6 @@
 
 /* --- one thing at a time ------------------------------------------------------------------------------------------------------ */
 
-static void calm_init(struct model *model, uint64_t seed)
-{
-    model_init(model, seed);
-    model->calm = true;
-    model->broker.trouble = 0;
-    model->options.bytes_max = UINT64_MAX;
-    model->live = attempt_create(model);
-}
-
 static void append_n(struct model *model, uint32_t times)
 {
     for (uint32_t i = 0; i < times; i++) {

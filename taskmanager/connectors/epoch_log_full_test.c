@@ -4,15 +4,6 @@
  */
 #include "taskmanager/connectors/epoch_log_test_kit.h"
 
-static void calm_init(struct model *model, uint64_t seed)
-{
-    model_init(model, seed);
-    model->calm = true;
-    model->broker.trouble = 0;
-    model->options.bytes_max = UINT64_MAX;
-    model->live = attempt_create(model);
-}
-
 /* One record; its salt is noted when it was taken. */
 static enum weir_rc append_one(struct model *model, struct weir_error *err)
 {

@@ -610,4 +610,14 @@ static inline bool restore(struct model *model, struct attempt *attempt)
     return allowed(model, attempt, rc, &err);
 }
 
+/* Nothing goes wrong by itself, and the first attempt lives. */
+static inline void calm_init(struct model *model, uint64_t seed)
+{
+    model_init(model, seed);
+    model->calm = true;
+    model->broker.trouble = 0;
+    model->options.bytes_max = UINT64_MAX;
+    model->live = attempt_create(model);
+}
+
 #endif

@@ -5,6 +5,7 @@
 #include "common/runtime/pool.h"
 #include "taskmanager/state/keyed_files.h"
 #include "taskmanager/state/keyed_test_kit.h"
+#include "tests/lib/mails.h"
 #include "tests/lib/split_fs.h"
 #include "tests/lib/temp_dir.h"
 
@@ -218,17 +219,6 @@ static int64_t cpu_ns(void)
     return now.tv_sec * 1000000000ll + now.tv_nsec;
 }
 
-/* Sleeps until the pool has done something. */
-static void wait_for_work(struct bench *bench)
-{
-    weir_waker_prepare(bench->threaded.waker);
-    if (weir_mailbox_empty(bench->threaded.mailbox)) {
-        weir_waker_wait(bench->threaded.waker, -1, NULL, 0);
-    } else {
-        weir_waker_cancel(bench->threaded.waker);
-    }
-}
-
 /* Updates of random keys (or the next ones): what a task does with a batch. */
 static void add_batch(struct bench *bench, bool random, uint64_t below)
 {
@@ -297,7 +287,7 @@ static void take(struct bench *bench, const char *what, uint64_t below, struct w
             bench->samples[bench->nsamples - 1] += cpu_ns() - step_ns;
         }
         if (rc == WEIR_AGAIN && !any && below == 0) {
-            wait_for_work(bench);
+            weir_test_await_mail(bench->threaded.waker, bench->threaded.mailbox, -1);
         }
     }
     ck_assert_msg(rc == WEIR_OK, "%s", err.text);
@@ -355,7 +345,7 @@ static void restore_state(struct bench *bench, const struct weir_buf *state)
         (void)weir_mailbox_run(bench->threaded.mailbox, 8);
         rc = weir_keyed_resume(bench->keyed, &err);
         if (rc == WEIR_AGAIN) {
-            wait_for_work(bench);
+            weir_test_await_mail(bench->threaded.waker, bench->threaded.mailbox, -1);
         }
     }
     ck_assert_msg(rc == WEIR_OK, "%s", err.text);
@@ -408,6 +398,18 @@ static void end_bench(struct bench *bench)
     weir_free(bench);
 }
 
+/* Every key once; then their values grow too. */
+static void fill(struct bench *bench, bool values)
+{
+    while (bench->total < bench->nkeys) {
+        add_batch(bench, false, bench->nkeys);
+    }
+    for (uint64_t i = 0; values && i < 8 * bench->nkeys; i += BATCH) {
+        add_batch(bench, true, bench->nkeys);
+    }
+    bench->nsamples = 0;
+}
+
 /* Snapshots of many keys with a real writer's thread, batches going on; WEIR_BENCH prints what it costs. */
 START_TEST(many_keys)
 {
@@ -415,13 +417,7 @@ START_TEST(many_keys)
     struct bench *bench = begin_bench(print ? 1200000 : 100000);
     struct weir_buf state = {0};
     open_state(bench);
-    while (bench->total < bench->nkeys) {
-        add_batch(bench, false, bench->nkeys);
-    }
-    for (uint64_t i = 0; print && i < 8 * bench->nkeys; i += BATCH) { /* fills the values */
-        add_batch(bench, true, bench->nkeys);
-    }
-    bench->nsamples = 0;
+    fill(bench, print);
     for (int i = 0; i < 300; i++) {
         add_batch(bench, true, bench->nkeys);
     }
@@ -480,13 +476,7 @@ START_TEST(local_copies)
     bench->setup.fs = &split.fs;
     bench->setup.backend->local = copies;
     open_state(bench);
-    while (bench->total < bench->nkeys) {
-        add_batch(bench, false, bench->nkeys);
-    }
-    for (uint64_t i = 0; print && i < 8 * bench->nkeys; i += BATCH) { /* fills the values */
-        add_batch(bench, true, bench->nkeys);
-    }
-    bench->nsamples = 0;
+    fill(bench, print);
     take(bench, "all keys, at rest", 0, &state);
     uint64_t sum = sum_counts(bench);
     for (int round = 0; round < 2; round++) {

@@ -4,34 +4,11 @@ import unittest
 
 import cluster
 import test_kafka_exactly_once
-from cluster import Cluster, read_rows, wait_for
+from cluster import Cluster, wait_for
+from key_counts import KeyCounts
 
 ADAPTIVE = ["jobmanager.scheduler=adaptive", "jobmanager.adaptive-scheduler.resource-stabilization-timeout=700 ms",
             "jobmanager.adaptive-scheduler.scaling-interval.min=1 s"]
-
-WINDOWS = """
-job: windows
-settings:
-  parallelism.default: 4
-  execution.checkpointing.interval: 200 ms
-  restart-strategy.type: fixed-delay
-  restart-strategy.fixed-delay.attempts: 1000
-  restart-strategy.fixed-delay.delay: 20 ms
-tables:
-  numbers:
-    columns: {{n: BIGINT, ts: "TIMESTAMP(3)"}}
-    watermark: {{column: ts, delay: 1 s}}
-    with: {{connector: datagen, rows-per-second: {rate}, number-of-rows: {rows}, seed: 3, fields.n.kind: sequence, fields.n.start: 0,
-           fields.n.end: {last}, fields.ts.kind: time, fields.ts.step: 1 ms}}
-  counts:
-    columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), k: BIGINT, rows: BIGINT, total: BIGINT}}
-    with: {{connector: filesystem, path: {counts}, format: json}}
-pipeline:
-  - {{id: read, source: numbers}}
-  - {{id: keyed, input: read, project: {{k: "n % {keys}", n: n, ts: ts}}}}
-  - {{id: count, input: keyed, key_by: [k], window: {{tumble: 20 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
-  - {{id: write, input: count, sink: counts}}
-"""
 
 
 class Rescales:
@@ -67,15 +44,13 @@ class Rescales:
         self.new_checkpoint()
 
 
-class Adaptive(Rescales, unittest.TestCase):
+class Adaptive(Rescales, KeyCounts, unittest.TestCase):
+    settings = {"parallelism": 4, "interval": "200 ms", "window": "20 s"}
+
     def start(self, taskmanagers, options=ADAPTIVE, rows=600_000, rate=40_000, keys=1000):
         self.cluster = Cluster(taskmanagers=taskmanagers, slots=2, checkpoints=True, options=options)
         self.addCleanup(self.cluster.close)
-        self.counts, self.rows, self.keys = self.cluster.folder / "counts", rows, keys
-        text = WINDOWS.format(rows=rows, last=rows - 1, keys=keys, rate=rate, counts=self.counts)
-        result = self.cluster.weir("run", "-d", str(self.cluster.write("windows.yaml", text)))
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.job = self.cluster.get("/jobs/overview")["jobs"][0]["jid"]
+        self.job = self.submit(self.cluster, rows, keys, rate)
 
     def completed(self):
         latest = self.cluster.get(f"/jobs/{self.job}/checkpoints")["latest"]["completed"]
@@ -86,21 +61,9 @@ class Adaptive(Rescales, unittest.TestCase):
         wait_for(lambda: self.completed() > before, "a checkpoint")
 
     def finish(self):
-        """Each key once in each window, and over all windows the sum of its own arithmetic progression."""
         self.cluster.wait_state(self.job, "FINISHED", "FAILED", deadline_s=120)
         self.assertEqual(self.cluster.get(f"/jobs/{self.job}/status")["status"], "FINISHED")
-        rows = read_rows(self.counts)
-        self.assertEqual(len({(row["window_start"], row["k"]) for row in rows}), len(rows), "a window is there twice")
-        self.assertGreater(len({row["window_start"] for row in rows}), 5)
-        counts, totals = {}, {}
-        for row in rows:
-            counts[row["k"]] = counts.get(row["k"], 0) + row["rows"]
-            totals[row["k"]] = totals.get(row["k"], 0) + row["total"]
-        self.assertEqual(len(counts), self.keys)
-        for k in range(self.keys):
-            count = len(range(k, self.rows, self.keys))
-            self.assertEqual(counts[k], count)
-            self.assertEqual(totals[k], count * k + self.keys * count * (count - 1) // 2)
+        self.assertGreater(self.check_exact(), 5)
         self.assertEqual([path.name for path in self.counts.iterdir() if path.name.startswith(".")], [], "leaked files")
 
     def test_a_job_shrinks_and_grows(self):

@@ -6,53 +6,16 @@ import random
 import signal
 import unittest
 
-from cluster import ROOT, Cluster, read_rows, wait_for
-
-TOTALS = """
-job: totals
-settings:
-  parallelism.default: 2
-  execution.checkpointing.interval: 300 ms
-  restart-strategy.type: fixed-delay
-  restart-strategy.fixed-delay.attempts: 1000
-  restart-strategy.fixed-delay.delay: 20 ms
-tables:
-  numbers:
-    columns: {{n: BIGINT, ts: "TIMESTAMP(3)"}}
-    watermark: {{column: ts, delay: 1 s}}
-    with: {{connector: datagen, rows-per-second: {rate}, number-of-rows: {rows}, seed: 3, fields.n.kind: sequence, fields.n.start: 0,
-           fields.n.end: {last}, fields.ts.kind: time, fields.ts.step: 1 ms}}
-  counts:
-    columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), k: BIGINT, rows: BIGINT, total: BIGINT}}
-    with: {{connector: filesystem, path: {counts}, format: json}}
-pipeline:
-  - {{id: read, source: numbers}}
-  - {{id: keyed, input: read, project: {{k: "n % {keys}", n: n, ts: ts}}}}
-  - {{id: count, input: keyed, key_by: [k], window: {{tumble: 10000 s}}, aggregate: {{rows: "COUNT(*)", total: "SUM(n)"}}}}
-  - {{id: write, input: count, sink: counts}}
-"""
+from cluster import ROOT, Cluster, wait_for
+from key_counts import KeyCounts
 
 
-class LargeStateJob:
-    def submit(self, cluster, rows, keys, rate):
-        self.counts, self.rows, self.keys = cluster.folder / "counts", rows, keys
-        text = TOTALS.format(rows=rows, last=rows - 1, keys=keys, rate=rate, counts=self.counts)
-        result = cluster.weir("run", "-d", str(cluster.write("totals.yaml", text)))
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return cluster.get("/jobs/overview")["jobs"][0]["jid"]
-
+class LargeStateJob(KeyCounts):
     def completed(self, cluster, job):
         return cluster.get(f"/jobs/{job}/checkpoints")["latest"]["completed"]
 
     def check_exact(self):
-        """One window holds all rows: each key once, with the sum of its own arithmetic progression."""
-        rows = read_rows(self.counts)
-        self.assertEqual(len(rows), self.keys)
-        self.assertEqual(len({row["k"] for row in rows}), self.keys)
-        for row in rows:
-            count = len(range(row["k"], self.rows, self.keys))
-            self.assertEqual(row["rows"], count)
-            self.assertEqual(row["total"], count * row["k"] + self.keys * count * (count - 1) // 2)
+        self.assertEqual(super().check_exact(), 1)
 
     def databases(self, cluster):
         return [path for tm in cluster.taskmanagers for path in (cluster.folder / f"{tm.name}.tmp").glob("weir-state-*/*")]

@@ -5,8 +5,9 @@
  *          ^                                                                         │
  *          └────recover──── SPENT <──drain: an outcome is unknown, or R7─────────────┘
  *
- *     An AGAIN of recover stays where it is and goes on from there; only SPENT (or READY) is made anew. BROKEN, from anywhere: this attempt
- *     was fenced, or the error will not pass; init is never called again (4.2 step 5).
+ *     An AGAIN of recover stays where it is and goes on from there; only SPENT (or READY) is made anew, and a client that has been FENCING for
+ *     longer than recover's patience: it may be asking a coordinator that is cut off from the other brokers, and would never ask who it is now.
+ *     BROKEN, from anywhere: this attempt was fenced, or the error will not pass; init is never called again (4.2 step 5).
  * X2  Messages point into the chunk, they are no copies: when drain returns, none is in the client any more, or the client is gone.
  * X3  A transaction whose commit was sent is never aborted here: the next init finds out how it ended.
  */
@@ -56,6 +57,7 @@ struct kafka_txn {
     int64_t socket_timeout_ms;
     enum state state;
     struct weir_kafka_client *client;
+    int64_t opened_ms; /* the client */
     rd_kafka_topic_t *rkt;
     int64_t recover_stalled_ms, drain_stalled_ms; /* since when it says AGAIN; 0: it does not */
     uint64_t drain_end;                           /* of the chunk that drain_stalled_ms is about */
@@ -246,6 +248,7 @@ static enum weir_rc open_client(struct kafka_txn *txn, struct weir_error *err)
         return rc;
     }
     txn->state = FENCING;
+    txn->opened_ms = now_ms(txn);
     return WEIR_OK;
 }
 
@@ -395,6 +398,10 @@ static enum weir_rc recover(struct weir_drain_target *target, bool *out_found, u
     uint64_t cursor = 0;
     int64_t patience_ms = txn->timeout_ms < CALL_MS ? txn->timeout_ms : CALL_MS;
     enum weir_rc rc = open_and_read(txn, began_ms + patience_ms, &found, &cursor, err);
+    if (rc == WEIR_AGAIN && txn->state == FENCING && now_ms(txn) - txn->opened_ms >= patience_ms) {
+        close_client(txn);
+        txn->state = CLOSED;
+    }
     if (rc == WEIR_AGAIN) {
         return again(txn, began_ms, &txn->recover_stalled_ms, err);
     }

@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka_mock.h>
 
-enum { API_PRODUCE = 0, API_OFFSET_FETCH = 9, API_INIT = 22, API_ADD_PARTITIONS = 24, API_ADD_OFFSETS = 25, API_END_TXN = 26, API_TXN_OFFSETS = 28 };
+enum { API_PRODUCE = 0, API_OFFSET_FETCH = 9, API_FIND_COORDINATOR = 10, API_INIT = 22, API_ADD_PARTITIONS = 24, API_ADD_OFFSETS = 25, API_END_TXN = 26, API_TXN_OFFSETS = 28 };
 enum { RECORDS_MAX = 64, READ_MS = 20000 };
 
 struct kafka_kit {
@@ -328,6 +328,41 @@ START_TEST(brokers_come_back_between_calls)
 }
 END_TEST
 
+static void answer(struct kafka_kit *kit, int broker, int16_t api, rd_kafka_resp_err_t code)
+{
+    for (int i = 0; i < 5000; i++) {
+        ck_assert_int_eq(rd_kafka_mock_broker_push_request_error_rtts(kit->cluster, broker, api, 1, code, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+}
+
+/* One that is cut off from the other brokers, but not from us, answers for ever that a transaction has yet to end, and knows of no other. */
+START_TEST(a_coordinator_that_is_one_no_more)
+{
+    enum { OLD = 1, NEW = 2 };
+    static const char id[] = "weir/0123456789abcdef0123456789abcdef/write/0/0";
+    struct kafka_kit kit;
+    kit_init(&kit, "2000");
+    kit.conn.options[3].value = strchr(kit.conn.options[3].value, ',') + 1; /* the new one's */
+    ck_assert_int_eq(rd_kafka_mock_coordinator_set(kit.cluster, "transaction", id, OLD), RD_KAFKA_RESP_ERR_NO_ERROR);
+    answer(&kit, OLD, API_INIT, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
+    struct weir_drain_target *target = make_target(&kit);
+    int64_t cursor = 0;
+    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
+    ck_assert_int_eq(rd_kafka_mock_broker_set_down(kit.cluster, NEW), RD_KAFKA_RESP_ERR_NO_ERROR);
+    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
+    answer(&kit, OLD, API_FIND_COORDINATOR, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
+    ck_assert_int_eq(rd_kafka_mock_coordinator_set(kit.cluster, "transaction", id, NEW), RD_KAFKA_RESP_ERR_NO_ERROR);
+    ck_assert_int_eq(rd_kafka_mock_broker_set_up(kit.cluster, NEW), RD_KAFKA_RESP_ERR_NO_ERROR);
+    enum weir_rc rc = WEIR_AGAIN;
+    while (rc == WEIR_AGAIN) {
+        rc = recover_once(&kit, target, &cursor);
+    }
+    ck_assert_msg(rc == WEIR_OK, "%s", kit.err.text);
+    target->vtable->destroy(target);
+    kit_fini(&kit);
+}
+END_TEST
+
 START_TEST(bad_records_and_options)
 {
     struct kafka_kit kit;
@@ -385,6 +420,7 @@ Suite *kafka_txn_suite(void)
     tcase_add_loop_test(tcase, a_request_fails_in_recovery, 0, sizeof(recover_rows) / sizeof(recover_rows[0]));
     tcase_add_loop_test(tcase, no_broker_answers, 0, 2);
     tcase_add_test(tcase, brokers_come_back_between_calls);
+    tcase_add_test(tcase, a_coordinator_that_is_one_no_more);
     tcase_add_test(tcase, bad_records_and_options);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -37,7 +37,7 @@ void weir_sim_messages_replay(void);
 /* Of sim_fs.c. */
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode);
 bool weir_sim_hook_fsync(const char *path); /* false: it is to be left out */
-void weir_sim_hook_renamed(const char *to);
+void weir_sim_hook_renamed(const char *from, const char *to);
 void weir_sim_hook_unlink(const char *path);
 
 #endif

@@ -622,19 +622,14 @@ void weir_sim_node_start(struct weir_sim_node *node)
     (void)weir_sim_spawn(node, "main", main_thread, node);
 }
 
-void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
+static void end_process(struct weir_sim_node *node, bool silently)
 {
-    bool ran = node->power == WEIR_SIM_UP;
-    node->power = power_off ? WEIR_SIM_OFF : node->power == WEIR_SIM_UP ? WEIR_SIM_DEAD : node->power;
-    if (!ran) {
-        return;
-    }
     struct weir_sim_co *here = world.current;
     uint32_t incarnation = node->incarnation;
     node->incarnation = ++world.incarnations;
     node->paused = false;
     node->jm = NULL;
-    weir_sim_streams_died(node, power_off);
+    weir_sim_streams_died(node, silently);
     for (size_t i = 0; i < world.ncos; i++) {
         struct weir_sim_co *co = world.cos[i];
         if (co->node == node && co->incarnation == incarnation && co->state != CO_OVER && co != here) {
@@ -643,7 +638,16 @@ void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
             over(co);
         }
     }
-    if (power_off) {
+}
+
+void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
+{
+    enum weir_sim_power before = node->power;
+    node->power = power_off ? WEIR_SIM_OFF : before == WEIR_SIM_UP ? WEIR_SIM_DEAD : before;
+    if (before == WEIR_SIM_UP) {
+        end_process(node, power_off);
+    }
+    if (power_off && before != WEIR_SIM_OFF) { /* also what a process left unsynced that died before */
         weir_fs_sim_crash(node->disk, weir_rand_u64(&world.rand));
     }
 }

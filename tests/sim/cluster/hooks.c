@@ -350,7 +350,7 @@ bool weir_sim_hook_fsync(const char *path)
     bool of_store = strncmp(path, "/ckpt/", 6) == 0;
     bool metadata = of_store && strstr(path, "/_metadata") != NULL;
     return !((hooks.sabotage == WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED && metadata) || (hooks.sabotage == WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED && of_store && !metadata) ||
-             (hooks.sabotage == WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED && strncmp(path, "/data", 5) == 0));
+             (hooks.sabotage == WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED && strncmp(path, "/data/log-", 10) == 0));
 }
 
 void weir_sim_hook_renamed(const char *from, const char *to)

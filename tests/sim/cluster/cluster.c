@@ -484,11 +484,21 @@ static bool over(const struct client_job *of)
     return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
 }
 
-/* Jobs may stand in a queue for few slots, and then read all their rows. */
+static int64_t liveness_ns(void)
+{
+    return LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+}
+
+/* Jobs may stand in a queue for few slots, and then read all their rows; not for longer than all of them take one behind the other. */
 static int64_t due_ns(const struct client_job *of)
 {
+    int64_t last_ns = cluster.calm_ns;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        last_ns += cluster.jobs[i].takes_ns + liveness_ns();
+    }
     int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
-    return from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+    int64_t due_ns = from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + liveness_ns();
+    return due_ns < last_ns ? due_ns : last_ns;
 }
 
 /* Without faults, a job that runs with fewer slots than it asks for takes those that are free. */
@@ -532,7 +542,7 @@ static void watch(void *ctx)
         if (cluster.adaptive.on) {
             watch_slots();
         }
-        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS) {
+        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + liveness_ns()) {
             weir_sim_fail("the JobManager that was lost has no successor long after the last fault");
         }
         for (uint32_t i = 0; !all && i < weir_sim_job_count(); i++) {

@@ -195,8 +195,9 @@ static struct caller *some_caller(const char *address)
     return found;
 }
 
-void weir_sim_messages_replay(void)
+uint32_t weir_sim_messages_replay(void)
 {
+    uint32_t replayed = 0;
     uint64_t count = 1 + weir_sim_below(REPLAYED_MAX);
     size_t there = messages.norders < ORDERS_MAX ? messages.norders : ORDERS_MAX;
     for (uint64_t i = 0; there > 0 && i < count; i++) {
@@ -204,8 +205,10 @@ void weir_sim_messages_replay(void)
         struct caller *caller = some_caller(order->address);
         if (caller != NULL) {
             plan_again(caller, order->method, weir_buf_slice(&order->body), weir_sim_between(0, SOON_MS));
+            replayed++;
         }
     }
+    return replayed;
 }
 
 /* --- each message ---------------------------------------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ void weir_sim_hook_connection_closed(void);
 
 /* The next messages come twice with a chance of one in n, the second time soon or late; 0: none. */
 void weir_sim_messages_repeat(uint32_t one_in);
-/* Some of the orders that TaskManagers have had come again, from any JobManager; how many. */
+/* Some of the orders that TaskManagers have had come again, from any JobManager, once there is one that reaches them; how many. */
 uint32_t weir_sim_messages_replay(void);
 
 /* Of sim_fs.c. */

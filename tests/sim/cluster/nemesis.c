@@ -30,26 +30,31 @@ struct wound {
     struct weir_sim_node *a, *b;
 };
 
-static struct weir_sim_node *some_jm(void)
+/* Mostly where the phase was met; one that runs, if there is one. */
+static struct weir_sim_node *some_of(struct weir_sim_node *const *nodes, uint32_t count)
 {
-    struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->njms; i++) {
-        if (nemesis.options.cast->jms[i] == met && !weir_sim_one_in(4)) {
-            return met;
+    uint32_t chosen = (uint32_t)weir_sim_below(count);
+    for (uint32_t i = 0; nemesis.met != NULL && i < count; i++) {
+        if (nodes[i] == nemesis.met && !weir_sim_one_in(4)) {
+            return nodes[i];
         }
     }
-    return nemesis.options.cast->jms[weir_sim_below(nemesis.options.cast->njms)];
+    for (uint32_t i = 0; i < count; i++) {
+        if (nodes[(chosen + i) % count]->power == WEIR_SIM_UP) {
+            return nodes[(chosen + i) % count];
+        }
+    }
+    return nodes[chosen];
+}
+
+static struct weir_sim_node *some_jm(void)
+{
+    return some_of(nemesis.options.cast->jms, nemesis.options.cast->njms);
 }
 
 static struct weir_sim_node *some_tm(void)
 {
-    struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->ntms; i++) {
-        if (nemesis.options.cast->tms[i] == met && !weir_sim_one_in(4)) {
-            return met;
-        }
-    }
-    return nemesis.options.cast->tms[weir_sim_below(nemesis.options.cast->ntms)];
+    return some_of(nemesis.options.cast->tms, nemesis.options.cast->ntms);
 }
 
 /* What may be cut off while tasks are spared. */
@@ -134,7 +139,8 @@ static void two_nodes(struct wound *wound)
 {
     wound->a = some_node();
     do {
-        wound->b = nemesis.options.spare_tasks ? some_jm() : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
+        wound->b = nemesis.options.spare_tasks ? nemesis.options.cast->jms[weir_sim_below(nemesis.options.cast->njms)]
+                                               : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
     } while (wound->b == wound->a);
 }
 

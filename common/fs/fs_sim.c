@@ -684,6 +684,29 @@ void weir_fs_sim_crash(struct weir_fs *fs, uint64_t seed)
     weir_mutex_unlock(&sim->mutex);
 }
 
+/* By a change that a crash may lose. */
+static bool is_named(const struct sim *sim, const char *path)
+{
+    for (struct weir_list *node = weir_list_first(&sim->changes); node != NULL; node = weir_list_next(&sim->changes, node)) {
+        const struct change *change = WEIR_CONTAINER_OF(node, struct change, node);
+        if ((change->remove != NULL && strcmp(change->remove, path) == 0) || (change->set != NULL && strcmp(change->set, path) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool weir_fs_sim_is_durable(struct weir_fs *fs, const char *path)
+{
+    struct sim *sim = sim_of(fs);
+    weir_mutex_lock(&sim->mutex);
+    const struct inode *inode = name_get(sim->durable, path);
+    bool durable = inode != NULL && inode == name_get(sim->live, path) && !is_named(sim, path) && inode->same_bytes == inode->live.len &&
+                   inode->synced.len == inode->live.len;
+    weir_mutex_unlock(&sim->mutex);
+    return durable;
+}
+
 void weir_fs_sim_fail(struct weir_fs *fs, struct weir_fs_sim_fault fault)
 {
     struct sim *sim = sim_of(fs);

@@ -16,6 +16,9 @@ void weir_fs_sim_destroy(struct weir_fs *fs); /* accepts NULL; its files are clo
 /* Power off, power on. Files open before must still be closed; every other use of them is an IO error. */
 void weir_fs_sim_crash(struct weir_fs *fs, uint64_t seed);
 
+/* Whether a crash now would leave the file as it is. */
+bool weir_fs_sim_is_durable(struct weir_fs *fs, const char *path);
+
 /* The nth call from now (1: the next; closing does not count) fails with rc, and with `lasting` every one after it. A failed
  * append may leave a part of its bytes; other failed calls change nothing. nth 0: none fails. */
 struct weir_fs_sim_fault {

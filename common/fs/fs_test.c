@@ -295,6 +295,37 @@ START_TEST(the_simulator_agrees_with_the_machine)
 }
 END_TEST
 
+START_TEST(what_is_durable_survives_as_it_is)
+{
+    struct weir_error err;
+    struct weir_fs *fs = weir_fs_sim_create();
+    struct weir_fs_file *file = NULL;
+    ck_assert(!weir_fs_sim_is_durable(fs, "/f"));
+    ok(weir_fs_open(fs, "/f", WEIR_FS_CREATE, &file, &err), &err);
+    ok(weir_fs_append(file, weir_slice_str("hello"), &err), &err);
+    ok(weir_fs_fsync(file, &err), &err);
+    ck_assert(!weir_fs_sim_is_durable(fs, "/f")); /* its name is not */
+    ok(weir_fs_fsync_dir(fs, "/", &err), &err);
+    ck_assert(weir_fs_sim_is_durable(fs, "/f"));
+    ok(weir_fs_append(file, weir_slice_str("!"), &err), &err);
+    ck_assert(!weir_fs_sim_is_durable(fs, "/f"));
+    ok(weir_fs_fsync(file, &err), &err);
+    ck_assert(weir_fs_sim_is_durable(fs, "/f"));
+    ok(weir_fs_truncate(file, 2, &err), &err);
+    ck_assert(!weir_fs_sim_is_durable(fs, "/f"));
+    ok(weir_fs_fsync(file, &err), &err);
+    weir_fs_close(file);
+    ok(weir_fs_rename(fs, "/f", "/g", &err), &err);
+    ck_assert(!weir_fs_sim_is_durable(fs, "/f") && !weir_fs_sim_is_durable(fs, "/g"));
+    ok(weir_fs_fsync_dir(fs, "/", &err), &err);
+    ck_assert(weir_fs_sim_is_durable(fs, "/g"));
+    weir_fs_sim_crash(fs, 1);
+    expect_file(fs, "/g", "he");
+    ck_assert(weir_fs_sim_is_durable(fs, "/g"));
+    weir_fs_sim_destroy(fs);
+}
+END_TEST
+
 START_TEST(a_sealed_file_is_whole_or_refused)
 {
     struct weir_error err;
@@ -353,6 +384,7 @@ Suite *fs_suite(void)
     tcase_add_test(tc, a_crash_loses_what_was_not_synced);
     tcase_add_test(tc, an_unsynced_rename_happens_wholly_or_not_at_all);
     tcase_add_test(tc, the_simulator_agrees_with_the_machine);
+    tcase_add_test(tc, what_is_durable_survives_as_it_is);
     tcase_add_test(tc, a_sealed_file_is_whole_or_refused);
     tcase_add_test(tc, directories_of_paths);
     suite_add_tcase(suite, tc);

@@ -39,6 +39,7 @@ RESULTS = ROOT / "build" / "mutants.json"
 SEEDS, GOAL = "1..60", 0.9
 SEED_CPU_S = 20           # of one seed: half a second is much
 MEMORY_BYTES = 8 << 30    # mapped, not used: most of it is stacks
+NOT_ASKED = 2             # weir-sim's answer to arguments that it does not know
 
 
 def rows():
@@ -159,7 +160,7 @@ def limit():
 
 
 def execute(command, wall_s=None, **environment):
-    """(whether something was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s."""
+    """(how it ended: 0 when nothing was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s."""
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=limit,
                              start_new_session=True, env={**os.environ, **environment})
     try:
@@ -169,8 +170,8 @@ def execute(command, wall_s=None, **environment):
         child.communicate()
         if not isinstance(ended, subprocess.TimeoutExpired):
             raise
-        return True, f"it did not end within {wall_s:.0f} s"
-    return child.returncode != 0, text
+        return 1, f"it did not end within {wall_s:.0f} s"
+    return child.returncode, text
 
 
 def simulations_of(mutant):
@@ -181,6 +182,8 @@ def simulate(program, mutant, seeds):
     """Who caught it, as part of a result; empty when nobody did."""
     for simulation in simulations_of(mutant):
         caught, text = execute([program, "--until-failure", "--workers", "1", "--seeds", seeds, simulation])
+        if caught == NOT_ASKED:
+            raise Stale(f"weir-sim does not know what it is asked: {text}")
         if caught:
             found = re.search(r"seed (\d+): (.*)", text)
             return {"caught_by": simulation, "seed": int(found.group(1)) if found else None, "why": found.group(2) if found else text[-500:]}
@@ -291,6 +294,9 @@ def campaign(mutants, options):
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    first = int(options.seeds.split("..")[0])
+    at_once = sum(result.get("seed") == first for result in results.values())
+    print(f"{at_once} are caught by the first seed already: they break what every run needs")
     survived = sorted(name for name, result in results.items() if result["caught_by"] is None)
     caught, simulated = len(results) - len(survived), sum(map(by_simulator, results.values()))
     print(f"{len(results)} mutants, {caught} caught ({simulated} by the simulators, {caught - simulated} by the unit suites), "

@@ -138,7 +138,7 @@ static const struct simulation simulations[] = {
      WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT,
      cluster_hit},
     {"raft", run_raft, {"elections", "committed", "messages", "restarts"}, WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES, raft_hit},
-    {"engine", run_engine, {"crashes", "checkpoints", "attempts restored", NULL}, WEIR_ENGINE_PHASES, engine_hit},
+    {"engine", run_engine, {"crashes", "checkpoints", "attempts restored"}, WEIR_ENGINE_PHASES, engine_hit},
 };
 
 enum { SIMULATIONS = sizeof(simulations) / sizeof(simulations[0]) };
@@ -240,6 +240,13 @@ static uint32_t print_ledger(const struct simulation *simulation, const struct s
     return missing;
 }
 
+static void print_counts(const struct simulation *simulation, const uint64_t *counts)
+{
+    for (int i = 0; i < COUNTS_MAX && simulation->counts[i] != NULL; i++) {
+        (void)printf(", %" PRIu64 " %s", counts[i], simulation->counts[i]);
+    }
+}
+
 static void run_range(const struct simulation *simulation, const struct options *options, uint64_t *passed, uint64_t *failed)
 {
     struct worker *workers = weir_calloc(options->workers, sizeof(*workers));
@@ -264,9 +271,7 @@ static void run_range(const struct simulation *simulation, const struct options 
     uint32_t missing = options->ledger ? print_ledger(simulation, &sum) : 0;
     (void)printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " steps, %.2f virtual hours", simulation->name, sum.seeds, sum.failed, sum.steps,
                  (double)sum.virtual_ns / 3.6e12);
-    for (int i = 0; i < COUNTS_MAX && simulation->counts[i] != NULL; i++) {
-        (void)printf(", %" PRIu64 " %s", sum.counts[i], simulation->counts[i]);
-    }
+    print_counts(simulation, sum.counts);
     (void)printf(", %.1f seeds/s\n", (double)sum.seeds / (now_s() - began_s));
     *passed += sum.seeds - sum.failed;
     *failed += sum.failed + missing;
@@ -282,9 +287,7 @@ static int run_one(const struct simulation *simulation, const struct options *op
     judge(worker.outcome, status);
     (void)printf("%s, seed %" PRIu64 ": %s, %" PRIu64 " steps, %.3f s virtual", simulation->name, options->first,
                  worker.outcome->ok ? "right" : worker.outcome->why, worker.outcome->steps, (double)worker.outcome->virtual_ns / 1e9);
-    for (int i = 0; i < COUNTS_MAX && simulation->counts[i] != NULL; i++) {
-        (void)printf(", %" PRIu64 " %s", worker.outcome->counts[i], simulation->counts[i]);
-    }
+    print_counts(simulation, worker.outcome->counts);
     (void)printf("\n");
     return worker.outcome->ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -355,11 +358,25 @@ static bool named(int argc, char **argv, const char *name)
     return found;
 }
 
+/* A name that is mistyped, or a range without seeds, would pass. */
+static bool runs_something(int argc, char **argv, const struct options *options)
+{
+    bool ok = options->one || options->first <= options->last;
+    for (int i = optind; i < argc; i++) {
+        bool known = false;
+        for (int k = 0; k < SIMULATIONS; k++) {
+            known |= strcmp(argv[i], simulations[k].name) == 0;
+        }
+        ok &= known;
+    }
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.first = 1, .last = 20, .step = 1, .workers = WORKERS};
     uint64_t passed = 0, failed = 0;
-    if (!parse(argc, argv, &options)) {
+    if (!parse(argc, argv, &options) || !runs_something(argc, argv, &options)) {
         (void)fputs(usage, stderr);
         return 2;
     }

@@ -59,6 +59,7 @@ static struct cluster {
     struct client_job {
         struct weir_sim_job *job;
         bool submitted, canceled; /* answered */
+        bool cancels;             /* it was told to end, or is about to be */
         bool ran;                 /* all its tasks: one of its checkpoints is completed */
         uint32_t slots;           /* that its newest attempt has, drains aside */
         int64_t takes_ns;         /* to read its rows; 0: it is cancelled */
@@ -366,6 +367,7 @@ static void client(void *ctx)
     }
     if (of->job->rows == 0) {
         (void)weir_sim_wait_in(&cluster.content, cluster.calm_ns + weir_sim_between(-2000, 3000) * MS);
+        of->cancels = true;
         cancel(of);
         of->canceled = true;
     }
@@ -388,13 +390,20 @@ static void check_states(void)
     for (uint32_t i = 0; i < weir_meta_job_count(weir_sim_truth()); i++) {
         const struct weir_meta_job *job = weir_meta_job_at(weir_sim_truth(), i);
         struct client_job *of = job_of(job->id);
-        if (of != NULL && weir_meta_terminal(job->state)) {
+        if (of == NULL) {
+            weir_sim_fail("job %s is there, and nobody has submitted it", job->id);
+            return;
+        }
+        if (weir_meta_terminal(job->state)) {
             of->ended = true;
+            weir_sim_job_over(of->job);
         }
         if (job->state == WEIR_META_FAILED || job->state == WEIR_META_FAILING) {
             weir_sim_fail("%s is failing: %s", job->name, job->text);
-        } else if (job->state == WEIR_META_FINISHED && of != NULL) {
+        } else if (job->state == WEIR_META_FINISHED) {
             weir_sim_job_check_end(of->job);
+        } else if ((job->state == WEIR_META_CANCELED || job->state == WEIR_META_CANCELLING) && !of->cancels) {
+            weir_sim_fail("%s was cancelled, and nobody has said so", job->name);
         } else if (job->state == WEIR_META_CANCELED && job->text[0] != '\0') {
             weir_sim_fail("%s was cancelled and left %s undrained", job->name, job->text);
         }
@@ -455,12 +464,12 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
         check_attempt(record->job_id);
         note_slots(weir_meta_job(weir_sim_truth(), weir_slice_str(record->job_id)));
         break;
+    case WEIR_META_SUBMITTED:
     case WEIR_META_STATE_CHANGED:
         check_states();
         break;
     case WEIR_META_IGNORED:
     case WEIR_META_LED:
-    case WEIR_META_SUBMITTED:
     case WEIR_META_DROPPED:
     case WEIR_META_MEMBER_CHANGED:
     case WEIR_META_BARRIER:
@@ -475,11 +484,21 @@ static bool over(const struct client_job *of)
     return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
 }
 
-/* Jobs may stand in a queue for few slots, and then read all their rows. */
+static int64_t liveness_ns(void)
+{
+    return LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+}
+
+/* Jobs may stand in a queue for few slots, and then read all their rows; not for longer than all of them take one behind the other. */
 static int64_t due_ns(const struct client_job *of)
 {
+    int64_t last_ns = cluster.calm_ns;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        last_ns += cluster.jobs[i].takes_ns + liveness_ns();
+    }
     int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
-    return from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
+    int64_t due_ns = from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + liveness_ns();
+    return due_ns < last_ns ? due_ns : last_ns;
 }
 
 /* Without faults, a job that runs with fewer slots than it asks for takes those that are free. */
@@ -523,7 +542,7 @@ static void watch(void *ctx)
         if (cluster.adaptive.on) {
             watch_slots();
         }
-        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS) {
+        if (cluster.replacing && weir_sim_now_ns() > cluster.calm_ns + liveness_ns()) {
             weir_sim_fail("the JobManager that was lost has no successor long after the last fault");
         }
         for (uint32_t i = 0; !all && i < weir_sim_job_count(); i++) {

@@ -3,9 +3,10 @@
  * go wrong; then a time without faults in which every job must reach its right state.
  *
  * Safety, after every event that can break it: at most one JobManager leads in an epoch; entries of the cluster log are the same wherever they
- * are applied; no file of the newest completed checkpoint of a job that may still need it is removed; what a read_committed reader of the
- * outside log sees is at every moment a beginning of what the job must write: each row once, each key in order; and no TaskManager is expelled for
- * tasks that do not end.
+ * are applied, in order, none left out, and snapshots are what they make; all files of a checkpoint are durable and whole when it is committed, and
+ * none of the newest completed one of a job that may still need it is removed or changed; a task of an attempt begins once; what a read_committed
+ * reader of the outside log sees is at every moment a beginning of what the job must write: each row once, each key in order, nothing and no open
+ * transaction once the job is over; no job ends otherwise than it was told; and no TaskManager is expelled for tasks that do not end.
  * In every eighth seed only JobManagers have faults: then no task of a job that ran may begin anew. In every sixth (none of those) the scheduler is
  * adaptive, and jobs ask for more slots than there always are.
  * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault (where slots are few: after

@@ -4,6 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
+#include "common/fs/fs_sim.h"
 #include "tests/sim/cluster/wraps.h"
 
 #include <inttypes.h>
@@ -15,14 +16,15 @@ struct shim {
     struct weir_sim_node *node;
     struct weir_cluster_log_listener inner;
     const struct weir_cluster_log_ops *ops; /* the log's own */
-    uint64_t applied;
+    uint64_t applied, applied_least; /* the newest entry is one of these: a snapshot does not say which it ends with */
     uint64_t *early; /* proposals that were acted on before their commit, hashes of their entries */
     size_t nearly, early_cap;
 };
 
-struct leader {
-    uint64_t epoch;
-    uint32_t incarnation;
+/* A task that has begun somewhere. */
+struct begun {
+    char job_id[36];
+    uint32_t attempt, vertex, subtask;
 };
 
 static struct hooks {
@@ -30,10 +32,15 @@ static struct hooks {
     struct weir_sim_listener listener;
     bool may_expel;
     struct weir_meta *truth;
-    uint64_t *entries; /* hashes, by index - 1 */
+    struct entry {
+        uint64_t hash;  /* 0: Raft uses the index for itself */
+        uint64_t state; /* hash of the snapshot behind it */
+    } *entries; /* by index - 1 */
     size_t nentries, entries_cap;
-    struct leader *leaders;
-    size_t nleaders, leaders_cap;
+    uint64_t *epochs; /* that were led in */
+    size_t nepochs, epochs_cap;
+    struct begun *begun;
+    size_t nbegun, begun_cap;
     struct weir_tm_attempts *attempts[WEIR_SIM_NODES_MAX];
     struct weir_mailbox *mailboxes[WEIR_SIM_NODES_MAX];
 } hooks;
@@ -57,7 +64,7 @@ const struct weir_meta *weir_sim_truth(void)
 
 uint32_t weir_sim_leaders(void)
 {
-    return (uint32_t)hooks.nleaders;
+    return (uint32_t)hooks.nepochs;
 }
 
 void weir_sim_hook_phase(enum weir_sim_phase phase)
@@ -81,35 +88,65 @@ void __wrap_weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct 
 
 /* --- the cluster log ------------------------------------------------------------------------------------------------------ */
 
-/* Indices that Raft uses for itself have no entry here. */
+static void check_committed(void *ctx);
+
+static uint64_t hash_of_truth(void)
+{
+    struct weir_buf snapshot = {0};
+    weir_meta_snapshot(hooks.truth, &snapshot);
+    uint64_t hash = weir_hash_slice(weir_buf_slice(&snapshot), 0);
+    weir_buf_fini(&snapshot);
+    return hash;
+}
+
 static enum weir_rc note_entry(const struct shim *shim, uint64_t index, struct weir_slice entry, struct weir_error *err)
 {
-    uint64_t hash = weir_hash_bytes(entry.data, entry.len, 0) | 1; /* 0: none */
+    uint64_t hash = weir_hash_bytes(entry.data, entry.len, 0) | 1;
     if (index <= hooks.nentries) {
-        if (hooks.entries[index - 1] != hash) {
+        if (hooks.entries[index - 1].hash != hash) {
             weir_sim_fail("%s applies another entry %" PRIu64 " than was applied before", shim->node->name, index);
         }
         return WEIR_OK;
     }
+    uint64_t state = hooks.nentries == 0 ? hash_of_truth() : hooks.entries[hooks.nentries - 1].state;
     hooks.entries = weir_vec_grow(hooks.entries, &hooks.entries_cap, sizeof(*hooks.entries), index);
     while (hooks.nentries < index) {
-        hooks.entries[hooks.nentries++] = 0;
+        hooks.entries[hooks.nentries++] = (struct entry){.state = state};
     }
-    hooks.entries[index - 1] = hash;
+    hooks.entries[index - 1].hash = hash;
     struct weir_arena *arena = weir_arena_create(0);
     struct weir_ha_record record;
     enum weir_rc rc = weir_ha_decode(entry, arena, &record, err);
     if (rc == WEIR_OK) {
-        hooks.listener.on_change(weir_meta_apply(hooks.truth, &record), &record);
+        enum weir_meta_change change = weir_meta_apply(hooks.truth, &record);
+        hooks.entries[index - 1].state = hash_of_truth();
+        if (change == WEIR_META_CKPT_COMPLETED) {
+            weir_sim_check_soon(check_committed, weir_strdup(record.job_id));
+        }
+        hooks.listener.on_change(change, &record);
     }
     weir_arena_destroy(arena);
     return rc;
 }
 
+/* (C2): in order, each once, none left out. */
+static void note_order(struct shim *shim, uint64_t index)
+{
+    if (index <= shim->applied_least) {
+        weir_sim_fail("%s applies entry %" PRIu64 ", and has applied %" PRIu64, shim->node->name, index, shim->applied_least);
+    }
+    for (uint64_t i = shim->applied; i + 1 < index && i < hooks.nentries; i++) {
+        if (hooks.entries[i].hash != 0) {
+            weir_sim_fail("%s applies entry %" PRIu64 " and has left out %" PRIu64, shim->node->name, index, i + 1);
+        }
+    }
+    shim->applied = shim->applied_least = index;
+}
+
 static enum weir_rc shim_apply(void *ctx, uint64_t index, struct weir_slice entry, struct weir_error *err)
 {
     struct shim *shim = ctx;
-    shim->applied = index > shim->applied ? index : shim->applied;
+    note_order(shim, index);
     if (shim->nearly > 0 && shim->early[0] == weir_hash_bytes(entry.data, entry.len, 0)) {
         memmove(shim->early, shim->early + 1, --shim->nearly * sizeof(*shim->early));
         return note_entry(shim, index, entry, err); /* the JobManager has had it */
@@ -128,15 +165,15 @@ static void shim_outcome(void *ctx, uint64_t proposal, enum weir_proposal_outcom
 static void shim_leadership(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err)
 {
     struct shim *shim = ctx;
-    for (size_t i = 0; leader && i < hooks.nleaders; i++) {
-        if (hooks.leaders[i].epoch == epoch) {
+    for (size_t i = 0; leader && i < hooks.nepochs; i++) {
+        if (hooks.epochs[i] == epoch) {
             weir_sim_fail("%s leads in epoch %" PRIu64 ", in which somebody has led", shim->node->name, epoch);
         }
     }
     weir_sim_trace("%s %s, epoch %" PRIu64, shim->node->name, leader ? "leads" : "leads no longer", epoch);
     if (leader) {
-        hooks.leaders = weir_vec_grow(hooks.leaders, &hooks.leaders_cap, sizeof(*hooks.leaders), hooks.nleaders + 1);
-        hooks.leaders[hooks.nleaders++] = (struct leader){epoch, shim->node->incarnation};
+        hooks.epochs = weir_vec_grow(hooks.epochs, &hooks.epochs_cap, sizeof(*hooks.epochs), hooks.nepochs + 1);
+        hooks.epochs[hooks.nepochs++] = epoch;
         weir_sim_hook_phase(WEIR_SIM_PHASE_LEAD);
     }
     shim->inner.leadership(shim->inner.ctx, leader, epoch, err);
@@ -149,15 +186,36 @@ static void shim_failed(void *ctx, const struct weir_error *err)
     shim->inner.failed(shim->inner.ctx, err);
 }
 
+/* The state of a JobManager is what the entries make that it has applied. */
 static void shim_snapshot_take(void *ctx, struct weir_buf *out)
 {
     struct shim *shim = ctx;
+    size_t start = out->len;
     shim->inner.snapshot_take(shim->inner.ctx, out);
+    uint64_t state = weir_hash_bytes(out->data + start, out->len - start, 0);
+    uint64_t last = shim->applied < hooks.nentries ? shim->applied : hooks.nentries;
+    if (last > 0 && hooks.entries[last - 1].state != state) {
+        weir_sim_fail("%s takes a snapshot at entry %" PRIu64 ", and it is not what the entries make", shim->node->name, shim->applied);
+    }
 }
 
 static enum weir_rc shim_snapshot_restore(void *ctx, struct weir_slice snapshot, struct weir_error *err)
 {
     struct shim *shim = ctx;
+    uint64_t state = weir_hash_slice(snapshot, 0);
+    uint64_t last = hooks.nentries;
+    while (last > 0 && hooks.entries[last - 1].state != state) {
+        last--;
+    }
+    uint64_t least = last;
+    while (least > 1 && hooks.entries[least - 2].state == state) {
+        least--;
+    }
+    if (last == 0) {
+        weir_sim_fail("%s restores a snapshot that no entries make", shim->node->name);
+    }
+    shim->applied = last;
+    shim->applied_least = least;
     return shim->inner.snapshot_restore(shim->inner.ctx, snapshot, err);
 }
 
@@ -255,6 +313,22 @@ static bool in_checkpoint(const char *path, char job_id[33], uint64_t *out_id, c
     return true;
 }
 
+/* The newest completed checkpoint of a job that goes on is what its next attempt begins from: its files stay as they are. */
+static void check_unneeded(const char *path, const char *what)
+{
+    char job_id[33];
+    uint64_t id = 0;
+    const char *name = NULL;
+    if (!in_checkpoint(path, job_id, &id, &name)) {
+        return;
+    }
+    const struct weir_meta_job *job = weir_meta_job(hooks.truth, weir_slice_str(job_id));
+    const struct weir_meta_ckpt *newest = job == NULL ? NULL : weir_meta_ckpt_newest(job);
+    if (newest != NULL && newest->id == id && !weir_meta_terminal(job->state)) {
+        weir_sim_fail("%s is %s, which checkpoint %" PRIu64 " of a job that goes on needs", path, what, id);
+    }
+}
+
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode)
 {
     char job_id[33];
@@ -266,6 +340,7 @@ void weir_sim_hook_open(const char *path, enum weir_fs_mode mode)
     if (mode == WEIR_FS_READ) {
         weir_sim_hook_phase(WEIR_SIM_PHASE_RESTORE);
     } else {
+        check_unneeded(path, "written");
         weir_sim_hook_phase(strncmp(name, "_metadata", 9) == 0 ? WEIR_SIM_PHASE_METADATA : WEIR_SIM_PHASE_UPLOAD);
     }
 }
@@ -275,33 +350,103 @@ bool weir_sim_hook_fsync(const char *path)
     bool of_store = strncmp(path, "/ckpt/", 6) == 0;
     bool metadata = of_store && strstr(path, "/_metadata") != NULL;
     return !((hooks.sabotage == WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED && metadata) || (hooks.sabotage == WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED && of_store && !metadata) ||
-             (hooks.sabotage == WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED && strncmp(path, "/data", 5) == 0));
+             (hooks.sabotage == WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED && strncmp(path, "/data/log-", 10) == 0));
 }
 
-void weir_sim_hook_renamed(const char *to)
+void weir_sim_hook_renamed(const char *from, const char *to)
 {
     char job_id[33];
     uint64_t id = 0;
     const char *name = NULL;
+    check_unneeded(from, "given another name");
+    check_unneeded(to, "replaced");
     if (in_checkpoint(to, job_id, &id, &name) && strcmp(name, "_metadata") == 0) {
         weir_sim_hook_phase(WEIR_SIM_PHASE_STORED);
     }
 }
 
-/* The newest completed checkpoint of a job that goes on is what its next attempt begins from. */
 void weir_sim_hook_unlink(const char *path)
 {
-    char job_id[33];
-    uint64_t id = 0;
-    const char *name = NULL;
-    if (!in_checkpoint(path, job_id, &id, &name)) {
-        return;
+    check_unneeded(path, "removed");
+}
+
+/* Of a checkpoint that was committed. */
+static void check_durable(const char *path)
+{
+    if (!weir_fs_sim_is_durable(weir_sim_store()->disk, path)) {
+        weir_sim_fail("a checkpoint is committed, and %s is not durable", path);
     }
+}
+
+static void check_part(const struct weir_ckpt_handle *part)
+{
+    struct weir_buf bytes = {0};
+    struct weir_error err;
+    if (part->path[0] == '\0') {
+        return; /* it has no state */
+    }
+    if (weir_fs_read_all(weir_sim_store()->disk, part->path, part->bytes, &bytes, &err) != WEIR_OK) {
+        weir_sim_fail("a checkpoint is committed, and its part cannot be read: %s", err.text);
+    } else if (bytes.len != part->bytes || weir_hash_slice(weir_buf_slice(&bytes), 0) != part->hash) {
+        weir_sim_fail("a checkpoint is committed, and %s is not what it says", part->path);
+    }
+    check_durable(part->path);
+    weir_buf_fini(&bytes);
+}
+
+static void check_beside(void *ctx, const char *name, bool is_dir)
+{
+    const char *dir = ctx;
+    char *path = weir_strfmt("%s/%s", dir, name);
+    size_t len = strlen(name);
+    if (!is_dir && !(len > 4 && strcmp(name + len - 4, ".tmp") == 0)) {
+        check_durable(path);
+    }
+    weir_free(path);
+}
+
+static void check_committed(void *ctx)
+{
+    char *job_id = ctx;
     const struct weir_meta_job *job = weir_meta_job(hooks.truth, weir_slice_str(job_id));
     const struct weir_meta_ckpt *newest = job == NULL ? NULL : weir_meta_ckpt_newest(job);
-    if (newest != NULL && newest->id == id && !weir_meta_terminal(job->state)) {
-        weir_sim_fail("%s is removed, which checkpoint %" PRIu64 " of a job that goes on needs", path, id);
+    struct weir_fs *disk = weir_sim_store()->disk;
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ckpt_manifest manifest;
+    struct weir_error err;
+    if (newest != NULL) {
+        char *dir = weir_ckpt_dir_copy("/ckpt", job_id, newest->id);
+        if (weir_ckpt_read(disk, newest->path, newest->bytes, newest->hash, arena, &manifest, &err) != WEIR_OK) {
+            weir_sim_fail("checkpoint %" PRIu64 " is committed, and cannot be read: %s", newest->id, err.text);
+        } else {
+            for (uint32_t i = 0; i < manifest.nhandles; i++) {
+                check_part(&manifest.handles[i]);
+            }
+            if (weir_fs_list(disk, dir, check_beside, dir, &err) != WEIR_OK) {
+                weir_sim_fail("checkpoint %" PRIu64 " is committed, and its directory cannot be read: %s", newest->id, err.text);
+            }
+        }
+        weir_free(dir);
     }
+    weir_arena_destroy(arena);
+    weir_free(job_id);
+}
+
+/* A task of an attempt begins once, on one machine. */
+enum weir_rc __wrap_weir_task_thread_create(const struct weir_task_spec *spec, const struct weir_log *log, const struct weir_task_host *host,
+                                            struct weir_task_thread **out_thread, struct weir_error *err)
+{
+    struct begun now = {.attempt = spec->attempt, .vertex = spec->vertex, .subtask = spec->subtask};
+    (void)snprintf(now.job_id, sizeof(now.job_id), "%s", spec->job_id);
+    for (size_t i = 0; i < hooks.nbegun; i++) {
+        if (memcmp(&hooks.begun[i], &now, sizeof(now)) == 0) {
+            weir_sim_fail("%s: task (%u, %u) of attempt %u of job %s begins, and has begun before", weir_sim_node_here()->name, now.vertex, now.subtask,
+                          now.attempt, now.job_id);
+        }
+    }
+    hooks.begun = weir_vec_grow(hooks.begun, &hooks.begun_cap, sizeof(*hooks.begun), hooks.nbegun + 1);
+    hooks.begun[hooks.nbegun++] = now;
+    return __real_weir_task_thread_create(spec, log, host, out_thread, err);
 }
 
 /* No fault lasts as long as a TaskManager may take to end its tasks. */

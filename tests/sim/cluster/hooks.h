@@ -31,13 +31,13 @@ void weir_sim_hook_connection_closed(void);
 
 /* The next messages come twice with a chance of one in n, the second time soon or late; 0: none. */
 void weir_sim_messages_repeat(uint32_t one_in);
-/* Some of the orders that TaskManagers have had come again, from any JobManager. */
-void weir_sim_messages_replay(void);
+/* Some of the orders that TaskManagers have had come again, from any JobManager, once there is one that reaches them; how many. */
+uint32_t weir_sim_messages_replay(void);
 
 /* Of sim_fs.c. */
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode);
 bool weir_sim_hook_fsync(const char *path); /* false: it is to be left out */
-void weir_sim_hook_renamed(const char *to);
+void weir_sim_hook_renamed(const char *from, const char *to);
 void weir_sim_hook_unlink(const char *path);
 
 #endif

@@ -195,17 +195,40 @@ static struct caller *some_caller(const char *address)
     return found;
 }
 
-void weir_sim_messages_replay(void)
+/* An order that comes again as soon as there is a JobManager that can give it. */
+struct replay {
+    struct order order;
+    int64_t until_ns;
+};
+
+static void replay_due(void *ctx)
 {
-    uint64_t count = 1 + weir_sim_below(REPLAYED_MAX);
-    size_t there = messages.norders < ORDERS_MAX ? messages.norders : ORDERS_MAX;
-    for (uint64_t i = 0; there > 0 && i < count; i++) {
-        const struct order *order = &messages.orders[weir_sim_below(there)];
-        struct caller *caller = some_caller(order->address);
-        if (caller != NULL) {
-            plan_again(caller, order->method, weir_buf_slice(&order->body), weir_sim_between(0, SOON_MS));
-        }
+    struct replay *replay = ctx;
+    struct caller *caller = some_caller(replay->order.address);
+    if (caller == NULL && weir_sim_now_ns() < replay->until_ns) {
+        weir_sim_after(SOON_MS * INT64_C(1000000), NULL, replay_due, replay);
+        return;
     }
+    if (caller != NULL) {
+        plan_again(caller, replay->order.method, weir_buf_slice(&replay->order.body), 0);
+    }
+    weir_buf_fini(&replay->order.body);
+    weir_free(replay);
+}
+
+uint32_t weir_sim_messages_replay(void)
+{
+    size_t there = messages.norders < ORDERS_MAX ? messages.norders : ORDERS_MAX;
+    uint32_t count = there == 0 ? 0 : 1 + (uint32_t)weir_sim_below(REPLAYED_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct order *order = &messages.orders[weir_sim_below(there)];
+        struct replay *replay = weir_calloc(1, sizeof(*replay));
+        *replay = (struct replay){.order = {.method = order->method}, .until_ns = weir_sim_now_ns() + LATE_MS * INT64_C(1000000)};
+        memcpy(replay->order.address, order->address, sizeof(order->address));
+        weir_buf_put_slice(&replay->order.body, weir_buf_slice(&order->body));
+        weir_sim_after(weir_sim_between(0, SOON_MS) * 1000000, NULL, replay_due, replay);
+    }
+    return count;
 }
 
 /* --- each message ---------------------------------------------------------------------------------------------------------------- */

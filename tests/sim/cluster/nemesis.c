@@ -30,26 +30,31 @@ struct wound {
     struct weir_sim_node *a, *b;
 };
 
-static struct weir_sim_node *some_jm(void)
+/* Mostly where the phase was met; one that runs, if there is one. */
+static struct weir_sim_node *some_of(struct weir_sim_node *const *nodes, uint32_t count)
 {
-    struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->njms; i++) {
-        if (nemesis.options.cast->jms[i] == met && !weir_sim_one_in(4)) {
-            return met;
+    uint32_t chosen = (uint32_t)weir_sim_below(count);
+    for (uint32_t i = 0; nemesis.met != NULL && i < count; i++) {
+        if (nodes[i] == nemesis.met && !weir_sim_one_in(4)) {
+            return nodes[i];
         }
     }
-    return nemesis.options.cast->jms[weir_sim_below(nemesis.options.cast->njms)];
+    for (uint32_t i = 0; i < count; i++) {
+        if (nodes[(chosen + i) % count]->power == WEIR_SIM_UP) {
+            return nodes[(chosen + i) % count];
+        }
+    }
+    return nodes[chosen];
+}
+
+static struct weir_sim_node *some_jm(void)
+{
+    return some_of(nemesis.options.cast->jms, nemesis.options.cast->njms);
 }
 
 static struct weir_sim_node *some_tm(void)
 {
-    struct weir_sim_node *met = nemesis.met;
-    for (uint32_t i = 0; met != NULL && i < nemesis.options.cast->ntms; i++) {
-        if (nemesis.options.cast->tms[i] == met && !weir_sim_one_in(4)) {
-            return met;
-        }
-    }
-    return nemesis.options.cast->tms[weir_sim_below(nemesis.options.cast->ntms)];
+    return some_of(nemesis.options.cast->tms, nemesis.options.cast->ntms);
 }
 
 /* What may be cut off while tasks are spared. */
@@ -88,16 +93,20 @@ static struct weir_sim_node *victim(const struct wound *wound)
     return wound->fault <= WEIR_SIM_FAULT_TERM_JM ? some_jm() : some_tm();
 }
 
-static void inflict_kill(struct wound *wound)
+static bool inflict_kill(struct wound *wound)
 {
     wound->a = victim(wound);
+    bool runs = wound->a->power == WEIR_SIM_UP;
     weir_sim_node_kill(wound->a, false);
+    return runs;
 }
 
-static void inflict_power(struct wound *wound)
+static bool inflict_power(struct wound *wound)
 {
     wound->a = victim(wound);
+    bool has_power = wound->a->power != WEIR_SIM_OFF;
     weir_sim_node_kill(wound->a, true);
+    return has_power;
 }
 
 static void mend_power(struct wound *wound)
@@ -105,10 +114,12 @@ static void mend_power(struct wound *wound)
     power_on(wound->a);
 }
 
-static void inflict_pause(struct wound *wound)
+static bool inflict_pause(struct wound *wound)
 {
     wound->a = victim(wound);
+    bool runs = !wound->a->paused;
     weir_sim_node_pause(wound->a);
+    return runs && wound->a->paused;
 }
 
 static void mend_pause(struct wound *wound)
@@ -116,24 +127,46 @@ static void mend_pause(struct wound *wound)
     weir_sim_node_resume(wound->a);
 }
 
-static void inflict_term(struct wound *wound)
+static bool inflict_term(struct wound *wound)
 {
     wound->a = victim(wound);
+    bool told = wound->a->power == WEIR_SIM_UP && !wound->a->term;
     wound->a->term = true;
+    return told;
 }
 
 static void two_nodes(struct wound *wound)
 {
     wound->a = some_node();
     do {
-        wound->b = nemesis.options.spare_tasks ? some_jm() : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
+        wound->b = nemesis.options.spare_tasks ? nemesis.options.cast->jms[weir_sim_below(nemesis.options.cast->njms)]
+                                               : weir_sim_node_at((uint32_t)weir_sim_below(weir_sim_node_count()));
     } while (wound->b == wound->a);
 }
 
-static void inflict_cut(struct wound *wound)
+static bool is_tm(const struct weir_sim_node *node)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < nemesis.options.cast->ntms; i++) {
+        found |= nemesis.options.cast->tms[i] == node;
+    }
+    return found;
+}
+
+/* Whether anything ever goes from one to the other: the outside log is the sinks', the client asks JobManagers. */
+static bool talk(const struct weir_sim_node *a, const struct weir_sim_node *b)
+{
+    const struct weir_sim_node *outsider = a->main == NULL ? a : b;
+    const struct weir_sim_node *daemon = a->main == NULL ? b : a;
+    return outsider->main != NULL || (daemon->main != NULL && is_tm(daemon) == (outsider == nemesis.options.cast->broker));
+}
+
+static bool inflict_cut(struct wound *wound)
 {
     two_nodes(wound);
+    bool cut = !weir_sim_link_is_cut(wound->a, wound->b) && talk(wound->a, wound->b);
     weir_sim_link_cut(wound->a, wound->b);
+    return cut;
 }
 
 static void mend_cut(struct wound *wound)
@@ -141,10 +174,11 @@ static void mend_cut(struct wound *wound)
     weir_sim_link_heal(wound->a, wound->b);
 }
 
-static void inflict_isolate(struct wound *wound)
+static bool inflict_isolate(struct wound *wound)
 {
     wound->a = some_node();
     cut_all(wound->a, false);
+    return wound->a->power == WEIR_SIM_UP;
 }
 
 static void mend_isolate(struct wound *wound)
@@ -152,16 +186,17 @@ static void mend_isolate(struct wound *wound)
     cut_all(wound->a, true);
 }
 
-static void inflict_reset(struct wound *wound)
+static bool inflict_reset(struct wound *wound)
 {
     wound->a = some_node();
-    (void)weir_sim_links_reset(wound->a, weir_sim_one_in(2) ? 1 : 3);
+    return weir_sim_links_reset(wound->a, weir_sim_one_in(2) ? 1 : 3) > 0;
 }
 
-static void inflict_slow(struct wound *wound)
+static bool inflict_slow(struct wound *wound)
 {
     two_nodes(wound);
     weir_sim_link_slow(wound->a, wound->b, weir_sim_between(1, 300) * MS);
+    return talk(wound->a, wound->b);
 }
 
 static void mend_slow(struct wound *wound)
@@ -169,10 +204,11 @@ static void mend_slow(struct wound *wound)
     weir_sim_link_slow(wound->a, wound->b, 0);
 }
 
-static void inflict_disk_full(struct wound *wound)
+static bool inflict_disk_full(struct wound *wound)
 {
     wound->a = some_jm();
     wound->a->disk_full = true;
+    return wound->a->power == WEIR_SIM_UP;
 }
 
 static void mend_disk_full(struct wound *wound)
@@ -180,10 +216,11 @@ static void mend_disk_full(struct wound *wound)
     wound->a->disk_full = false;
 }
 
-static void inflict_disk_eio(struct wound *wound)
+static bool inflict_disk_eio(struct wound *wound)
 {
     wound->a = some_jm();
     wound->a->eio_one_in = 1 + (uint32_t)weir_sim_below(4);
+    return wound->a->power == WEIR_SIM_UP;
 }
 
 static void mend_disk_eio(struct wound *wound)
@@ -191,10 +228,11 @@ static void mend_disk_eio(struct wound *wound)
     wound->a->eio_one_in = 0;
 }
 
-static void inflict_store_full(struct wound *wound)
+static bool inflict_store_full(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker; /* the store has no machine of its own */
     weir_sim_store()->full = true;
+    return true;
 }
 
 static void mend_store_full(struct wound *wound)
@@ -203,10 +241,11 @@ static void mend_store_full(struct wound *wound)
     weir_sim_store()->full = false;
 }
 
-static void inflict_store_eio(struct wound *wound)
+static bool inflict_store_eio(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
     weir_sim_store()->eio_one_in = 1 + (uint32_t)weir_sim_below(6);
+    return true;
 }
 
 static void mend_store_eio(struct wound *wound)
@@ -215,10 +254,11 @@ static void mend_store_eio(struct wound *wound)
     weir_sim_store()->eio_one_in = 0;
 }
 
-static void inflict_store_slow(struct wound *wound)
+static bool inflict_store_slow(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
     weir_sim_store()->slow = 20 + (uint32_t)weir_sim_below(400);
+    return true;
 }
 
 static void mend_store_slow(struct wound *wound)
@@ -229,7 +269,7 @@ static void mend_store_slow(struct wound *wound)
 
 /* The checkpoint store too. A network file system calls a change of names done only when it is durable, so the store does not crash alone: what its clients
  * have not synced is lost with them. */
-static void inflict_site(struct wound *wound)
+static bool inflict_site(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
     for (uint32_t i = 0; i < nemesis.options.cast->njms; i++) {
@@ -239,6 +279,7 @@ static void inflict_site(struct wound *wound)
         weir_sim_node_kill(nemesis.options.cast->tms[i], true);
     }
     weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
+    return true;
 }
 
 static void start_later(void *ctx)
@@ -257,16 +298,19 @@ static void mend_site(struct wound *wound)
     }
 }
 
-static void inflict_jump(struct wound *wound)
+static bool inflict_jump(struct wound *wound)
 {
     wound->a = some_node();
     wound->a->clock.wall_offset_ms += weir_sim_between(-3600000, 3600000);
+    return wound->a->power == WEIR_SIM_UP && wound->a->main != NULL;
 }
 
-static void inflict_broker(struct wound *wound)
+static bool inflict_broker(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
+    bool there = wound->a->power == WEIR_SIM_UP;
     wound->a->power = WEIR_SIM_DEAD;
+    return there;
 }
 
 static void mend_broker(struct wound *wound)
@@ -274,10 +318,11 @@ static void mend_broker(struct wound *wound)
     wound->a->power = WEIR_SIM_UP;
 }
 
-static void inflict_repeat(struct wound *wound)
+static bool inflict_repeat(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker; /* it is everywhere */
     weir_sim_messages_repeat(1 + (uint32_t)weir_sim_below(4));
+    return true;
 }
 
 static void mend_repeat(struct wound *wound)
@@ -286,20 +331,21 @@ static void mend_repeat(struct wound *wound)
     weir_sim_messages_repeat(0);
 }
 
-static void inflict_stale(struct wound *wound)
+static bool inflict_stale(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
-    weir_sim_messages_replay();
+    return weir_sim_messages_replay() > 0;
 }
 
-static void inflict_lose(struct wound *wound)
+static bool inflict_lose(struct wound *wound)
 {
     wound->a = some_jm();
     nemesis.options.lose_jm(wound->a);
+    return true;
 }
 
 static const struct {
-    void (*inflict)(struct wound *wound);
+    bool (*inflict)(struct wound *wound); /* false: it changes nothing (its victim is dead already, say) */
     void (*mend)(struct wound *wound); /* NULL: it mends itself */
 } faults[WEIR_SIM_FAULT_COUNT] = {
     [WEIR_SIM_FAULT_KILL_JM] = {inflict_kill, mend_power},
@@ -371,25 +417,27 @@ static bool may(enum weir_sim_fault fault)
     return false;
 }
 
-static void strike(enum weir_sim_fault fault)
+/* False: it was not in effect. */
+static bool strike(enum weir_sim_fault fault)
 {
     if (!may(fault)) {
-        return;
+        return false;
     }
     struct wound *wound = weir_calloc(1, sizeof(*wound));
     wound->fault = fault;
-    faults[fault].inflict(wound);
+    bool inflicted = faults[fault].inflict(wound);
     bool pause = fault == WEIR_SIM_FAULT_PAUSE_JM || fault == WEIR_SIM_FAULT_PAUSE_TM;
     /* Long enough to be taken for dead, and to come back. */
     int64_t ms = weir_sim_one_in(3) ? weir_sim_between(0, 100) : pause || weir_sim_one_in(3) ? weir_sim_between(500, 6000) : weir_sim_between(50, 2000);
-    weir_sim_trace("FAULT %s: %s%s%s, for %lld ms", weir_sim_fault_text(fault), wound->a->name, wound->b == NULL ? "" : " to ",
-                   wound->b == NULL ? "" : wound->b->name, (long long)ms);
-    nemesis.toll->faults++;
+    weir_sim_trace("FAULT %s: %s%s%s, for %lld ms%s", weir_sim_fault_text(fault), wound->a->name, wound->b == NULL ? "" : " to ",
+                   wound->b == NULL ? "" : wound->b->name, (long long)ms, inflicted ? "" : ": changes nothing");
+    nemesis.toll->faults += inflicted;
     if (faults[fault].mend != NULL) {
         weir_sim_after(ms * nemesis.options.pace * MS, NULL, mend, wound);
     } else {
         weir_free(wound);
     }
+    return inflicted;
 }
 
 /* --- when ------------------------------------------------------------------------------------------------------------------- */
@@ -399,8 +447,7 @@ static void strike_armed(void *ctx)
     (void)ctx;
     if (nemesis.active && may(nemesis.fault)) {
         weir_sim_trace("when %s:", weir_sim_phase_text(nemesis.phase));
-        nemesis.toll->hits[nemesis.fault][nemesis.phase]++;
-        strike(nemesis.fault);
+        nemesis.toll->hits[nemesis.fault][nemesis.phase] += strike(nemesis.fault);
     }
     nemesis.met = NULL;
 }
@@ -424,25 +471,25 @@ static int provoke(enum weir_sim_phase phase)
         return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_LEAD:
     case WEIR_SIM_PHASE_REGISTER:
-        strike(WEIR_SIM_FAULT_KILL_JM);
+        (void)strike(WEIR_SIM_FAULT_KILL_JM);
         return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_CANCEL:
         if (weir_sim_one_in(3)) {
             nemesis.options.cancel_now();
         }
-        strike(WEIR_SIM_FAULT_KILL_TM);
+        (void)strike(WEIR_SIM_FAULT_KILL_TM);
         return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_RESTORE:
     case WEIR_SIM_PHASE_DEPLOY:
     case WEIR_SIM_PHASE_LEASE:
-        strike(WEIR_SIM_FAULT_KILL_TM);
+        (void)strike(WEIR_SIM_FAULT_KILL_TM);
         return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_MEMBERS:
-        strike(WEIR_SIM_FAULT_LOSE_JM);
+        (void)strike(WEIR_SIM_FAULT_LOSE_JM);
         return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_DRAIN:
     case WEIR_SIM_PHASE_RESCALE:
-        strike(WEIR_SIM_FAULT_KILL_TM);
+        (void)strike(WEIR_SIM_FAULT_KILL_TM);
         return RESCALED_MS_MAX;
     case WEIR_SIM_PHASE_INIT:
     case WEIR_SIM_PHASE_TXN_OPEN:
@@ -526,7 +573,7 @@ static void run(void *ctx)
             continue;
         }
         if (weir_sim_one_in(2)) {
-            strike(some_fault());
+            (void)strike(some_fault());
         } else if (weir_sim_one_in(2) && !nemesis.options.spare_tasks) {
             ambush(zombies[weir_sim_below(sizeof(zombies) / sizeof(zombies[0]))],
                    (enum weir_sim_phase)weir_sim_between(WEIR_SIM_PHASE_LEASE, WEIR_SIM_PHASE_TXN_COMMIT));

@@ -14,7 +14,7 @@ struct weir_sim_cast {
 
 /* What has been done. */
 struct weir_sim_toll {
-    uint32_t faults;
+    uint32_t faults; /* that changed something when they came */
     uint32_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT]; /* a fault where the protocols stood so */
 };
 

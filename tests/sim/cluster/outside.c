@@ -201,6 +201,12 @@ static void visible(struct weir_sim_job *job, struct weir_slice bytes)
     memcpy(line, record.value.data, record.value.len);
     line[record.value.len] = '\0';
     job->visible++;
+    if (job->over && job->kind != WEIR_SIM_JOB_LOOSE) {
+        weir_sim_fail("%s: the job is over, and writes %s", job->topic, line);
+    }
+    if (job->kind != WEIR_SIM_JOB_WINDOW && number_of(line, "\"k\":") != number_of(line, "\"n\":") % KEYS) {
+        weir_sim_fail("%s: no row of the job: %s", job->topic, line);
+    }
     switch (job->kind) {
     case WEIR_SIM_JOB_PASS:
         pass_row(job, number_of(line, "\"n\":"));
@@ -217,6 +223,9 @@ static void visible(struct weir_sim_job *job, struct weir_slice bytes)
 void weir_sim_job_check_end(const struct weir_sim_job *job)
 {
     struct weir_sim_job *of = &outside.jobs[job->number];
+    if (job->rows == 0) {
+        weir_sim_fail("%s: the job is finished, and its input has no end", job->topic);
+    }
     for (uint64_t s = 0; job->kind == WEIR_SIM_JOB_PASS && s < job->parallelism; s++) {
         if (next_of(of)[s] < job->rows) {
             weir_sim_fail("%s: the job is finished, and row %" PRIu64 " is missing", job->topic, next_of(of)[s]);
@@ -236,6 +245,17 @@ void weir_sim_job_check_end(const struct weir_sim_job *job)
         if (passes(n) && (job->seen == NULL || job->seen[n] == 0)) {
             weir_sim_fail("%s: the job is finished, and row %" PRIu64 " is missing", job->topic, n);
             return;
+        }
+    }
+}
+
+void weir_sim_job_over(const struct weir_sim_job *job)
+{
+    outside.jobs[job->number].over = true;
+    for (uint32_t i = 0; i < outside.ntxns; i++) {
+        const struct txn *txn = &outside.txns[i];
+        if (txn->job == job && (txn->open || txn->prepared)) {
+            weir_sim_fail("%s: the job is over, and transaction %" PRIu64 " of %s is open", job->topic, txn->serial, txn->id);
         }
     }
 }

@@ -27,6 +27,7 @@ struct weir_sim_job {
     uint64_t *next;   /* PASS: of each split; WINDOW: the next window of each key */
     uint8_t *seen;    /* LOOSE: rows */
     uint64_t visible; /* records */
+    bool over;
 };
 
 enum { WEIR_SIM_JOBS_MAX = 4 };
@@ -39,6 +40,9 @@ struct weir_sim_job *weir_sim_job_at(uint32_t i);
 
 /* The YAML of the job; the caller frees it. */
 char *weir_sim_job_text(const struct weir_sim_job *job);
+/* Its terminal state is committed: exactly once, it writes nothing any more, and none of its transactions is open. Else weir_sim_fail, now or when it
+ * writes. May be told again. */
+void weir_sim_job_over(const struct weir_sim_job *job);
 /* The job has FINISHED: everything it must write is there, or weir_sim_fail. */
 void weir_sim_job_check_end(const struct weir_sim_job *job);
 

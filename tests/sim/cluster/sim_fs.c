@@ -123,7 +123,7 @@ static enum weir_rc node_rename(struct weir_fs *fs, const char *from, const char
     spend(node_of(fs), is_shared(to), 1);
     enum weir_rc rc = weir_fs_rename(disk_of(fs, from), from, to, err);
     if (rc == WEIR_OK) {
-        weir_sim_hook_renamed(to);
+        weir_sim_hook_renamed(from, to);
     }
     return rc;
 }

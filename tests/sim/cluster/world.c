@@ -62,14 +62,14 @@ struct event {
     uint32_t incarnation;
 };
 
-struct library_call {
+struct callback {
     void (*fn)(void *ctx);
     void *ctx;
 };
 
 /* What a node's process has besides. */
 struct process {
-    struct library_call *calls; /* [first, len) */
+    struct callback *calls; /* [first, len) */
     size_t first, len, cap;
     struct weir_sim_waiters idle;
     struct event *deferred; /* while paused */
@@ -88,6 +88,8 @@ struct world {
     struct weir_sim_co **cos;
     size_t ncos, cos_cap;
     struct weir_sim_co *spare;
+    struct callback *checks; /* for when current is left */
+    size_t nchecks, checks_cap;
     jmp_buf loop;
     ucontext_t loop_context;
     struct weir_sim_node *nodes[WEIR_SIM_NODES_MAX];
@@ -224,6 +226,13 @@ static struct event pop(void)
 void weir_sim_after(int64_t ns, struct weir_sim_node *node, void (*fn)(void *ctx), void *ctx)
 {
     push((struct event){.at_ns = world.now_ns + ns, .fn = fn, .ctx = ctx, .node = node, .incarnation = node == NULL ? 0 : node->incarnation});
+}
+
+void weir_sim_check_soon(void (*fn)(void *ctx), void *ctx)
+{
+    weir_assert(world.current != NULL);
+    world.checks = weir_vec_grow(world.checks, &world.checks_cap, sizeof(*world.checks), world.nchecks + 1);
+    world.checks[world.nchecks++] = (struct callback){fn, ctx};
 }
 
 static void push_co(struct weir_sim_co *co, int64_t at_ns)
@@ -479,6 +488,10 @@ static void take(const struct event *event)
     if (co->state == CO_OVER) {
         over(co);
     }
+    for (size_t i = 0; i < world.nchecks; i++) {
+        world.checks[i].fn(world.checks[i].ctx);
+    }
+    world.nchecks = 0;
 }
 
 void weir_sim_run(int64_t until_ns)
@@ -560,7 +573,7 @@ static void library_thread(void *ctx)
             (void)weir_sim_wait_in(&process->idle, INT64_MAX);
             continue;
         }
-        struct library_call call = process->calls[process->first++];
+        struct callback call = process->calls[process->first++];
         if (process->first == process->len) {
             process->first = process->len = 0;
         }
@@ -572,7 +585,7 @@ void weir_sim_library(struct weir_sim_node *node, void (*fn)(void *ctx), void *c
 {
     struct process *process = node->priv;
     process->calls = weir_vec_grow(process->calls, &process->cap, sizeof(*process->calls), process->len + 1);
-    process->calls[process->len++] = (struct library_call){fn, ctx};
+    process->calls[process->len++] = (struct callback){fn, ctx};
     (void)weir_sim_wake_first(&process->idle);
 }
 
@@ -609,19 +622,14 @@ void weir_sim_node_start(struct weir_sim_node *node)
     (void)weir_sim_spawn(node, "main", main_thread, node);
 }
 
-void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
+static void end_process(struct weir_sim_node *node, bool silently)
 {
-    bool ran = node->power == WEIR_SIM_UP;
-    node->power = power_off ? WEIR_SIM_OFF : node->power == WEIR_SIM_UP ? WEIR_SIM_DEAD : node->power;
-    if (!ran) {
-        return;
-    }
     struct weir_sim_co *here = world.current;
     uint32_t incarnation = node->incarnation;
     node->incarnation = ++world.incarnations;
     node->paused = false;
     node->jm = NULL;
-    weir_sim_streams_died(node, power_off);
+    weir_sim_streams_died(node, silently);
     for (size_t i = 0; i < world.ncos; i++) {
         struct weir_sim_co *co = world.cos[i];
         if (co->node == node && co->incarnation == incarnation && co->state != CO_OVER && co != here) {
@@ -630,7 +638,16 @@ void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
             over(co);
         }
     }
-    if (power_off) {
+}
+
+void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
+{
+    enum weir_sim_power before = node->power;
+    node->power = power_off ? WEIR_SIM_OFF : before == WEIR_SIM_UP ? WEIR_SIM_DEAD : before;
+    if (before == WEIR_SIM_UP) {
+        end_process(node, power_off);
+    }
+    if (power_off && before != WEIR_SIM_OFF) { /* also what a process left unsynced that died before */
         weir_fs_sim_crash(node->disk, weir_rand_u64(&world.rand));
     }
 }

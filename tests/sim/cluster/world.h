@@ -131,6 +131,8 @@ bool weir_sim_wake_first(struct weir_sim_waiters *waiters); /* false: nobody wai
 
 /* Calls fn(ctx) between two coroutines; it may not block. node: not if its process has died by then, and later if it is paused; or NULL. */
 void weir_sim_after(int64_t ns, struct weir_sim_node *node, void (*fn)(void *ctx), void *ctx);
+/* Calls fn(ctx) when the coroutine that runs is left, before anything else happens: for checks, which must not change the run. */
+void weir_sim_check_soon(void (*fn)(void *ctx), void *ctx);
 /* Calls fn(ctx) on a library's thread of the process, soon. */
 void weir_sim_library(struct weir_sim_node *node, void (*fn)(void *ctx), void *ctx);
 
@@ -156,8 +158,6 @@ struct weir_sim_store {
     bool full;
     uint32_t eio_one_in;
     uint32_t slow;
-    /* Called before the change. */
-    void (*on_remove)(const char *path);
 };
 struct weir_sim_store *weir_sim_store(void);
 void weir_sim_fs_init(void);

@@ -11,6 +11,7 @@
 #include "jobmanager/ha/raft_log.h"
 #include "jobmanager/jm_api.h"
 #include "jobmanager/job/job.h"
+#include "taskmanager/task/task_thread.h"
 #include "taskmanager/tm_attempts.h"
 #include "taskmanager/tm_link.h"
 
@@ -28,6 +29,7 @@ WEIR_SIM_WRAP(weir_rpc_client_destroy);
 WEIR_SIM_WRAP(weir_raft_log_open);
 WEIR_SIM_WRAP(weir_raft_log_change);
 WEIR_SIM_WRAP(weir_ckpt_sweep);
+WEIR_SIM_WRAP(weir_task_thread_create);
 WEIR_SIM_WRAP(weir_tm_attempts_create);
 WEIR_SIM_WRAP(weir_tm_link_snapshot);
 WEIR_SIM_WRAP(weir_tm_attempts_notify);

@@ -528,16 +528,33 @@ static void watch_slots(void)
     }
 }
 
+/* What a job kept in the checkpoint store goes with it. */
+static bool all_swept(void)
+{
+    bool swept = true;
+    for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
+        char dir[64];
+        struct weir_fs_stat stat;
+        struct weir_error err;
+        (void)snprintf(dir, sizeof(dir), "/ckpt/%s", cluster.jobs[i].job->id);
+        swept &= weir_fs_stat(weir_sim_store()->disk, dir, &stat, &err) == WEIR_NOT_FOUND;
+    }
+    return swept;
+}
+
 static void watch(void *ctx)
 {
     (void)ctx;
-    for (;;) {
+    for (int64_t over_ns = 0;;) {
         bool all = weir_sim_now_ns() > cluster.calm_ns && !cluster.replacing;
         for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
             all &= over(&cluster.jobs[i]);
         }
-        if (all) {
+        over_ns = all && over_ns == 0 ? weir_sim_now_ns() : over_ns;
+        if (all && all_swept()) {
             weir_sim_stop();
+        } else if (all && weir_sim_now_ns() > over_ns + liveness_ns()) {
+            weir_sim_fail("all jobs are over, and there are still files of theirs in the checkpoint store");
         }
         if (cluster.adaptive.on) {
             watch_slots();

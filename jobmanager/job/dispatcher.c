@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "jobmanager/job/barrier.h"
+#include "jobmanager/job/job_ckpt.h"
 #include "jobmanager/job/slot_pool.h"
 
 /* A proposal whose outcome is not known yet, or that is to be made again. */
@@ -498,6 +499,9 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
         (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(report->job_id));
         weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt)->region =
             region_of(job, meta == NULL ? 0 : meta->base_attempt, report);
+        if (meta != NULL && weir_meta_terminal(meta->state)) { /* it outlived its job, and may have made files after the sweep */
+            weir_job_ckpt_sweep(&d->effects, meta);
+        }
     }
     d->dirty = true;
     return rc;
@@ -835,6 +839,7 @@ static void drop_expired(struct weir_dispatcher *d)
     for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
         const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
         if (weir_meta_terminal(job->state) && expires_in_ms(d, job, d->now) == 0 && !drop_proposed(d, job->id)) {
+            weir_job_ckpt_sweep(&d->effects, job);
             (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
         }
     }

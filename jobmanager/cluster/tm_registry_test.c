@@ -71,10 +71,8 @@ START_TEST(the_time_this_process_was_away_does_not_count)
     weir_tm_registry_was_away(registry, 60, 1210); /* due at 1150: 50 ms of the grace were left */
     ck_assert_ptr_null(weir_tm_registry_take_lost(registry, 1259, &why));
     take(registry, 1260, "b");
+    ck_assert_int_eq(reg(registry, "c", 2000, &added), WEIR_OK);
     for (int64_t at = 2000; at < 4000; at += 40) { /* a machine where everything is late still finds out */
-        if (at == 2000) {
-            ck_assert_int_eq(reg(registry, "c", at, &added), WEIR_OK);
-        }
         weir_tm_registry_was_away(registry, 20, at + 20);
     }
     take(registry, 4000, "c");

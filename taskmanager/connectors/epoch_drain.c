@@ -33,6 +33,7 @@ struct weir__drain {
     struct weir__drain_view view;
     enum weir_rc rc;         /* the error that ended it, and its text; set once, by the thread */
     struct weir_error err;
+    int64_t called_ms;       /* since when the thread is in the target; 0: it is not */
     bool wake_wanted;
     void (*wake)(void *wake_ctx); /* NULL after stop */
     void *wake_ctx;
@@ -46,6 +47,7 @@ struct weir__drain {
     struct weir_log *log;     /* own, or NULL */
     char *table;
     struct weir__drain_limits limits;
+    int64_t call_ms_max; /* the target's */
 
     /* The thread's. */
     struct weir_drain_target *target;
@@ -71,6 +73,7 @@ struct weir__drain *weir__drain_create(const struct weir_conn_ctx *ctx, struct w
     weir_cond_init(&drain->cond);
     drain->users = 1;
     drain->target = target_take;
+    drain->call_ms_max = target_take->call_ms_max;
     drain->fs = ctx->fs;
     drain->clock = ctx->clock;
     drain->lease = ctx->lease == NULL ? NULL : ctx->lease->ref(ctx->lease);
@@ -125,9 +128,13 @@ void weir__drain_commit(struct weir__drain *drain, uint64_t checkpoint, uint64_t
 
 enum weir_rc weir__drain_poll(struct weir__drain *drain, bool want_wake, struct weir__drain_view *out_view, struct weir_error *err)
 {
+    int64_t now_ms = weir_clock_mono_ms(drain->clock);
     weir_mutex_lock(&drain->mutex);
     enum weir_rc rc = drain->rc;
-    if (rc == WEIR_OK) {
+    if (rc == WEIR_OK && drain->called_ms != 0 && now_ms - drain->called_ms > drain->call_ms_max) { /* (E10) */
+        rc = weir_error_set(err, WEIR_EXTERNAL, "table %s: a call of the outside system's client has not come back for %" PRId64
+                            " s: it is given up, another attempt takes the output over", drain->table, (now_ms - drain->called_ms) / 1000);
+    } else if (rc == WEIR_OK) {
         *out_view = drain->view;
         drain->wake_wanted = drain->wake_wanted || want_wake;
     } else {
@@ -262,6 +269,22 @@ static void note(struct weir__drain *drain, const char *what, const struct weir_
              NULL);
 }
 
+/* Around each call of the target. */
+static void enter(struct weir__drain *drain)
+{
+    int64_t now_ms = weir_clock_mono_ms(drain->clock);
+    weir_mutex_lock(&drain->mutex);
+    drain->called_ms = now_ms;
+    weir_mutex_unlock(&drain->mutex);
+}
+
+static void leave(struct weir__drain *drain)
+{
+    weir_mutex_lock(&drain->mutex);
+    drain->called_ms = 0;
+    weir_mutex_unlock(&drain->mutex);
+}
+
 /* (D2) */
 static enum weir_rc resolve(struct weir__drain *drain, struct weir_error *err)
 {
@@ -299,7 +322,9 @@ static enum weir_rc fence(struct weir__drain *drain, struct weir_error *err)
     }
     struct weir__cursor_seen seen = {0};
     err->text[0] = '\0';
+    enter(drain);
     enum weir_rc rc = drain->target->vtable->recover(drain->target, &seen.found, &seen.cursor, err);
+    leave(drain);
     if (rc == WEIR_AGAIN) {
         note(drain, "sink_waits_to_recover", err);
     }
@@ -441,7 +466,9 @@ static enum weir_rc drain_chunk(struct weir__drain *drain, const struct inbox *i
         WEIR_FAILPOINT("sink.before_begin");
     }
     drain->chunk.checkpoint = inbox->checkpoint;
+    enter(drain);
     enum weir_rc rc = drain->target->vtable->drain(drain->target, &drain->chunk, err);
+    leave(drain);
     if (rc == WEIR_OK) {
         drain->cursor += drain->chunk.count;
         drain->chunk.count = 0;

@@ -29,6 +29,8 @@
  * E9  No room on the disk (RESOURCE of anything but an fsync) is no failure: what could not be written stays in memory, at most what two buffers
  *     hold, and is tried again when more comes, at most every WEIR__EPOCH_LOG_RETRY_MS while append has to say AGAIN. prepare says RESOURCE: its
  *     checkpoint cannot be, and the rows belong to the next one. What is committed is drained meanwhile. restore waits for room.
+ * E10 A call of the target that lasts longer than call_ms_max is stuck (librdkafka's send_offsets_to_transaction may wait for ever, whatever its
+ *     time-out says): the next call of the log says EXTERNAL, and another attempt fences this one. The thread is left where it is (E7).
  *
  * All calls on the task's thread. The drain thread owns the target.
  */
@@ -53,9 +55,10 @@ struct weir_drain_chunk {
 
 struct weir_drain_target {
     const struct weir_drain_vtable *vtable;
+    int64_t call_ms_max; /* what lasts longer will never come back (E10); constant */
 };
 
-/* What records are drained into. Every call is made by one thread, the drain thread, and may block for a bounded time. */
+/* What records are drained into. Every call is made by one thread, the drain thread, and may block, for call_ms_max at most. */
 struct weir_drain_vtable {
     /* Ends whatever earlier attempts left open outside, so that nothing of them can happen any more, and only then reads the cursor.
      * *out_found: false when there is none. AGAIN: not now (try later); STALE: this attempt was fenced; anything else ends the task. */

@@ -473,7 +473,7 @@ struct threaded {
     uint64_t next;
 };
 
-static void threaded_init(struct threaded *t, uint64_t bytes_max)
+static void threaded_init(struct threaded *t, uint64_t bytes_max, int64_t call_ms_max)
 {
     struct weir_error err;
     *t = (struct threaded){.slow = weir_calloc(1, sizeof(*t->slow)), .ctx = weir_malloc(sizeof(*t->ctx)), .fs = weir_fs_sim_create()};
@@ -492,7 +492,7 @@ static void threaded_init(struct threaded *t, uint64_t bytes_max)
         ck_assert_int_eq(weir_fs_mkdirs(t->fs, dir, &err), WEIR_OK);
     }
     struct slow_target *target = weir_calloc(1, sizeof(*target));
-    target->base.vtable = &slow_vtable;
+    target->base = (struct weir_drain_target){.vtable = &slow_vtable, .call_ms_max = call_ms_max};
     target->slow = t->slow;
     ck_assert_int_eq(weir_epoch_log_create(t->ctx, bytes_max, &target->base, &t->log, &err), WEIR_OK);
 }
@@ -550,7 +550,7 @@ START_TEST(the_thread_drains_while_the_task_goes_on)
 {
     struct threaded t;
     struct weir_error err;
-    threaded_init(&t, 1 << 20);
+    threaded_init(&t, 1 << 20, INT64_MAX);
     for (uint64_t k = 1; k <= 20; k++) {
         for (int i = 0; i < 10; i++) {
             threaded_append(&t, 4096);
@@ -576,11 +576,39 @@ START_TEST(the_thread_drains_while_the_task_goes_on)
 }
 END_TEST
 
+/* (E10) */
+START_TEST(a_call_that_does_not_come_back)
+{
+    struct threaded t;
+    struct weir_error err;
+    threaded_init(&t, 1 << 20, 1);
+    t.slow->block = true;
+    threaded_append(&t, 4096);
+    threaded_commit(&t, 1);
+    weir_mutex_lock(&t.slow->mutex);
+    while (!t.slow->inside) {
+        weir_cond_wait(&t.slow->cond, &t.slow->mutex);
+    }
+    weir_mutex_unlock(&t.slow->mutex);
+    enum weir_rc rc;
+    do {
+        rc = weir_epoch_log_drain(t.log, &err);
+    } while (rc == WEIR_AGAIN);
+    ck_assert_int_eq(rc, WEIR_EXTERNAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "has not come back"));
+    ck_assert_int_eq(weir_epoch_log_commit(t.log, 2, &err), WEIR_EXTERNAL);
+    weir_epoch_log_destroy(t.log);
+    weir_free(t.ctx);
+    conn_kit_fini(&t.kit);
+    threaded_fini(&t);
+}
+END_TEST
+
 /* E7: destroy returns at once, and what the task had is gone before the target is let go. */
 START_TEST(destroy_does_not_wait_for_the_target)
 {
     struct threaded t;
-    threaded_init(&t, 1 << 20);
+    threaded_init(&t, 1 << 20, INT64_MAX);
     t.slow->block = true; /* the thread cannot be in drain yet */
     threaded_append(&t, 4096);
     threaded_commit(&t, 1);
@@ -708,6 +736,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, nobody_is_fenced_without_a_lease);
     tcase_add_test(tcase, the_cursor_is_judged_by_what_was_restored);
     tcase_add_test(tcase, the_thread_drains_while_the_task_goes_on);
+    tcase_add_test(tcase, a_call_that_does_not_come_back);
     tcase_add_test(tcase, destroy_does_not_wait_for_the_target);
     suite_add_tcase(suite, tcase);
     return suite;

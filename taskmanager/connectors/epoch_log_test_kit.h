@@ -188,7 +188,7 @@ static const struct weir_drain_vtable target_vtable = {.recover = target_recover
 static inline struct target *target_create(struct broker *broker, uint32_t attempt)
 {
     struct target *target = weir_calloc(1, sizeof(*target));
-    target->base.vtable = &target_vtable;
+    target->base = (struct weir_drain_target){.vtable = &target_vtable, .call_ms_max = INT64_MAX};
     target->broker = broker;
     target->attempt = attempt;
     return target;

@@ -10,6 +10,8 @@
  *     BROKEN, from anywhere: this attempt was fenced, or the error will not pass; init is never called again (4.2 step 5).
  * X2  Messages point into the chunk, they are no copies: when drain returns, none is in the client any more, or the client is gone.
  * X3  A transaction whose commit was sent is never aborted here: the next init finds out how it ended.
+ * X4  A transaction whose cursor may have been sent twice is not committed. Kafka's group coordinator before 4.0 forgets the second request's
+ *     entry when the replication of the first one times out (failPendingTxnOffsetCommit): the rows would be there, and the cursor where it was.
  */
 #include "taskmanager/connectors/kafka_txn.h"
 
@@ -518,6 +520,20 @@ static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_c
     return rc;
 }
 
+/* (X4) AGAIN where it may have been sent twice. */
+static enum weir_rc move_cursor_once(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, int64_t deadline_ms, struct weir_error *err)
+{
+    bool lost_before = atomic_exchange(&txn->connection_lost, false);
+    enum weir_rc rc = move_cursor(txn, chunk, "moving the cursor", deadline_ms, err);
+    bool twice = atomic_load(&txn->connection_lost);
+    if (lost_before) {
+        atomic_store(&txn->connection_lost, true);
+    }
+    return rc == WEIR_OK && twice ? weir_error_set(err, WEIR_AGAIN, "topic %s, transactional id %s: a connection broke while the cursor was moved: "
+                                                   "the request may have come twice", txn->topic, txn->id)
+                                  : rc;
+}
+
 static enum weir_rc commit(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
 {
     enum weir_rc rc = WEIR_OK;
@@ -543,7 +559,7 @@ static enum weir_rc run_transaction(struct kafka_txn *txn, const struct weir_dra
     }
     rc = produce_all(txn, chunk, deadline_ms, err);
     if (rc == WEIR_OK) {
-        rc = move_cursor(txn, chunk, "moving the cursor", deadline_ms, err);
+        rc = move_cursor_once(txn, chunk, deadline_ms, err);
     } else if (rc == WEIR_AGAIN && purged(txn)) { /* the client has given the transaction up by itself: any call tells the cause */
         enum weir_rc cause = move_cursor(txn, chunk, "writing", deadline_ms, err);
         rc = cause == WEIR_OK ? rc : cause;
@@ -703,6 +719,7 @@ static enum weir_rc make_confs(const struct weir_conn_ctx *ctx, struct kafka_txn
         return rc;
     }
     txn->timeout_ms = conf_number(txn->producer_conf, "transaction.timeout.ms");
+    txn->target.call_ms_max = 2 * txn->timeout_ms; /* R1 */
     txn->socket_timeout_ms = conf_number(txn->producer_conf, "socket.timeout.ms");
     int64_t message_ms = conf_number(txn->producer_conf, "message.timeout.ms");
     message_ms = message_ms <= 0 || message_ms > txn->timeout_ms ? txn->timeout_ms : message_ms; /* R3 */

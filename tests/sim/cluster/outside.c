@@ -18,6 +18,7 @@ enum {
     WINDOW_MS = 1000,
     STEP_MS = 10,          /* of the event time of two rows that follow each other */
     PATIENCE_MS = 1500,    /* of a request */
+    CALL_MS_MAX = 120000,
     LOOSE_PENDING_MAX = 400,
 };
 
@@ -497,7 +498,9 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     (void)snprintf(id, sizeof(id), "%s/%s/%s/%u/%u", weir_table_option(ctx->table, "sink.transactional-id-prefix"), ctx->job_id, ctx->uid, ctx->run,
                    ctx->subtask);
     struct target *target = weir_calloc(1, sizeof(*target));
-    *target = (struct target){.base.vtable = &target_vtable, .node = weir_sim_node_here(), .txn = txn_of(id, weir_table_option(ctx->table, "topic"))};
+    *target = (struct target){.base = {.vtable = &target_vtable, .call_ms_max = CALL_MS_MAX},
+                              .node = weir_sim_node_here(),
+                              .txn = txn_of(id, weir_table_option(ctx->table, "topic"))};
     *out_target = &target->base;
     return WEIR_OK;
 }

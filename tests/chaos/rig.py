@@ -43,11 +43,12 @@ tables:
   copies:
     columns: {{p: INT, k: STRING, n: BIGINT, c: BIGINT}}
     with: {{connector: kafka, topic: {copies}, properties.bootstrap.servers: "{servers}", format: json, key.fields: k, key.format: json,
-           properties.request.timeout.ms: 4000, properties.transaction.timeout.ms: 20000, sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: copies-{number}}}
+           properties.request.timeout.ms: 4000, properties.transaction.timeout.ms: 20000, sink.delivery-guarantee: exactly-once,
+           sink.transactional-id-prefix: copies-{number}}}
   sums:
     columns: {{window_start: TIMESTAMP(3), window_end: TIMESTAMP(3), g: INT, rows: BIGINT, total: BIGINT}}
     with: {{connector: kafka, topic: {sums}, properties.bootstrap.servers: "{servers}", format: json,
-           sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: sums-{number}}}
+           properties.transaction.timeout.ms: 20000, sink.delivery-guarantee: exactly-once, sink.transactional-id-prefix: sums-{number}}}
 pipeline:
   - {{id: read, source: events}}
   - {{id: valid, input: read, filter: "n >= 0"}}

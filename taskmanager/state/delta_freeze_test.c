@@ -232,9 +232,7 @@ END_TEST
 
 START_TEST(model_segments_that_split)
 {
-    for (uint64_t seed = 1; seed <= SPLIT_SEEDS; seed++) {
-        run_model(1000 + seed, 33000); /* the least segment, of 64 slots, is the greatest: more than 2 MiB, all of which the kernel must clear */
-    }
+    run_model(1001 + (uint64_t)_i, 33000); /* the least segment, of 64 slots, is the greatest: more than 2 MiB, all of which the kernel must clear */
 }
 END_TEST
 
@@ -308,7 +306,7 @@ Suite *delta_freeze_suite(void)
     TCase *tcase = tcase_create("delta_freeze");
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, model_small_segments_that_grow);
-    tcase_add_test(tcase, model_segments_that_split);
+    tcase_add_loop_test(tcase, model_segments_that_split, 0, SPLIT_SEEDS);
     tcase_add_test(tcase, clean_entries_are_left_out);
     tcase_add_test(tcase, removals_are_bounded);
     suite_add_tcase(suite, tcase);

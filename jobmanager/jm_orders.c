@@ -211,8 +211,7 @@ static void add_handle(Weir__Control__TaskDeployment *to, const struct weir_ckpt
     to->restore[to->n_restore++] = restore;
 }
 
-/* The task's part of the checkpoint that the attempt starts from: of the same subtask, or, if the vertex had another parallelism then, of all; none of
- * those that had no state. */
+/* The task's part of the checkpoint that the attempt starts from: of the same subtask, or, if the vertex had another parallelism then, of all. */
 static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckpt_manifest *from, uint32_t parallelism, struct weir_arena *arena)
 {
     uint32_t first = 0;
@@ -225,8 +224,7 @@ static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckp
     }
     to->restore = weir_arena_alloc(arena, (end - first) * sizeof(Weir__Control__StateHandle *));
     for (uint32_t i = first; i < end; i++) {
-        bool own = end - first != parallelism || from->handles[i].subtask == to->subtask;
-        if (own && from->handles[i].path[0] != '\0') {
+        if (end - first != parallelism || from->handles[i].subtask == to->subtask) {
             add_handle(to, &from->handles[i], arena);
         }
     }

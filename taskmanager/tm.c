@@ -257,7 +257,7 @@ static void handle_trigger(struct weir_tm *tm, struct weir_rpc_request *request)
         return;
     }
     if (!stale(tm, order->leader_epoch, order->sequence, request)) {
-        if (weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, &err) != WEIR_OK) {
+        if (weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, order->directory, &err) != WEIR_OK) {
             reply_error(request, &err);
         } else {
             reply_ack(request);

@@ -169,11 +169,10 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-static void send_enumerate(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job)
+static void send_enumerate(struct call *call, const struct weir_meta_job *job)
 {
     Weir__Control__EnumerateRequest order;
     weir__control__enumerate_request__init(&order);
-    order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
     order.job_id = job->id;
     order.graph = weir_pb_bytes(job->graph);
     order.vertex = call->vertex;
@@ -357,7 +356,7 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {
         send_notify(jm, call, effect);
     } else if (link != NULL && meta != NULL && effect->kind == WEIR_EFFECT_ENUMERATE) {
-        send_enumerate(jm, call, meta);
+        send_enumerate(call, meta);
     } else if (link != NULL && meta != NULL && job != NULL && effect->kind == WEIR_EFFECT_DEPLOY &&
                deploys_any(job, effect->attempt, effect->tm_id)) {
         send_deploy(jm, call, meta, job);

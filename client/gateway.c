@@ -1,6 +1,5 @@
 #include "client/gateway.h"
 
-#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/net/address.h"
 #include "common/net/http_client.h"
@@ -12,6 +11,7 @@
 enum { BACK_OFF_MS = 50, BACK_OFF_MAX_MS = 500, REDIRECTS_MAX = 3, ANSWER_MIN_MS = 100 };
 
 struct weir_gateway {
+    const struct weir_clock *clock;
     struct weir_http_client *http;
     char *addresses[WEIR_JOBMANAGERS_MAX]; /* "host:port" */
     char *said[WEIR_JOBMANAGERS_MAX];      /* why it was of no use in the present call; NULL: not asked */
@@ -28,9 +28,10 @@ enum verdict {
     USELESS,    /* it broke off, did not answer, or has no leader to name */
 };
 
-enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **out_gateway, struct weir_error *err)
+enum weir_rc weir_gateway_create(const char *jobmanagers, const struct weir_clock *clock, struct weir_gateway **out_gateway, struct weir_error *err)
 {
     struct weir_gateway *gateway = weir_calloc(1, sizeof(*gateway));
+    gateway->clock = clock;
     enum weir_rc rc = WEIR_OK;
     for (const char *at = jobmanagers; rc == WEIR_OK;) {
         size_t len = strcspn(at, ",");
@@ -226,8 +227,7 @@ static enum weir_rc nobody(const struct weir_gateway *gateway, bool unreachable,
 enum weir_rc weir_gateway_call(struct weir_gateway *gateway, const struct weir_gateway_request *request, struct weir_buf *out,
                                struct weir_error *err)
 {
-    const struct weir_clock *clock = weir_clock_real();
-    int64_t began_ms = weir_clock_mono_ms(clock);
+    int64_t began_ms = weir_clock_mono_ms(gateway->clock);
     int64_t pause_ms = BACK_OFF_MS;
     for (uint32_t i = 0; i < WEIR_JOBMANAGERS_MAX; i++) {
         weir_free(gateway->said[i]);
@@ -235,7 +235,7 @@ enum weir_rc weir_gateway_call(struct weir_gateway *gateway, const struct weir_g
     }
     for (;;) {
         int64_t limit_ms = gateway->deadline_ms != 0 ? gateway->deadline_ms : WEIR_GATEWAY_DEADLINE_MS;
-        int64_t tried_ms = weir_clock_mono_ms(clock) - began_ms;
+        int64_t tried_ms = weir_clock_mono_ms(gateway->clock) - began_ms;
         enum weir_rc rc = WEIR_OK;
         enum verdict verdict = ask_all(gateway, request, limit_ms - tried_ms, out, &rc, err);
         if (verdict == ANSWERED) {
@@ -244,7 +244,7 @@ enum weir_rc weir_gateway_call(struct weir_gateway *gateway, const struct weir_g
         if (verdict == UNREACHABLE && gateway->naddresses == 1 && limit_ms > WEIR_GATEWAY_ALONE_MS) {
             limit_ms = WEIR_GATEWAY_ALONE_MS;
         }
-        tried_ms = weir_clock_mono_ms(clock) - began_ms;
+        tried_ms = weir_clock_mono_ms(gateway->clock) - began_ms;
         if (tried_ms + pause_ms >= limit_ms) {
             return nobody(gateway, verdict == UNREACHABLE, tried_ms, err);
         }

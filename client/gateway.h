@@ -9,6 +9,7 @@
 #define WEIR_CLIENT_GATEWAY_H
 
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/error.h"
 
 #define WEIR_JOBMANAGERS_DEFAULT "127.0.0.1:8081"
@@ -23,8 +24,9 @@ enum {
 struct json_t;
 struct weir_gateway;
 
-/* jobmanagers: "host:port[,host:port...]". INVALID. Connects to nothing yet. */
-enum weir_rc weir_gateway_create(const char *jobmanagers, struct weir_gateway **out_gateway, struct weir_error *err) WEIR_CHECKED;
+/* jobmanagers: "host:port[,host:port...]". clock: of the deadlines; it outlives the gateway. INVALID. Connects to nothing yet. */
+enum weir_rc weir_gateway_create(const char *jobmanagers, const struct weir_clock *clock, struct weir_gateway **out_gateway,
+                                 struct weir_error *err) WEIR_CHECKED;
 void weir_gateway_destroy(struct weir_gateway *gateway); /* accepts NULL */
 
 /* For the calls that follow; 0: the defaults above. */

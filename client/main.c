@@ -107,7 +107,7 @@ static int run(const struct weir_command *command, const struct weir_options *op
     enum weir_exit result = WEIR_EXIT_FAILED;
     enum weir_rc rc = WEIR_OK;
     if (command->remote) {
-        rc = weir_gateway_create(jobmanagers(options), &gateway, &err);
+        rc = weir_gateway_create(jobmanagers(options), weir_clock_real(), &gateway, &err);
         result = rc == WEIR_OK ? WEIR_EXIT_FAILED : WEIR_EXIT_USAGE;
     }
     rc = rc == WEIR_OK ? command->run(options, gateway, &result, &err) : rc;

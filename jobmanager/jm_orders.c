@@ -169,11 +169,10 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-static void send_enumerate(struct weir_jm *jm, struct call *call, const struct weir_meta_job *job)
+static void send_enumerate(struct call *call, const struct weir_meta_job *job)
 {
     Weir__Control__EnumerateRequest order;
     weir__control__enumerate_request__init(&order);
-    order.leader_epoch = weir_dispatcher_epoch(jm->dispatcher);
     order.job_id = job->id;
     order.graph = weir_pb_bytes(job->graph);
     order.vertex = call->vertex;
@@ -211,8 +210,7 @@ static void add_handle(Weir__Control__TaskDeployment *to, const struct weir_ckpt
     to->restore[to->n_restore++] = restore;
 }
 
-/* The task's part of the checkpoint that the attempt starts from: of the same subtask, or, if the vertex had another parallelism then, of all; none of
- * those that had no state. */
+/* The task's part of the checkpoint that the attempt starts from: of the same subtask, or, if the vertex had another parallelism then, of all. */
 static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckpt_manifest *from, uint32_t parallelism, struct weir_arena *arena)
 {
     uint32_t first = 0;
@@ -225,8 +223,7 @@ static void add_restore(Weir__Control__TaskDeployment *to, const struct weir_ckp
     }
     to->restore = weir_arena_alloc(arena, (end - first) * sizeof(Weir__Control__StateHandle *));
     for (uint32_t i = first; i < end; i++) {
-        bool own = end - first != parallelism || from->handles[i].subtask == to->subtask;
-        if (own && from->handles[i].path[0] != '\0') {
+        if (end - first != parallelism || from->handles[i].subtask == to->subtask) {
             add_handle(to, &from->handles[i], arena);
         }
     }
@@ -359,7 +356,7 @@ void weir__jm_order(struct weir_jm *jm, const struct weir_effect *effect)
     } else if (link != NULL && effect->kind == WEIR_EFFECT_NOTIFY) {
         send_notify(jm, call, effect);
     } else if (link != NULL && meta != NULL && effect->kind == WEIR_EFFECT_ENUMERATE) {
-        send_enumerate(jm, call, meta);
+        send_enumerate(call, meta);
     } else if (link != NULL && meta != NULL && job != NULL && effect->kind == WEIR_EFFECT_DEPLOY &&
                deploys_any(job, effect->attempt, effect->tm_id)) {
         send_deploy(jm, call, meta, job);

@@ -182,7 +182,7 @@ static struct weir_ckpt_report ckpt_report_of(const Weir__Control__TaskRef *task
     return (struct weir_ckpt_report){.job_id = weir_slice_str(task->job_id),
                                      .attempt = task->attempt,
                                      .checkpoint_id = checkpoint_id,
-                                     .handle = {.vertex = task->vertex, .subtask = task->subtask, .path = ""}};
+                                     .handle = {.vertex = task->vertex, .subtask = task->subtask}};
 }
 
 /* What a task wrote lies in the directory that it was told, and nowhere else. */
@@ -211,18 +211,19 @@ static void handle_ckpt_ack(struct weir_jm *jm, struct weir_rpc_request *request
     enum weir_rc rc = weir_pb_decode(&weir__control__checkpoint_ack_request__descriptor, weir_rpc_request_body(request), &message, &err);
     if (rc == WEIR_OK && message->task == NULL) {
         rc = weir_error_set(&err, WEIR_INVALID, "a checkpoint's acknowledgement without its task");
+    } else if (rc == WEIR_OK && message->state == NULL) {
+        rc = weir_error_set(&err, WEIR_INVALID, "task %u/%u acknowledges checkpoint %llu without its state: expected the path, size and hash of its file",
+                            message->task->vertex, message->task->subtask, (unsigned long long)message->checkpoint_id);
     }
     if (rc == WEIR_OK) {
         struct weir_ckpt_report report = ckpt_report_of(message->task, message->checkpoint_id);
         report.ended = message->ended != 0;
-        if (message->state != NULL) {
-            rc = check_handle(jm, &report, message->state, &err);
-            report.handle.path = message->state->path;
-            report.handle.bytes = message->state->bytes;
-            report.handle.hash = message->state->hash;
-            report.handle.state_bytes = message->state_bytes;
-            report.handle.new_bytes = message->new_bytes;
-        }
+        report.handle.path = message->state->path;
+        report.handle.bytes = message->state->bytes;
+        report.handle.hash = message->state->hash;
+        report.handle.state_bytes = message->state_bytes;
+        report.handle.new_bytes = message->new_bytes;
+        rc = check_handle(jm, &report, message->state, &err);
         rc = rc == WEIR_OK ? weir_dispatcher_ckpt_report(jm->dispatcher, message->tm_id, message->leader_epoch, &report, weir__jm_now(jm), &err) : rc;
     }
     reply_ack(request, rc, &err);

@@ -329,6 +329,33 @@ static uint64_t tm_register(struct fake *tm, Weir__Control__TaskState state)
     return epoch;
 }
 
+/* Of subtask 0 of attempt 1; path NULL: without a state. */
+static enum weir_rc tm_ack(struct fake *tm, uint64_t epoch, char *path)
+{
+    char id[] = "tm-1";
+    char job[WEIR_JOB_ID_TEXT + 1];
+    (void)snprintf(job, sizeof(job), "%s", job_id);
+    Weir__Control__CheckpointAckRequest request;
+    Weir__Control__TaskRef task;
+    Weir__Control__StateHandle state;
+    weir__control__checkpoint_ack_request__init(&request);
+    weir__control__task_ref__init(&task);
+    weir__control__state_handle__init(&state);
+    task.job_id = job;
+    task.attempt = 1;
+    state.path = path;
+    request.tm_id = id;
+    request.leader_epoch = epoch;
+    request.task = &task;
+    request.checkpoint_id = 1;
+    request.state = path == NULL ? NULL : &state;
+    struct weir_buf body = {0};
+    weir_pb_encode(&request.base, &body);
+    enum weir_rc rc = tm_call(tm, WEIR_METHOD_CHECKPOINT_ACK, weir_buf_slice(&body));
+    weir_buf_fini(&body);
+    return rc;
+}
+
 /* Whether the JobManager says that the attempt is the present one; UNKNOWN when it says nothing of it. */
 static enum weir_rc tm_ask_lease(struct fake *tm, uint64_t epoch, uint32_t attempt)
 {
@@ -388,6 +415,11 @@ START_TEST(a_job_survives_the_job_manager)
     ck_assert_int_eq(tm_ask_lease(&tm, epoch, 1), WEIR_OK);
     ck_assert_int_eq(tm_ask_lease(&tm, epoch, 2), WEIR_STALE);
     ck_assert_int_eq(tm_call(&tm, WEIR_METHOD_LEASE, weir_slice("\xff\xff\xff", 3)), WEIR_CORRUPT);
+    char inside[128], outside[] = "/etc/passwd";
+    (void)snprintf(inside, sizeof(inside), "%s/%s/chk-1/0-0-1", weir_config_string(f.config, WEIR_CFG_CHECKPOINTS_DIR), job_id);
+    ck_assert_int_eq(tm_ack(&tm, epoch, inside), WEIR_STALE); /* the job takes no checkpoints */
+    ck_assert_int_eq(tm_ack(&tm, epoch, outside), WEIR_INVALID);
+    ck_assert_int_eq(tm_ack(&tm, epoch, NULL), WEIR_INVALID);
     /* another JobManager may not have the directory */
     struct weir_jm *other = NULL;
     struct weir_error err;

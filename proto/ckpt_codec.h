@@ -13,7 +13,7 @@ enum { WEIR_CKPT_MANIFEST_VERSION = 1 };
 /* What one task wrote in a checkpoint. */
 struct weir_ckpt_handle {
     uint32_t vertex, subtask;
-    const char *path; /* "": it has no state */
+    const char *path;
     uint64_t bytes, hash;
     uint64_t state_bytes, new_bytes; /* with the files beside it; in a task's report only, 0 elsewhere */
 };

@@ -198,91 +198,85 @@ static void handle_enumerate(struct weir_tm *tm, struct weir_rpc_request *reques
 
 /* --- the other orders ------------------------------------------------------------------------------------------------ */
 
-static bool stale(struct weir_tm *tm, uint64_t epoch, uint64_t sequence, struct weir_rpc_request *request)
+/* order: decoded. What it returns is the answer. */
+typedef enum weir_rc obey_fn(struct weir_tm *tm, const void *order, struct weir_error *err);
+
+static void handle_order(struct weir_tm *tm, struct weir_rpc_request *request, const ProtobufCMessageDescriptor *kind, obey_fn *obey)
+{
+    void *order = NULL;
+    struct weir_error err;
+    enum weir_rc rc = weir_pb_decode(kind, weir_rpc_request_body(request), &order, &err);
+    rc = rc == WEIR_OK ? obey(tm, order, &err) : rc;
+    if (rc == WEIR_OK) {
+        reply_ack(request);
+    } else {
+        reply_error(request, &err);
+    }
+    weir_pb_free(order);
+}
+
+static enum weir_rc check_newest(struct weir_tm *tm, uint64_t epoch, uint64_t sequence, struct weir_error *err)
 {
     if (weir_tm_link_accept_order(tm->jm, epoch, sequence)) {
-        return false;
+        return WEIR_OK;
     }
-    struct weir_error err;
-    (void)weir_error_set(&err, WEIR_STALE, "order %llu of leader epoch %llu refused: a newer order or leader is known", (unsigned long long)sequence,
-                         (unsigned long long)epoch);
-    reply_error(request, &err);
-    return true;
+    return weir_error_set(err, WEIR_STALE, "order %llu of leader epoch %llu refused: a newer order or leader is known", (unsigned long long)sequence,
+                          (unsigned long long)epoch);
 }
 
-static void handle_deploy(struct weir_tm *tm, struct weir_rpc_request *request)
+static enum weir_rc deploy(struct weir_tm *tm, const void *message, struct weir_error *err)
 {
-    Weir__Control__DeployRequest *order = NULL;
-    struct weir_error err;
-    if (weir_pb_decode(&weir__control__deploy_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
-        reply_error(request, &err);
-        return;
+    const Weir__Control__DeployRequest *order = message;
+    enum weir_rc rc = check_newest(tm, order->leader_epoch, order->sequence, err);
+    if (rc == WEIR_OK && tm->stopping) {
+        return weir_error_set(err, WEIR_REFUSED, "the TaskManager is shutting down");
     }
-    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
-        if (tm->stopping) {
-            weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("the TaskManager is shutting down"));
-        } else if (weir_tm_attempts_deploy(tm->attempts, order, &err) != WEIR_OK) {
-            reply_error(request, &err);
-        } else {
-            reply_ack(request);
-        }
-    }
-    weir_pb_free(order);
+    return rc == WEIR_OK ? weir_tm_attempts_deploy(tm->attempts, order, err) : rc;
 }
 
-static void handle_cancel(struct weir_tm *tm, struct weir_rpc_request *request)
+static enum weir_rc cancel(struct weir_tm *tm, const void *message, struct weir_error *err)
 {
-    Weir__Control__CancelRequest *order = NULL;
-    struct weir_error err;
-    if (weir_pb_decode(&weir__control__cancel_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
-        reply_error(request, &err);
-        return;
-    }
-    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
+    const Weir__Control__CancelRequest *order = message;
+    enum weir_rc rc = check_newest(tm, order->leader_epoch, order->sequence, err);
+    if (rc == WEIR_OK) {
         weir_tm_attempts_cancel(tm->attempts, order->job_id, order->regions, order->n_regions, order->attempt);
-        if (order->job_over) {
-            weir_tm_local_job_over(tm->local, order->job_id);
-        }
-        reply_ack(request);
     }
-    weir_pb_free(order);
+    if (rc == WEIR_OK && order->job_over) {
+        weir_tm_local_job_over(tm->local, order->job_id);
+    }
+    return rc;
 }
 
-static void handle_trigger(struct weir_tm *tm, struct weir_rpc_request *request)
+static enum weir_rc trigger(struct weir_tm *tm, const void *message, struct weir_error *err)
 {
-    Weir__Control__TriggerRequest *order = NULL;
-    struct weir_error err;
-    if (weir_pb_decode(&weir__control__trigger_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
-        reply_error(request, &err);
-        return;
-    }
-    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
-        if (weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, &err) != WEIR_OK) {
-            reply_error(request, &err);
-        } else {
-            reply_ack(request);
-        }
-    }
-    weir_pb_free(order);
+    const Weir__Control__TriggerRequest *order = message;
+    enum weir_rc rc = check_newest(tm, order->leader_epoch, order->sequence, err);
+    return rc == WEIR_OK ? weir_tm_attempts_trigger(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, order->directory, err) : rc;
 }
 
-static void handle_notify(struct weir_tm *tm, struct weir_rpc_request *request)
+static enum weir_rc notify(struct weir_tm *tm, const void *message, struct weir_error *err)
 {
-    Weir__Control__NotifyRequest *order = NULL;
-    struct weir_error err;
-    if (weir_pb_decode(&weir__control__notify_request__descriptor, weir_rpc_request_body(request), &order, &err) != WEIR_OK) {
-        reply_error(request, &err);
-        return;
-    }
-    if (!stale(tm, order->leader_epoch, order->sequence, request)) {
-        enum weir_ckpt_outcome outcome = !order->completed ? WEIR_CKPT_ABORTED : order->last ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED;
+    const Weir__Control__NotifyRequest *order = message;
+    enum weir_ckpt_outcome outcome = !order->completed ? WEIR_CKPT_ABORTED : order->last ? WEIR_CKPT_LAST : WEIR_CKPT_COMMITTED;
+    enum weir_rc rc = check_newest(tm, order->leader_epoch, order->sequence, err);
+    if (rc == WEIR_OK) {
         weir_tm_attempts_notify(tm->attempts, order->job_id, order->attempt, order->checkpoint_id, outcome);
-        if (order->completed) {
-            weir_tm_local_committed(tm->local, order->job_id, order->checkpoint_id);
-        }
-        reply_ack(request);
     }
-    weir_pb_free(order);
+    if (rc == WEIR_OK && order->completed) {
+        weir_tm_local_committed(tm->local, order->job_id, order->checkpoint_id);
+    }
+    return rc;
+}
+
+static enum weir_rc set_log_level(struct weir_tm *tm, const void *message, struct weir_error *err)
+{
+    const Weir__Control__LogLevelRequest *order = message;
+    enum weir_log_level level = WEIR_LOG_INFO;
+    if (!weir_log_level_parse(order->level, &level)) {
+        return weir_error_set(err, WEIR_INVALID, "log level \"%s\": expected debug, info, warn or error", order->level);
+    }
+    weir_log_sink_set_level(tm->sink, level);
+    return WEIR_OK;
 }
 
 static void handle_logs(struct weir_tm *tm, struct weir_rpc_request *request)
@@ -303,24 +297,6 @@ static void handle_logs(struct weir_tm *tm, struct weir_rpc_request *request)
     weir_pb_free(question);
 }
 
-static void handle_log_level(struct weir_tm *tm, struct weir_rpc_request *request)
-{
-    Weir__Control__LogLevelRequest *order = NULL;
-    struct weir_error err;
-    enum weir_log_level level = WEIR_LOG_INFO;
-    enum weir_rc rc = weir_pb_decode(&weir__control__log_level_request__descriptor, weir_rpc_request_body(request), &order, &err);
-    if (rc == WEIR_OK && !weir_log_level_parse(order->level, &level)) {
-        rc = weir_error_set(&err, WEIR_INVALID, "log level \"%s\": expected debug, info, warn or error", order->level);
-    }
-    if (rc != WEIR_OK) {
-        reply_error(request, &err);
-    } else {
-        weir_log_sink_set_level(tm->sink, level);
-        reply_ack(request);
-    }
-    weir_pb_free(order);
-}
-
 static void handle_request(void *payload)
 {
     struct request_mail *mail = payload;
@@ -332,22 +308,22 @@ static void handle_request(void *payload)
         handle_enumerate(tm, request);
         return;
     case WEIR_METHOD_DEPLOY:
-        handle_deploy(tm, request);
+        handle_order(tm, request, &weir__control__deploy_request__descriptor, deploy);
         return;
     case WEIR_METHOD_CANCEL:
-        handle_cancel(tm, request);
+        handle_order(tm, request, &weir__control__cancel_request__descriptor, cancel);
         return;
     case WEIR_METHOD_TRIGGER:
-        handle_trigger(tm, request);
+        handle_order(tm, request, &weir__control__trigger_request__descriptor, trigger);
         return;
     case WEIR_METHOD_NOTIFY:
-        handle_notify(tm, request);
+        handle_order(tm, request, &weir__control__notify_request__descriptor, notify);
         return;
     case WEIR_METHOD_LOGS:
         handle_logs(tm, request);
         return;
     case WEIR_METHOD_LOG_LEVEL:
-        handle_log_level(tm, request);
+        handle_order(tm, request, &weir__control__log_level_request__descriptor, set_log_level);
         return;
     default:
         weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a TaskManager does not serve this method"));

@@ -627,10 +627,30 @@ void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
     }
 }
 
+/* Parts that the JobManager does not find where it looks for them are no checkpoint. */
+static enum weir_rc check_directory(const struct weir_tm_attempts *attempts, const char *job_id, uint64_t checkpoint, const char *directory,
+                                    struct weir_error *err)
+{
+    char *own = weir_strfmt("%s/%s/chk-%llu", attempts->options.checkpoints_dir, job_id, (unsigned long long)checkpoint);
+    enum weir_rc rc = WEIR_OK;
+    if (strcmp(own, directory) != 0) {
+        rc = weir_error_set(err, WEIR_INVALID,
+                            "checkpoint %llu lies in %s for the JobManager and in %s for TaskManager %s: set state.checkpoints.dir to the same "
+                            "directory, one that they share, for every daemon",
+                            (unsigned long long)checkpoint, directory, own, attempts->options.tm_id);
+    }
+    weir_free(own);
+    return rc;
+}
+
 enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
-                                      struct weir_error *err)
+                                      const char *directory, struct weir_error *err)
 {
     bool found = false;
+    enum weir_rc rc = check_directory(attempts, job_id, checkpoint, directory, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
     for (size_t k = 0; k < attempts->count; k++) {
         struct attempt *of = attempts->items[k];
         if (of->number > attempt || of->canceled || strcmp(of->job_id, job_id) != 0) {

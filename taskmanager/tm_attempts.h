@@ -65,9 +65,9 @@ void weir_tm_attempts_cancel(struct weir_tm_attempts *attempts, const char *job_
 void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts);
 
 /* Begins checkpoint `checkpoint` at the sources here of the job's regions, as far as their attempt is `attempt` or an earlier one. NOT_FOUND: none
- * of them is here. */
+ * of them is here. INVALID: the tasks here would not write into `directory`. */
 enum weir_rc weir_tm_attempts_trigger(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint,
-                                      struct weir_error *err) WEIR_CHECKED;
+                                      const char *directory, struct weir_error *err) WEIR_CHECKED;
 /* Tells the tasks of the same how the checkpoint ended; nothing when none is here. */
 void weir_tm_attempts_notify(struct weir_tm_attempts *attempts, const char *job_id, uint32_t attempt, uint64_t checkpoint, enum weir_ckpt_outcome outcome);
 

@@ -7,6 +7,7 @@
 #include "taskmanager/tm_deploy_test_kit.h"
 #include "tests/lib/mails.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 enum { TASKS = 2, ATTEMPTS_MAX = 8, SPLIT_BYTES = 8 };
@@ -174,12 +175,36 @@ static void deploy_and_run(struct kit *kit, uint32_t attempt, uint32_t ntasks)
     run_until(kit, &kit->count[attempt][WEIR__CONTROL__TASK_STATE__TASK_RUNNING], ntasks);
 }
 
+static enum weir_rc trigger_in(struct kit *kit, uint32_t attempt, const char *root, struct weir_error *err)
+{
+    char directory[128];
+    kit->checkpoint++;
+    (void)snprintf(directory, sizeof(directory), "%s/%s/chk-%u", root, job_id, (unsigned)kit->checkpoint);
+    return weir_tm_attempts_trigger(kit->attempts, job_id, attempt, kit->checkpoint, directory, err);
+}
+
 /* What of the job, up to that attempt, was not told to end, takes part in checkpoints. */
 static enum weir_rc trigger(struct kit *kit, uint32_t attempt)
 {
     struct weir_error err;
-    return weir_tm_attempts_trigger(kit->attempts, job_id, attempt, ++kit->checkpoint, &err);
+    return trigger_in(kit, attempt, "/nowhere", &err);
 }
+
+START_TEST(a_checkpoint_elsewhere_is_refused)
+{
+    struct kit kit;
+    struct weir_error err = {0};
+    kit_init(&kit);
+    deploy_and_run(&kit, 1, TASKS);
+    ck_assert_int_eq(trigger_in(&kit, 1, "/elsewhere", &err), WEIR_INVALID);
+    ck_assert_msg(strstr(err.text, "/elsewhere/") != NULL && strstr(err.text, "/nowhere/") != NULL && strstr(err.text, "state.checkpoints.dir") != NULL,
+                  "%s", err.text);
+    ck_assert_int_eq(trigger(&kit, 1), WEIR_OK);
+    run_until(&kit, &kit.snapshots[1], TASKS);
+    ck_assert_uint_eq(kit.snapshots[1], TASKS); /* of the second alone */
+    kit_fini(&kit);
+}
+END_TEST
 
 /* Up to and including the attempt that it names. */
 START_TEST(a_cancel_is_for_its_attempt_and_those_before)
@@ -263,6 +288,7 @@ Suite *tm_attempts_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_loop_test(tc, a_cancel_is_for_its_attempt_and_those_before, 0, 2);
     tcase_add_test(tc, a_cancel_is_for_its_regions);
+    tcase_add_test(tc, a_checkpoint_elsewhere_is_refused);
     tcase_add_test(tc, a_newer_attempt_takes_the_place);
     suite_add_tcase(suite, tc);
     return suite;

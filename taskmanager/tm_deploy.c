@@ -37,23 +37,33 @@ static enum weir_rc check_parts(const Weir__Control__TaskDeployment *task, uint3
     return rc;
 }
 
+static enum weir_rc check_task(const Weir__Control__DeployRequest *order, const Weir__Control__TaskDeployment *task,
+                               const struct weir_jobgraph *graph, bool *seen, struct weir_error *err)
+{
+    if (task->vertex >= graph->nvertices || task->subtask >= graph->vertices[task->vertex].parallelism) {
+        return weir_error_set(err, WEIR_INVALID, "deploy: no task (%u, %u) in the job graph%s", task->vertex, task->subtask,
+                              order->parallelism_max > 0 ? ", whose parallelism is limited" : "");
+    }
+    uint32_t index = weir_jobgraph_task_index(graph, task->vertex, task->subtask);
+    if (seen[index]) {
+        return weir_error_set(err, WEIR_INVALID, "deploy: task (%u, %u) is named twice in one order: each runs once", task->vertex, task->subtask);
+    }
+    seen[index] = true;
+    if (task->n_restore > 0 && order->restored_checkpoint_id == 0) {
+        return weir_error_set(err, WEIR_INVALID, "deploy: task (%u, %u) is to restore a state of no checkpoint", task->vertex, task->subtask);
+    }
+    return check_parts(task, graph->vertices[task->vertex].max_parallelism, err);
+}
+
 static enum weir_rc check_tasks(const Weir__Control__DeployRequest *order, const struct weir_jobgraph *graph, struct weir_error *err)
 {
-    for (size_t i = 0; i < order->n_tasks; i++) {
-        const Weir__Control__TaskDeployment *task = order->tasks[i];
-        if (task->vertex >= graph->nvertices || task->subtask >= graph->vertices[task->vertex].parallelism) {
-            return weir_error_set(err, WEIR_INVALID, "deploy: no task (%u, %u) in the job graph%s", task->vertex, task->subtask,
-                                  order->parallelism_max > 0 ? ", whose parallelism is limited" : "");
-        }
-        enum weir_rc rc = check_parts(task, graph->vertices[task->vertex].max_parallelism, err);
-        if (rc != WEIR_OK) {
-            return rc;
-        }
-        if (task->n_restore > 0 && order->restored_checkpoint_id == 0) {
-            return weir_error_set(err, WEIR_INVALID, "deploy: task (%u, %u) is to restore a state of no checkpoint", task->vertex, task->subtask);
-        }
+    bool *seen = weir_calloc(weir_jobgraph_tasks(graph), sizeof(*seen));
+    enum weir_rc rc = WEIR_OK;
+    for (size_t i = 0; i < order->n_tasks && rc == WEIR_OK; i++) {
+        rc = check_task(order, order->tasks[i], graph, seen, err);
     }
-    return WEIR_OK;
+    weir_free(seen);
+    return rc;
 }
 
 static enum weir_rc check_order(const Weir__Control__DeployRequest *order, const struct weir_jobgraph *graph, struct weir_error *err)

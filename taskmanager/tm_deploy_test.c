@@ -65,6 +65,23 @@ START_TEST(parts_that_cannot_be_are_refused)
 }
 END_TEST
 
+START_TEST(a_task_is_ordered_once)
+{
+    struct order order;
+    struct weir_jobgraph *graph = NULL;
+    struct weir_error err = {0};
+    order_init(&order, 2, 0);
+    order.request.n_tasks = 2;
+    ck_assert_uint_eq(try_order(&order), 2);
+    order.other.subtask = 0;
+    ck_assert_int_eq(weir_tm_deploy_graph(&order.request, &graph, &err), WEIR_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "task (0, 0) is named twice"));
+    order.task.subtask = 1;
+    ck_assert_uint_eq(try_order(&order), 2); /* in any order */
+    weir_buf_fini(&order.graph);
+}
+END_TEST
+
 START_TEST(parts_come_by_subtask)
 {
     struct order order;
@@ -92,6 +109,7 @@ Suite *tm_deploy_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_loop_test(tc, the_parallelism_is_the_orders, 0, 5);
     tcase_add_test(tc, parts_that_cannot_be_are_refused);
+    tcase_add_test(tc, a_task_is_ordered_once);
     tcase_add_test(tc, parts_come_by_subtask);
     suite_add_tcase(suite, tc);
     return suite;

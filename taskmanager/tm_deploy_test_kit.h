@@ -13,11 +13,12 @@
 
 enum { SUBMITTED = 4, MAX_PARALLELISM = 8, PARTS_MAX = 10 };
 
-/* An order of one task of a source and a sink in one vertex. */
+/* An order of one task, or two when n_tasks says so, of a source and a sink in one vertex. */
 struct order {
     Weir__Control__DeployRequest request;
     Weir__Control__TaskDeployment task;
-    Weir__Control__TaskDeployment *tasks[1];
+    Weir__Control__TaskDeployment other; /* it is of subtask 1, and restores nothing */
+    Weir__Control__TaskDeployment *tasks[2];
     Weir__Control__StateHandle parts[PARTS_MAX];
     Weir__Control__StateHandle *restore[PARTS_MAX];
     Weir__Control__TaskLocation locations[SUBMITTED];
@@ -65,10 +66,13 @@ static inline void order_init(struct order *order, uint32_t parallelism_max, uin
     put_graph(&order->graph);
     weir__control__deploy_request__init(&order->request);
     weir__control__task_deployment__init(&order->task);
+    weir__control__task_deployment__init(&order->other);
+    order->other.subtask = 1;
     order->request.graph = (ProtobufCBinaryData){.len = order->graph.len, .data = order->graph.data};
     order->request.parallelism_max = parallelism_max;
     order->request.restored_checkpoint_id = 3;
     order->tasks[0] = &order->task;
+    order->tasks[1] = &order->other;
     order->request.tasks = order->tasks;
     order->request.n_tasks = 1;
     for (uint32_t i = 0; i < PARTS_MAX; i++) {

@@ -149,7 +149,7 @@ static void init(struct store *s)
                                        .fsync_dir = shim_fsync_dir};
     s->shim.fs.ops = &s->shim.ops;
     static const struct weir_ckpt_handle handles[] = {{.vertex = 0, .subtask = 0, .path = "/c/0-0", .bytes = 5, .hash = UINT64_MAX},
-                                                      {.vertex = 1, .subtask = 2, .path = ""}};
+                                                      {.vertex = 1, .subtask = 2, .path = "/c/1-2"}};
     static const char *const vertex_ids[] = {"v0", "v1"};
     const struct weir_ckpt_manifest manifest = {
         .job_id = job, .checkpoint_id = 7, .attempt = 3, .at_ms = -5, .handles = handles, .nhandles = 2, .vertex_ids = vertex_ids, .nvertices = 2};
@@ -195,7 +195,7 @@ static enum weir_rc load(struct store *s, uint64_t id, uint64_t bytes, uint64_t 
         ck_assert_uint_eq(manifest.nhandles, 2);
         ck_assert_uint_eq(manifest.handles[0].hash, UINT64_MAX);
         ck_assert_uint_eq(manifest.handles[1].subtask, 2);
-        ck_assert_str_eq(manifest.handles[1].path, "");
+        ck_assert_str_eq(manifest.handles[1].path, "/c/1-2");
         ck_assert_str_eq(manifest.vertex_ids[1], "v1");
     } else {
         ck_assert_ptr_nonnull(strstr(err->text, path));

@@ -472,7 +472,6 @@ void weir_job_attempted(struct weir_job *job, const struct weir_meta_job *meta, 
 {
     weir_assert(meta->attempt > job->attempt);
     job->attempt = meta->attempt;
-    note_newest_ckpt(job, meta); /* it starts from that (M6) */
     job->splits_committed = true;
     job->deploy_tries = 0;
     bool *begun = begin_attempt(job, meta, now);

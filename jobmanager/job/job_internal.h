@@ -151,7 +151,7 @@ void weir__job_take_parallelism(struct weir_job *job, const struct weir_meta_job
 void weir__job_choose_parallelism(const struct weir_job *job, uint32_t slots, uint32_t *out_max, uint32_t *out_run);
 /* Whether the newest attempt drains between two runs (J9). */
 bool weir__job_drains_between(const struct weir_job *job);
-/* A checkpoint is complete: the job begins anew with more tasks if it can and may. */
+/* A checkpoint is complete, and not the last: the job begins anew with more tasks if it can and may. */
 void weir__job_grow(struct weir_job *job, struct weir_now now);
 void weir__job_note_homes(struct weir_job *job);
 void weir__job_free_homes(struct weir_job *job);

@@ -160,7 +160,7 @@ uint32_t weir_job_offer(struct weir_job *job, uint32_t spare, struct weir_now no
 
 void weir__job_grow(struct weir_job *job, struct weir_now now)
 {
-    bool grows = job->state == WEIR_JOB_RUNNING && !job->end_proposed && !job->newest_ckpt_last;
+    bool grows = job->state == WEIR_JOB_RUNNING && !job->end_proposed;
     if (!grows || !weir_adaptive_grows(&job->adaptive, &job->env->adaptive, now.mono_ms)) {
         return;
     }

@@ -275,7 +275,7 @@ static void checkpoint_seed(void *state, weir_fuzz_seed_fn *add, void *ctx)
 {
     (void)state;
     static const char *const vertices[] = {"read", "count"};
-    const struct weir_ckpt_handle handles[] = {{.path = "/p/a", .bytes = 3, .hash = 4}, {.vertex = 1, .path = ""}};
+    const struct weir_ckpt_handle handles[] = {{.path = "/p/a", .bytes = 3, .hash = 4}, {.vertex = 1, .path = "/p/b", .bytes = 5, .hash = 6}};
     struct weir_buf manifest = {0};
     struct weir_buf task = {0};
     weir_buf_put_u8(&manifest, CKPT_MANIFEST << 1);

@@ -223,6 +223,20 @@ class Checkpoints(Exactness, unittest.TestCase):
         path, text = self.damage(lambda folder: sorted(folder.glob("0-0-*"))[0])
         self.assertIn(path, text)
 
+    def test_a_taskmanager_with_another_directory_is_told_of(self):
+        cluster = self.start(taskmanagers=0)
+        cluster.options[-1] = f"state.checkpoints.dir={cluster.folder}/others"
+        cluster.start_taskmanager()
+        cluster.wait_registered(1)
+        job = self.submit(cluster, edit=lambda text: text.replace("parallelism.default: 2", "parallelism.default: 1"))
+        wait_for(lambda: cluster.get(f"/jobs/{job}/checkpoints")["latest"]["failed"], "a checkpoint has failed")
+        why = cluster.get(f"/jobs/{job}/checkpoints")["latest"]["failed"]["failure_message"]
+        for part in (f"{cluster.folder}/checkpoints/{job}", f"{cluster.folder}/others/{job}", "set state.checkpoints.dir"):
+            self.assertIn(part, why)
+        self.assertIn("set state.checkpoints.dir", cluster.weir("status", job).stdout)
+        self.assertEqual(cluster.weir("cancel", job).returncode, 0)
+        cluster.wait_state(job, "CANCELED")
+
     def test_cancel_leaves_what_was_committed_and_nothing_else(self):
         cluster = self.start()
         job = self.submit(cluster)

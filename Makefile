@@ -161,9 +161,10 @@ $(BUILD)/weir-unit: $(UNIT_PARTS)
 	@echo LD $@
 	@$(CC) $(LDFLAGS_ALL) $(UNIT_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcheck -lsubunit -lrt $(LIBS_TM) -lraft
 
-# Check's own 4 s a test are too few under a sanitizer on a busy machine.
+# Of one test: Check's own 4 s are too few on a busy machine, and a minute is under a sanitizer.
+TEST_TIMEOUT_S := $(if $(SANITIZE),300,60)
 unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
-	CK_DEFAULT_TIMEOUT=60 $(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
+	CK_DEFAULT_TIMEOUT=$(TEST_TIMEOUT_S) $(if $(T),CK_RUN_SUITE=$(T)) $(BUILD)/weir-unit
 
 # --- simulations ------------------------------------------------------------------------------------------------------
 # The objects of tests/sim/cluster come before the archives, whose members of the same names are then not taken.

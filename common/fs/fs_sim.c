@@ -635,6 +635,16 @@ static void inode_crash(struct inode *inode, struct weir_rand *rand)
     inode->same_bytes = inode->live.len;
 }
 
+void weir_fs_sim_lose(struct weir_fs_file *file, uint64_t seed)
+{
+    struct sim_file *f = file_of(file);
+    struct weir_rand rand;
+    weir_rand_init(&rand, seed);
+    weir_mutex_lock(&f->sim->mutex);
+    inode_crash(f->inode, &rand);
+    weir_mutex_unlock(&f->sim->mutex);
+}
+
 /* Whether one of the change's directories has already lost one; else marks them when this one is lost. */
 static bool change_is_lost(const struct change *change, struct weir_hmap *stopped, struct weir_rand *rand)
 {

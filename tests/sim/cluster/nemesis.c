@@ -302,8 +302,7 @@ static void mend_store_slow(struct wound *wound)
     weir_sim_store()->slow = 0;
 }
 
-/* The checkpoint store too. A network file system calls a change of names done only when it is durable, so the store does not crash alone: what its clients
- * have not synced is lost with them. */
+/* The checkpoint store too, with names and bytes that it had from its clients and has not made durable. */
 static bool inflict_site(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;

@@ -416,7 +416,7 @@ static void check_attempt(const char *job_id)
     const struct client_job *of = job_of(job_id);
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(job_id));
     if (cluster.spare_tasks && of != NULL && of->ran && job != NULL && job->state == WEIR_META_LIVE) {
-        weir_sim_fail("attempt %u of job%u begins, and only JobManagers have had faults", job->attempt, of->job->number);
+        weir_sim_fail("attempt %u of job%u begins, and nothing has happened that ends a task", job->attempt, of->job->number);
     }
 }
 
@@ -633,7 +633,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
         .disk_ns = 2000 + (int64_t)weir_rand_below(&rand, 60000),
     });
     weir_sim_fs_init();
-    weir_sim_hooks_init(what->sabotage, &listener);
+    weir_sim_hooks_init(what->sabotage, what->files_unchecked, &listener);
     cluster.spare_tasks = what->seed % SPARED_ONE_IN == 0;
     /* A leader that is cut off from everybody gives its leadership up before it takes TaskManagers for lost. */
     cluster.pace = what->seed % SLOW_ONE_IN == SLOW_ONE_IN - 1 ? (uint32_t)weir_sim_between(SLOW_PACE_MIN, SLOW_PACE_MAX) : 1;

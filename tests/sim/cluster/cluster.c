@@ -648,10 +648,12 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
+    uint64_t adaptive = (what->seed + ADAPTIVE_ONE_IN - 1) / ADAPTIVE_ONE_IN; /* seeds up to this one */
     weir_sim_nemesis_start(&(struct weir_sim_nemesis_options){.cast = &cluster.cast,
                                                               .pace = cluster.pace,
                                                               .until_ns = cluster.calm_ns,
                                                               .adaptive = cluster.adaptive.on,
+                                                              .nth = cluster.adaptive.on ? adaptive : what->seed - adaptive,
                                                               .spare_tasks = cluster.spare_tasks,
                                                               .submit_now = submit_now,
                                                               .cancel_now = cancel_now,

@@ -569,17 +569,15 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.armed = false;
 }
 
-enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
+enum { USUAL_PHASES = WEIR_SIM_PHASE_DRAIN, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
 
 /* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
 {
-    *out_fault = (enum weir_sim_fault)(n % PAIRS / WEIR_SIM_PHASE_COUNT);
-    *out_phase = (enum weir_sim_phase)(n % WEIR_SIM_PHASE_COUNT);
-    if (nemesis.options.adaptive) {
-        *out_fault = (enum weir_sim_fault)(n / 2 % WEIR_SIM_FAULT_COUNT);
-        *out_phase = n % 2 == 0 ? WEIR_SIM_PHASE_DRAIN : WEIR_SIM_PHASE_RESCALE;
-    }
+    uint64_t first = nemesis.options.adaptive ? USUAL_PHASES : 0;
+    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - USUAL_PHASES : USUAL_PHASES;
+    *out_fault = (enum weir_sim_fault)(n / phases % WEIR_SIM_FAULT_COUNT);
+    *out_phase = (enum weir_sim_phase)(first + n % phases);
 }
 
 static bool can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
@@ -594,7 +592,7 @@ static void run(void *ctx)
     (void)ctx;
     /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
      * everything begin with others each time. */
-    uint64_t pair = weir_sim_options()->seed * 7 + weir_sim_options()->seed / PAIRS;
+    uint64_t pair = nemesis.options.nth * 7 + nemesis.options.nth / PAIRS;
     for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
         weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
         enum weir_sim_fault fault;

@@ -489,7 +489,8 @@ static int64_t liveness_ns(void)
     return LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
 }
 
-/* Jobs may stand in a queue for few slots, and then read all their rows; not for longer than all of them take one behind the other. */
+/* Jobs may stand in a queue for few slots, or be kept by slow recoveries from the rows until then, and read them all; not for longer than all of them
+ * take one behind the other. */
 static int64_t due_ns(const struct client_job *of)
 {
     int64_t last_ns = cluster.calm_ns;
@@ -497,7 +498,7 @@ static int64_t due_ns(const struct client_job *of)
         last_ns += cluster.jobs[i].takes_ns + liveness_ns();
     }
     int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
-    int64_t due_ns = from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + liveness_ns();
+    int64_t due_ns = from_ns + (cluster.adaptive.on || cluster.pace > 1 ? of->takes_ns : 0) + liveness_ns();
     return due_ns < last_ns ? due_ns : last_ns;
 }
 

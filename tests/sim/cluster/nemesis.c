@@ -570,6 +570,7 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
 }
 
 enum { USUAL_PHASES = WEIR_SIM_PHASE_DRAIN, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
+_Static_assert(WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 1 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 2, "those of rescaling are the last");
 
 /* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)

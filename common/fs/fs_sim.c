@@ -265,17 +265,17 @@ static enum weir_rc sim_append(struct weir_fs_file *file, struct weir_slice byte
 {
     struct sim_file *f = file_of(file);
     weir_assert(f->writable);
-    bool fails = begin_file_fails(f, err);
-    size_t len = fails ? bytes.len / 2 : bytes.len;
-    if (!fails && len > f->sim->room) {
+    enum weir_rc rc = begin_file_fails(f, err) ? err->rc : WEIR_OK;
+    size_t len = rc != WEIR_OK ? bytes.len / 2 : bytes.len;
+    if (rc == WEIR_OK && len > f->sim->room) {
         len = (size_t)f->sim->room;
-        fails = no_room(f->path, err) != WEIR_OK;
+        rc = no_room(f->path, err);
     }
     if (f->crashes == f->sim->crashes) {
         weir_buf_put(&f->inode->live, bytes.data, len);
         f->sim->room -= f->sim->room == UINT64_MAX || len > f->sim->room ? 0 : len;
     }
-    return end(f->sim, fails ? err->rc : WEIR_OK);
+    return end(f->sim, rc);
 }
 
 static enum weir_rc sim_pread(struct weir_fs_file *file, uint64_t offset, void *to, size_t bytes_max, size_t *out_bytes,
@@ -633,6 +633,16 @@ static void inode_crash(struct inode *inode, struct weir_rand *rand)
     inode->synced.len = 0;
     weir_buf_put(&inode->synced, inode->live.data, inode->live.len);
     inode->same_bytes = inode->live.len;
+}
+
+void weir_fs_sim_lose(struct weir_fs_file *file, uint64_t seed)
+{
+    struct sim_file *f = file_of(file);
+    struct weir_rand rand;
+    weir_rand_init(&rand, seed);
+    weir_mutex_lock(&f->sim->mutex);
+    inode_crash(f->inode, &rand);
+    weir_mutex_unlock(&f->sim->mutex);
 }
 
 /* Whether one of the change's directories has already lost one; else marks them when this one is lost. */

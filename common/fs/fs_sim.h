@@ -16,6 +16,9 @@ void weir_fs_sim_destroy(struct weir_fs *fs); /* accepts NULL; its files are clo
 /* Power off, power on. Files open before must still be closed; every other use of them is an IO error. */
 void weir_fs_sim_crash(struct weir_fs *fs, uint64_t seed);
 
+/* Power off at the machine that wrote a file of a shared file system: what it had not synced is lost or torn; names stay. */
+void weir_fs_sim_lose(struct weir_fs_file *file, uint64_t seed);
+
 /* Whether a crash now would leave the file as it is. */
 bool weir_fs_sim_is_durable(struct weir_fs *fs, const char *path);
 

@@ -213,6 +213,39 @@ START_TEST(a_crash_loses_what_was_not_synced)
 }
 END_TEST
 
+/* Of that file only, and what is left is there for good. */
+START_TEST(a_machine_loses_what_it_had_not_synced)
+{
+    uint32_t torn = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct weir_error err;
+        struct weir_fs *fs = weir_fs_sim_create();
+        struct weir_fs_file *file = NULL;
+        struct weir_fs_file *other = NULL;
+        ok(weir_fs_open(fs, "a", WEIR_FS_CREATE_NEW, &file, &err), &err);
+        ok(weir_fs_append(file, weir_slice_str("synced|"), &err), &err);
+        ok(weir_fs_fsync(file, &err), &err);
+        ok(weir_fs_append(file, weir_slice_str("not synced"), &err), &err);
+        ok(weir_fs_open(fs, "b", WEIR_FS_CREATE_NEW, &other, &err), &err);
+        ok(weir_fs_append(other, weir_slice_str("another's"), &err), &err);
+        weir_fs_sim_lose(file, seed);
+        struct weir_buf bytes = {0};
+        ok(weir_fs_read_all(fs, "a", 100, &bytes, &err), &err);
+        ck_assert(bytes.len >= 7 && bytes.len <= 17 && memcmp(bytes.data, "synced|", 7) == 0);
+        torn += weir_slice_eq_str(weir_buf_slice(&bytes), "synced|not synced") ? 0 : 1;
+        ok(weir_fs_fsync_dir(fs, ".", &err), &err);
+        ck_assert(weir_fs_sim_is_durable(fs, "a") && !weir_fs_sim_is_durable(fs, "b"));
+        expect_file(fs, "b", "another's");
+        ok(weir_fs_append(other, weir_slice_str(" file"), &err), &err); /* its machine goes on */
+        weir_fs_close(file);
+        weir_fs_close(other);
+        weir_buf_fini(&bytes);
+        weir_fs_sim_destroy(fs);
+    }
+    ck_assert(torn > 0 && torn < 100);
+}
+END_TEST
+
 START_TEST(an_unsynced_rename_happens_wholly_or_not_at_all)
 {
     uint32_t moved = 0;
@@ -382,6 +415,7 @@ Suite *fs_suite(void)
     tcase_add_test(tc, both_implementations_keep_the_contract);
     tcase_add_test(tc, an_atomic_write_is_all_or_nothing);
     tcase_add_test(tc, a_crash_loses_what_was_not_synced);
+    tcase_add_test(tc, a_machine_loses_what_it_had_not_synced);
     tcase_add_test(tc, an_unsynced_rename_happens_wholly_or_not_at_all);
     tcase_add_test(tc, the_simulator_agrees_with_the_machine);
     tcase_add_test(tc, what_is_durable_survives_as_it_is);

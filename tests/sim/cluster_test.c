@@ -17,10 +17,10 @@ enum { TIMEOUT_S = 300, TEXT_BYTES = 16384 };
 
 #ifdef __SANITIZE_ADDRESS__ /* fifty times slower; what is broken on purpose is the checks' matter */
 #define SEEDS "1..5"
-enum { BROKEN = 0, RESCALES = 0 };
+enum { CANARIES = 0, RESCALES = 0 };
 #else
 #define SEEDS "1..25"
-enum { BROKEN = WEIR_SIM_SABOTAGE_COUNT - 1, RESCALES = 1 };
+enum { CANARIES = 1, RESCALES = 1 };
 #endif
 
 #ifndef __SANITIZE_THREAD__ /* it does not know coroutines, and there is one thread */
@@ -100,31 +100,63 @@ START_TEST(a_seed_repeats)
 }
 END_TEST
 
-/* Ranges in which each is caught; which seeds of them catch it changes with every change of the daemons. */
-static const struct {
+enum { TEXTS_MAX = 4 };
+
+/* What catches each, and a range of seeds in which that happens; which seeds of them catch it changes with every change of the daemons. */
+static const struct canary {
     enum weir_sim_sabotage sabotage;
     int seeds;
-} broken[] = {
-    {WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED, 80}, {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 80},    {WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED, 30},
-    {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10},   {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80}, {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300},
-    {WEIR_SIM_SABOTAGE_NO_FENCE, 300},           {WEIR_SIM_SABOTAGE_NO_CURSOR, 20},         {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5},
-    {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150},    {WEIR_SIM_SABOTAGE_NO_ADOPTION, 80},           {WEIR_SIM_SABOTAGE_CANCEL_ON_CLOSE, 80},
-    {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80},        {WEIR_SIM_SABOTAGE_NO_DRAIN, 300},
-    {WEIR_SIM_SABOTAGE_NO_GROWTH, 300},
+    const char *options;
+    const char *texts[TEXTS_MAX]; /* one of these is said */
+} canaries[] = {
+    {WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED, 80, "", {"/_metadata is not durable"}},
+    {WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED, 150, "--files-unchecked", {"/_metadata: it has "}},
+    {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 80, "", {"is not durable"}},
+    {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 150, "--files-unchecked", {"is damaged: its length or hash is not what the checkpoint recorded"}},
+    {WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED, 80, "", {"than was applied before", "and has left out", "damaged, or no file of Weir's", "is not where it should be"}},
+    {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10, "", {"was accepted, and is in no log", "of a job that goes on needs"}},
+    {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80, "", {"the cursor outside stands at record"}},
+    {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300, "", {"it came before", "expected window"}},
+    {WEIR_SIM_SABOTAGE_NO_FENCE, 400, "", {"it came before", "expected window"}},
+    {WEIR_SIM_SABOTAGE_NO_CURSOR, 20, "", {"the cursor outside stands at record", "it came before"}},
+    {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5, "", {"of a job that goes on needs"}},
+    {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150, "", {"the cursor outside stands at record", "the job is over, and transaction"}},
+    {WEIR_SIM_SABOTAGE_NO_ADOPTION, 80, "", {"begins, and nothing has happened that ends a task"}},
+    {WEIR_SIM_SABOTAGE_CANCEL_ON_CLOSE, 80, "", {"begins, and nothing has happened that ends a task"}},
+    {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80, "", {"409 {\"errors\":[\"a job named", "nobody has submitted it"}},
+    {WEIR_SIM_SABOTAGE_NO_DRAIN, 300, "", {"it came before", "expected window", "rows are missing"}},
+    {WEIR_SIM_SABOTAGE_NO_GROWTH, 300, "", {"does not grow into"}},
 };
-
-_Static_assert(sizeof(broken) / sizeof(broken[0]) == WEIR_SIM_SABOTAGE_COUNT - 1, "each has its range");
 
 #define WEIR_SIM_NAME(name, text) #name,
 static const char *const sabotage_names[] = {WEIR_SIM_SABOTAGES(WEIR_SIM_NAME)};
 
 START_TEST(a_broken_protocol_is_caught)
 {
+    const struct canary *canary = &canaries[_i];
     char arguments[128];
     char text[TEXT_BYTES];
-    (void)snprintf(arguments, sizeof(arguments), "--until-failure --seeds 1..%d --sabotage %s cluster", broken[_i].seeds,
-                   sabotage_names[broken[_i].sabotage]);
-    ck_assert_msg(run_sim(arguments, text) == 1, "nothing was caught: %s", text);
+    (void)snprintf(arguments, sizeof(arguments), "--until-failure --seeds 1..%d --sabotage %s %s cluster", canary->seeds, sabotage_names[canary->sabotage],
+                   canary->options);
+    int status = run_sim(arguments, text);
+    bool meant = false;
+    for (int i = 0; i < TEXTS_MAX && canary->texts[i] != NULL; i++) {
+        meant |= strstr(text, canary->texts[i]) != NULL;
+    }
+    ck_assert_msg(status == 1 && meant, "%s: %s: %s", arguments, status == 0 ? "nothing was caught" : "not by what is meant to catch it", text);
+}
+END_TEST
+
+/* None is left out. */
+START_TEST(each_protocol_is_broken)
+{
+    for (int i = WEIR_SIM_SABOTAGE_NONE + 1; i < WEIR_SIM_SABOTAGE_COUNT; i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof(canaries) / sizeof(canaries[0]); k++) {
+            found |= canaries[k].sabotage == (enum weir_sim_sabotage)i;
+        }
+        ck_assert_msg(found, "%s", sabotage_names[i]);
+    }
 }
 END_TEST
 
@@ -136,7 +168,8 @@ Suite *cluster_suite(void)
     tcase_add_test(tcase, jobs_come_right_through_everything);
     tcase_add_loop_test(tcase, jobs_are_rescaled, 0, RESCALES);
     tcase_add_test(tcase, a_seed_repeats);
-    tcase_add_loop_test(tcase, a_broken_protocol_is_caught, 0, BROKEN);
+    tcase_add_loop_test(tcase, a_broken_protocol_is_caught, 0, CANARIES * (int)(sizeof(canaries) / sizeof(canaries[0])));
+    tcase_add_test(tcase, each_protocol_is_broken);
     suite_add_tcase(suite, tcase);
     return suite;
 }

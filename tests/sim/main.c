@@ -26,7 +26,7 @@ enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 
 
 struct options {
     uint64_t first, last, step;
-    bool one, ledger, until_failure;
+    bool one, ledger, until_failure, files_unchecked;
     uint32_t jobmanagers, workers;
     enum weir_sim_sabotage sabotage;
 };
@@ -54,7 +54,11 @@ struct simulation {
 
 static void run_cluster(const struct options *options, uint64_t seed, int trace_fd, struct outcome *out)
 {
-    struct weir_sim_case what = {.seed = seed, .jobmanagers = options->jobmanagers, .sabotage = options->sabotage, .trace_fd = trace_fd};
+    struct weir_sim_case what = {.seed = seed,
+                                 .jobmanagers = options->jobmanagers,
+                                 .sabotage = options->sabotage,
+                                 .files_unchecked = options->files_unchecked,
+                                 .trace_fd = trace_fd};
     struct weir_sim_result result;
     weir_sim_cluster_run(&what, &result);
     out->ok = result.ok;
@@ -306,12 +310,13 @@ static bool parse_sabotage(const char *text, enum weir_sim_sabotage *out)
 }
 
 static const char usage[] =
-    "weir-sim [--seeds A..B [--step N] | --seed N] [--jobmanagers N] [--sabotage NAME] [--ledger] [--workers N] [cluster] [raft] [engine]\n"
+    "weir-sim [--seeds A..B [--step N] | --seed N] [--jobmanagers N] [--sabotage NAME] [--files-unchecked] [--ledger] [--workers N] [cluster] [raft] [engine]\n"
     "  --seeds A..B     these seeds (1..20) of each simulation named, or of all\n"
     "  --step N         every Nth of them\n"
     "  --seed N         one, with its trace on standard error (cluster, unless another is named)\n"
     "  --jobmanagers N  in the cluster; without it the seed says\n"
     "  --sabotage NAME  breaks a protocol on purpose: the run must fail\n"
+    "  --files-unchecked  what the files of a committed checkpoint lack is to show when they are read\n"
     "  --until-failure  ends with the first seed that fails\n"
     "  --ledger         fails when a fault never met a phase of the protocols; for thousands of seeds\n";
 
@@ -321,7 +326,7 @@ static bool parse(int argc, char **argv, struct options *options)
                                           {"jobmanagers", required_argument, NULL, 'j'}, {"sabotage", required_argument, NULL, 'b'},
                                           {"ledger", no_argument, NULL, 'l'},            {"workers", required_argument, NULL, 'w'},
                                           {"until-failure", no_argument, NULL, 'u'},     {"step", required_argument, NULL, 'n'},
-                                          {0}};
+                                          {"files-unchecked", no_argument, NULL, 'f'},   {0}};
     int c;
     bool ok = true;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -338,6 +343,8 @@ static bool parse(int argc, char **argv, struct options *options)
             ok &= sscanf(optarg, "%u", &options->workers) == 1 && options->workers > 0;
         } else if (c == 'b') {
             ok &= parse_sabotage(optarg, &options->sabotage);
+        } else if (c == 'f') {
+            options->files_unchecked = true;
         } else if (c == 'u') {
             options->until_failure = true;
         } else if (c == 'l') {

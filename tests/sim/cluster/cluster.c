@@ -416,7 +416,7 @@ static void check_attempt(const char *job_id)
     const struct client_job *of = job_of(job_id);
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(job_id));
     if (cluster.spare_tasks && of != NULL && of->ran && job != NULL && job->state == WEIR_META_LIVE) {
-        weir_sim_fail("attempt %u of job%u begins, and only JobManagers have had faults", job->attempt, of->job->number);
+        weir_sim_fail("attempt %u of job%u begins, and nothing has happened that ends a task", job->attempt, of->job->number);
     }
 }
 
@@ -489,7 +489,8 @@ static int64_t liveness_ns(void)
     return LIVENESS_S * (cluster.pace == 1 ? 1 : SLOW_LIVENESS) * 1000 * MS;
 }
 
-/* Jobs may stand in a queue for few slots, and then read all their rows; not for longer than all of them take one behind the other. */
+/* Jobs may stand in a queue for few slots, or be kept by slow recoveries from the rows until then, and read them all; not for longer than all of them
+ * take one behind the other. */
 static int64_t due_ns(const struct client_job *of)
 {
     int64_t last_ns = cluster.calm_ns;
@@ -497,7 +498,7 @@ static int64_t due_ns(const struct client_job *of)
         last_ns += cluster.jobs[i].takes_ns + liveness_ns();
     }
     int64_t from_ns = of->waited_ns > cluster.calm_ns ? of->waited_ns : cluster.calm_ns;
-    int64_t due_ns = from_ns + (cluster.adaptive.on ? of->takes_ns : 0) + liveness_ns();
+    int64_t due_ns = from_ns + (cluster.adaptive.on || cluster.pace > 1 ? of->takes_ns : 0) + liveness_ns();
     return due_ns < last_ns ? due_ns : last_ns;
 }
 
@@ -650,7 +651,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
         .disk_ns = 2000 + (int64_t)weir_rand_below(&rand, 60000),
     });
     weir_sim_fs_init();
-    weir_sim_hooks_init(what->sabotage, &listener);
+    weir_sim_hooks_init(what->sabotage, what->files_unchecked, &listener);
     cluster.spare_tasks = what->seed % SPARED_ONE_IN == 0;
     /* A leader that is cut off from everybody gives its leadership up before it takes TaskManagers for lost. */
     cluster.pace = what->seed % SLOW_ONE_IN == SLOW_ONE_IN - 1 ? (uint32_t)weir_sim_between(SLOW_PACE_MIN, SLOW_PACE_MAX) : 1;
@@ -665,10 +666,12 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
     add_jobs(calm_s);
+    uint64_t adaptive = (what->seed + ADAPTIVE_ONE_IN - 1) / ADAPTIVE_ONE_IN; /* seeds up to this one */
     weir_sim_nemesis_start(&(struct weir_sim_nemesis_options){.cast = &cluster.cast,
                                                               .pace = cluster.pace,
                                                               .until_ns = cluster.calm_ns,
                                                               .adaptive = cluster.adaptive.on,
+                                                              .nth = cluster.adaptive.on ? adaptive : what->seed - adaptive,
                                                               .spare_tasks = cluster.spare_tasks,
                                                               .submit_now = submit_now,
                                                               .cancel_now = cancel_now,

@@ -47,6 +47,7 @@
     X(SLOW_LINK, "a slow way")                            \
     X(DISK_FULL, "a JobManager's disk full")              \
     X(DISK_EIO, "EIO on a JobManager's disk")             \
+    X(DISK_SLOW, "a daemon's disk slow")                  \
     X(STORE_FULL, "the checkpoint store full")            \
     X(STORE_EIO, "EIO in the checkpoint store")           \
     X(STORE_SLOW, "a slow checkpoint store")              \

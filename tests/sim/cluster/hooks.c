@@ -29,6 +29,7 @@ struct begun {
 
 static struct hooks {
     enum weir_sim_sabotage sabotage;
+    bool files_unchecked;
     struct weir_sim_listener listener;
     bool may_expel;
     struct weir_meta *truth;
@@ -45,9 +46,10 @@ static struct hooks {
     struct weir_mailbox *mailboxes[WEIR_SIM_NODES_MAX];
 } hooks;
 
-void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, const struct weir_sim_listener *listener)
+void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, bool files_unchecked, const struct weir_sim_listener *listener)
 {
     hooks.sabotage = sabotage;
+    hooks.files_unchecked = files_unchecked;
     hooks.listener = *listener;
     hooks.truth = weir_meta_create();
 }
@@ -120,7 +122,7 @@ static enum weir_rc note_entry(const struct shim *shim, uint64_t index, struct w
     if (rc == WEIR_OK) {
         enum weir_meta_change change = weir_meta_apply(hooks.truth, &record);
         hooks.entries[index - 1].state = hash_of_truth();
-        if (change == WEIR_META_CKPT_COMPLETED) {
+        if (change == WEIR_META_CKPT_COMPLETED && !hooks.files_unchecked) {
             weir_sim_check_soon(check_committed, weir_strdup(record.job_id));
         }
         hooks.listener.on_change(change, &record);

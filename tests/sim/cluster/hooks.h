@@ -14,7 +14,8 @@ struct weir_sim_listener {
     void (*on_phase)(enum weir_sim_phase phase);
     void (*on_change)(enum weir_meta_change change, const struct weir_ha_record *record);
 };
-void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, const struct weir_sim_listener *listener);
+/* files_unchecked: the files of a checkpoint are not looked at when it is committed. */
+void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, bool files_unchecked, const struct weir_sim_listener *listener);
 
 enum weir_sim_sabotage weir_sim_sabotage(void);
 void weir_sim_hook_phase(enum weir_sim_phase phase);

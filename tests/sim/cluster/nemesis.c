@@ -20,6 +20,7 @@ static struct nemesis {
     enum weir_sim_fault fault;
     enum weir_sim_phase phase;
     struct weir_sim_node *met; /* where the phase was met; or NULL */
+    bool isolated[WEIR_SIM_NODES_MAX];
 } nemesis;
 
 /* --- one fault, and its end ------------------------------------------------------------------------------------------------ */
@@ -57,6 +58,22 @@ static struct weir_sim_node *some_tm(void)
     return some_of(nemesis.options.cast->tms, nemesis.options.cast->ntms);
 }
 
+static bool is_tm(const struct weir_sim_node *node)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < nemesis.options.cast->ntms; i++) {
+        found |= nemesis.options.cast->tms[i] == node;
+    }
+    return found;
+}
+
+/* Of either kind. */
+static struct weir_sim_node *some_daemon(void)
+{
+    bool met_tm = nemesis.met != NULL && is_tm(nemesis.met);
+    return nemesis.met == NULL ? (weir_sim_one_in(2) ? some_jm() : some_tm()) : met_tm ? some_tm() : some_jm();
+}
+
 /* What may be cut off while tasks are spared. */
 static struct weir_sim_node *some_node(void)
 {
@@ -74,16 +91,25 @@ static void power_on(struct weir_sim_node *node)
     }
 }
 
-static void cut_all(struct weir_sim_node *node, bool heal)
+/* One that is cut off stays so: with a way to its peers alone it could lead, and would rightly take the TaskManagers for lost. */
+static void heal(const struct weir_sim_node *from, const struct weir_sim_node *to)
 {
+    if (!nemesis.isolated[from->index] && !nemesis.isolated[to->index]) {
+        weir_sim_link_heal(from, to);
+    }
+}
+
+static void cut_all(struct weir_sim_node *node, bool cut)
+{
+    nemesis.isolated[node->index] = cut;
     for (uint32_t i = 0; i < weir_sim_node_count(); i++) {
         struct weir_sim_node *other = weir_sim_node_at(i);
-        if (other != node && heal) {
-            weir_sim_link_heal(node, other);
-            weir_sim_link_heal(other, node);
-        } else if (other != node) {
+        if (other != node && cut) {
             weir_sim_link_cut(node, other);
             weir_sim_link_cut(other, node);
+        } else if (other != node) {
+            heal(node, other);
+            heal(other, node);
         }
     }
 }
@@ -144,15 +170,6 @@ static void two_nodes(struct wound *wound)
     } while (wound->b == wound->a);
 }
 
-static bool is_tm(const struct weir_sim_node *node)
-{
-    bool found = false;
-    for (uint32_t i = 0; i < nemesis.options.cast->ntms; i++) {
-        found |= nemesis.options.cast->tms[i] == node;
-    }
-    return found;
-}
-
 /* Whether anything ever goes from one to the other: the outside log is the sinks', the client asks JobManagers. */
 static bool talk(const struct weir_sim_node *a, const struct weir_sim_node *b)
 {
@@ -171,19 +188,19 @@ static bool inflict_cut(struct wound *wound)
 
 static void mend_cut(struct wound *wound)
 {
-    weir_sim_link_heal(wound->a, wound->b);
+    heal(wound->a, wound->b);
 }
 
 static bool inflict_isolate(struct wound *wound)
 {
     wound->a = some_node();
-    cut_all(wound->a, false);
+    cut_all(wound->a, true);
     return wound->a->power == WEIR_SIM_UP;
 }
 
 static void mend_isolate(struct wound *wound)
 {
-    cut_all(wound->a, true);
+    cut_all(wound->a, false);
 }
 
 static bool inflict_reset(struct wound *wound)
@@ -202,6 +219,12 @@ static bool inflict_slow(struct wound *wound)
 static void mend_slow(struct wound *wound)
 {
     weir_sim_link_slow(wound->a, wound->b, 0);
+}
+
+/* Of a disk: how many times slower. */
+static uint32_t slowness(void)
+{
+    return 20 + (uint32_t)weir_sim_below(400);
 }
 
 static bool inflict_disk_full(struct wound *wound)
@@ -226,6 +249,18 @@ static bool inflict_disk_eio(struct wound *wound)
 static void mend_disk_eio(struct wound *wound)
 {
     wound->a->eio_one_in = 0;
+}
+
+static bool inflict_disk_slow(struct wound *wound)
+{
+    wound->a = some_daemon();
+    wound->a->slow = slowness();
+    return wound->a->power == WEIR_SIM_UP;
+}
+
+static void mend_disk_slow(struct wound *wound)
+{
+    wound->a->slow = 0;
 }
 
 static bool inflict_store_full(struct wound *wound)
@@ -257,7 +292,7 @@ static void mend_store_eio(struct wound *wound)
 static bool inflict_store_slow(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
-    weir_sim_store()->slow = 20 + (uint32_t)weir_sim_below(400);
+    weir_sim_store()->slow = slowness();
     return true;
 }
 
@@ -267,8 +302,7 @@ static void mend_store_slow(struct wound *wound)
     weir_sim_store()->slow = 0;
 }
 
-/* The checkpoint store too. A network file system calls a change of names done only when it is durable, so the store does not crash alone: what its clients
- * have not synced is lost with them. */
+/* The checkpoint store too, with names and bytes that it had from its clients and has not made durable. */
 static bool inflict_site(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
@@ -362,6 +396,7 @@ static const struct {
     [WEIR_SIM_FAULT_SLOW_LINK] = {inflict_slow, mend_slow},
     [WEIR_SIM_FAULT_DISK_FULL] = {inflict_disk_full, mend_disk_full},
     [WEIR_SIM_FAULT_DISK_EIO] = {inflict_disk_eio, mend_disk_eio},
+    [WEIR_SIM_FAULT_DISK_SLOW] = {inflict_disk_slow, mend_disk_slow},
     [WEIR_SIM_FAULT_STORE_FULL] = {inflict_store_full, mend_store_full},
     [WEIR_SIM_FAULT_STORE_EIO] = {inflict_store_eio, mend_store_eio},
     [WEIR_SIM_FAULT_STORE_SLOW] = {inflict_store_slow, mend_store_slow},
@@ -390,6 +425,7 @@ static bool may(enum weir_sim_fault fault)
     case WEIR_SIM_FAULT_TERM_JM:
     case WEIR_SIM_FAULT_DISK_FULL:
     case WEIR_SIM_FAULT_DISK_EIO:
+    case WEIR_SIM_FAULT_DISK_SLOW:
     case WEIR_SIM_FAULT_CLOCK_JUMP:
     case WEIR_SIM_FAULT_REPEAT:
     case WEIR_SIM_FAULT_STALE:
@@ -533,17 +569,16 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.armed = false;
 }
 
-enum { PAIRS = WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT };
+enum { USUAL_PHASES = WEIR_SIM_PHASE_DRAIN, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
+_Static_assert(WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 1 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 2, "those of rescaling are the last");
 
 /* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
 {
-    *out_fault = (enum weir_sim_fault)(n % PAIRS / WEIR_SIM_PHASE_COUNT);
-    *out_phase = (enum weir_sim_phase)(n % WEIR_SIM_PHASE_COUNT);
-    if (nemesis.options.adaptive) {
-        *out_fault = (enum weir_sim_fault)(n / 2 % WEIR_SIM_FAULT_COUNT);
-        *out_phase = n % 2 == 0 ? WEIR_SIM_PHASE_DRAIN : WEIR_SIM_PHASE_RESCALE;
-    }
+    uint64_t first = nemesis.options.adaptive ? USUAL_PHASES : 0;
+    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - USUAL_PHASES : USUAL_PHASES;
+    *out_fault = (enum weir_sim_fault)(n / phases % WEIR_SIM_FAULT_COUNT);
+    *out_phase = (enum weir_sim_phase)(first + n % phases);
 }
 
 static bool can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
@@ -558,7 +593,7 @@ static void run(void *ctx)
     (void)ctx;
     /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
      * everything begin with others each time. */
-    uint64_t pair = weir_sim_options()->seed * 7 + weir_sim_options()->seed / PAIRS;
+    uint64_t pair = nemesis.options.nth * 7 + nemesis.options.nth / PAIRS;
     for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
         weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
         enum weir_sim_fault fault;
@@ -596,9 +631,10 @@ void weir_sim_nemesis_stop(void)
     weir_sim_trace("the faults end");
     for (uint32_t i = 0; i < weir_sim_node_count(); i++) {
         struct weir_sim_node *node = weir_sim_node_at(i);
-        cut_all(node, true);
+        cut_all(node, false);
         node->disk_full = false;
         node->eio_one_in = 0;
+        node->slow = 0;
         weir_sim_node_resume(node);
         for (uint32_t k = 0; k < weir_sim_node_count(); k++) {
             weir_sim_link_slow(node, weir_sim_node_at(k), 0);

@@ -23,7 +23,8 @@ struct weir_sim_nemesis_options {
     uint32_t pace;            /* everything takes so many times as long; 1: as usual */
     int64_t until_ns;
     bool adaptive;            /* jobs are rescaled */
-    bool spare_tasks;         /* only what may not make a task begin anew: JobManagers, what is between them, slow ways, clocks */
+    uint64_t nth;             /* of the seeds in which they are, or of those in which they are not, this is */
+    bool spare_tasks;         /* only what may not make a task begin anew: JobManagers, what is between them, slow ways and disks, clocks */
     void (*submit_now)(void); /* makes a client that waits submit its job */
     void (*cancel_now)(void); /* one that will cancel a job do it */
     bool (*may_lose_jm)(void);

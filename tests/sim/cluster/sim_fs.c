@@ -23,12 +23,16 @@ struct node_file {
     struct weir_sim_node *node;
     struct weir_fs_file *inner;
     bool shared;
-    char *path;
+    char *path; /* that it has now */
+    /* In the shared store: since when its machine may lose what it wrote. */
+    struct node_file *next; /* of `written` */
+    bool dirty, closed;
 };
 
 enum { SYNC_COST = 10 };
 
 static struct weir_sim_store store;
+static struct node_file *written; /* in the store: open for writing, or closed and not synced */
 
 struct weir_sim_store *weir_sim_store(void)
 {
@@ -49,6 +53,77 @@ static struct weir_fs *disk_of(struct weir_fs *fs, const char *path)
 {
     return is_shared(path) ? store.disk : node_of(fs)->disk;
 }
+
+/* --- what the store has of a machine's page cache -------------------------------------------------------------------------- */
+
+static void file_destroy(struct node_file *file)
+{
+    weir_fs_close(file->inner);
+    weir_free(file->path);
+    weir_free(file);
+}
+
+/* Nothing can be lost any more of those by which is_one(file, path, node). */
+static void forget(bool (*is_one)(const struct node_file *file, const char *path, const struct weir_sim_node *node), const char *path,
+                   const struct weir_sim_node *node)
+{
+    for (struct node_file **at = &written; *at != NULL;) {
+        struct node_file *file = *at;
+        if (!is_one(file, path, node)) {
+            at = &file->next;
+            continue;
+        }
+        file->dirty = false;
+        if (file->closed) {
+            *at = file->next;
+            file_destroy(file);
+        } else {
+            at = &file->next;
+        }
+    }
+}
+
+static bool has_path(const struct node_file *file, const char *path, const struct weir_sim_node *node)
+{
+    (void)node;
+    return strcmp(file->path, path) == 0;
+}
+
+/* The server asks for what others have, before it opens a file. */
+static bool is_of_others(const struct node_file *file, const char *path, const struct weir_sim_node *node)
+{
+    return file->node != node && has_path(file, path, NULL);
+}
+
+static bool is_of(const struct node_file *file, const char *path, const struct weir_sim_node *node)
+{
+    (void)path;
+    return file->node == node;
+}
+
+static void follow(const char *from, const char *to)
+{
+    forget(has_path, to, NULL);
+    for (struct node_file *file = written; file != NULL; file = file->next) {
+        if (has_path(file, from, NULL)) {
+            weir_free(file->path);
+            file->path = weir_strdup(to);
+        }
+    }
+}
+
+void weir_sim_store_power_off(const struct weir_sim_node *node)
+{
+    for (struct node_file *file = written; file != NULL; file = file->next) {
+        if (file->node == node && file->dirty) {
+            weir_sim_trace("%s: %s is what was synced of it, or torn", node->name, file->path);
+            weir_fs_sim_lose(file->inner, weir_sim_below(UINT64_MAX));
+        }
+    }
+    forget(is_of, NULL, node);
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------------------ */
 
 /* The time that a call takes. */
 static void spend(const struct weir_sim_node *node, bool shared, uint32_t cost)
@@ -73,6 +148,7 @@ static enum weir_rc file_append(struct weir_fs_file *base, struct weir_slice byt
     struct node_file *file = (struct node_file *)base;
     spend(file->node, file->shared, 1);
     enum weir_rc rc = room(file->node, file->path, err);
+    file->dirty |= rc == WEIR_OK;
     return rc != WEIR_OK ? rc : weir_fs_append(file->inner, bytes, err);
 }
 
@@ -93,13 +169,19 @@ static enum weir_rc file_fsync(struct weir_fs_file *base, struct weir_error *err
         file->node->disk_failed = true;
         return weir_error_set(err, WEIR_IO, "%s: fsync: input/output error", file->path);
     }
-    return weir_sim_hook_fsync(file->path) ? weir_fs_fsync(file->inner, err) : WEIR_OK;
+    if (!weir_sim_hook_fsync(file->path)) {
+        return WEIR_OK;
+    }
+    enum weir_rc rc = weir_fs_fsync(file->inner, err);
+    file->dirty &= rc != WEIR_OK;
+    return rc;
 }
 
 static enum weir_rc file_truncate(struct weir_fs_file *base, uint64_t bytes, struct weir_error *err)
 {
     struct node_file *file = (struct node_file *)base;
     spend(file->node, file->shared, 1);
+    file->dirty = true;
     return weir_fs_truncate(file->inner, bytes, err);
 }
 
@@ -111,9 +193,17 @@ static enum weir_rc file_size(struct weir_fs_file *base, uint64_t *out_bytes, st
 static void file_close(struct weir_fs_file *base)
 {
     struct node_file *file = (struct node_file *)base;
-    weir_fs_close(file->inner);
-    weir_free(file->path);
-    weir_free(file);
+    file->closed = true;
+    if (file->dirty && file->shared) {
+        return;
+    }
+    for (struct node_file **at = &written; *at != NULL; at = &(*at)->next) {
+        if (*at == file) {
+            *at = file->next;
+            break;
+        }
+    }
+    file_destroy(file);
 }
 
 static enum weir_rc node_open(struct weir_fs *fs, const char *path, enum weir_fs_mode mode, struct weir_fs_file **out_file, struct weir_error *err);
@@ -123,6 +213,7 @@ static enum weir_rc node_rename(struct weir_fs *fs, const char *from, const char
     spend(node_of(fs), is_shared(to), 1);
     enum weir_rc rc = weir_fs_rename(disk_of(fs, from), from, to, err);
     if (rc == WEIR_OK) {
+        follow(from, to);
         weir_sim_hook_renamed(from, to);
     }
     return rc;
@@ -135,6 +226,7 @@ static enum weir_rc node_link(struct weir_fs *fs, const char *from, const char *
         return weir_error_set(err, WEIR_INVALID, "%s: another file system than %s", to, from);
     }
     enum weir_rc rc = room(node_of(fs), to, err);
+    forget(has_path, from, NULL); /* it could be opened by the other name */
     return rc != WEIR_OK ? rc : weir_fs_link(disk_of(fs, from), from, to, err);
 }
 
@@ -142,6 +234,7 @@ static enum weir_rc node_unlink(struct weir_fs *fs, const char *path, struct wei
 {
     spend(node_of(fs), is_shared(path), 1);
     weir_sim_hook_unlink(path);
+    forget(has_path, path, NULL);
     return weir_fs_unlink(disk_of(fs, path), path, err);
 }
 
@@ -198,6 +291,7 @@ static enum weir_rc node_open(struct weir_fs *fs, const char *path, enum weir_fs
 {
     struct weir_sim_node *node = node_of(fs);
     spend(node, is_shared(path), 1);
+    forget(is_of_others, path, node);
     enum weir_rc rc = mode == WEIR_FS_READ ? WEIR_OK : room(node, path, err);
     struct weir_fs_file *inner = NULL;
     rc = rc != WEIR_OK ? rc : weir_fs_open(disk_of(fs, path), path, mode, &inner, err);
@@ -207,6 +301,11 @@ static enum weir_rc node_open(struct weir_fs *fs, const char *path, enum weir_fs
     weir_sim_hook_open(path, mode);
     struct node_file *file = weir_calloc(1, sizeof(*file));
     *file = (struct node_file){.file.ops = &node_ops, .node = node, .inner = inner, .shared = is_shared(path), .path = weir_strdup(path)};
+    if (file->shared && mode != WEIR_FS_READ) {
+        file->dirty = true; /* cut to nothing, say */
+        file->next = written;
+        written = file;
+    }
     *out_file = &file->file;
     return WEIR_OK;
 }

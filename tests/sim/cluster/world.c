@@ -649,6 +649,7 @@ void weir_sim_node_kill(struct weir_sim_node *node, bool power_off)
     }
     if (power_off && before != WEIR_SIM_OFF) { /* also what a process left unsynced that died before */
         weir_fs_sim_crash(node->disk, weir_rand_u64(&world.rand));
+        weir_sim_store_power_off(node);
     }
 }
 

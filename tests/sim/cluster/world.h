@@ -152,7 +152,8 @@ void weir_sim_streams_powered(const struct weir_sim_node *node);
 
 /* --- the checkpoint store (sim_fs.c) ------------------------------------------------------------------------------------ */
 
-/* What lies below /ckpt is one file system for all machines. */
+/* What lies below /ckpt is one file system for all machines: names are the server's, which calls a change of them done when it is durable; bytes are the
+ * writer's until they are synced, or another machine opens the file. */
 struct weir_sim_store {
     struct weir_fs *disk; /* fs_sim */
     bool full;
@@ -160,6 +161,8 @@ struct weir_sim_store {
     uint32_t slow;
 };
 struct weir_sim_store *weir_sim_store(void);
+/* By world.c: what the machine has not synced there is lost or torn. */
+void weir_sim_store_power_off(const struct weir_sim_node *node);
 void weir_sim_fs_init(void);
 
 #endif

@@ -7,7 +7,7 @@
  * none of the newest completed one of a job that may still need it is removed or changed; a task of an attempt begins once; what a read_committed
  * reader of the outside log sees is at every moment a beginning of what the job must write: each row once, each key in order, nothing and no open
  * transaction once the job is over; no job ends otherwise than it was told; and no TaskManager is expelled for tasks that do not end.
- * In every eighth seed only JobManagers have faults, and disks are slow: then no task of a job that ran may begin anew. In every sixth (none of those) the scheduler is
+ * In every eighth seed only JobManagers have faults, and disks are slow: then no task of a job that ran may begin anew. In every fourth (none of those) the scheduler is
  * adaptive, and jobs ask for more slots than there always are.
  * Liveness: each job whose submission was answered ends as it must within LIVENESS_S of virtual time after the last fault (where slots are few: after
  * that and the time it reads); one that has fewer slots than it asks for takes free ones.

@@ -599,7 +599,7 @@ static void run(void *ctx)
         enum weir_sim_fault fault;
         enum weir_sim_phase phase;
         pair_at(pair, &fault, &phase);
-        if (tries >= TRIES_MAX || nemesis.toll->hits[fault][phase] > 0 || !can_meet(fault, phase)) {
+        if (tries >= (nemesis.options.adaptive ? 2 * TRIES_MAX : TRIES_MAX) || nemesis.toll->hits[fault][phase] > 0 || !can_meet(fault, phase)) {
             pair++;
             tries = 0;
         } else if (tries > 0 || !weir_sim_one_in(3)) {

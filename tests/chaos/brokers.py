@@ -38,8 +38,6 @@ class Node:
             "KAFKA_SETTINGS": "\n".join([
                 f"node.id={number}", f"process.roles={'broker,controller' if number == 1 else 'broker'}", f"listeners={','.join(listeners)}",
                 f"controller.quorum.voters=1@{net.address(hosts[0])}:{CONTROLLER_PORT}",
-                # The old one can forget offsets of a transaction whose end comes while it loads (apache/kafka#14985): data without its cursor.
-                "group.coordinator.new.enable=true",
                 # Who led and has come back leads again, soon.
                 "leader.imbalance.check.interval.seconds=2", "leader.imbalance.per.broker.percentage=0"])}
 

@@ -104,9 +104,9 @@ static void on_wake(void *ctx)
 {
     struct sleeper *sleeper = ctx;
     struct weir__keeper *keeper = sleeper->keeper;
-    sleeper->rung = false;
     sleeper->inside = true;
     weir_mutex_lock(keeper->mutex);
+    sleeper->rung = false; /* not before: who kicks meanwhile would have it called twice */
     keeper->sleeping = false;
     int64_t rest_ms = 0;
     do {

@@ -289,16 +289,17 @@ static void leave(struct weir__drain *drain)
 static enum weir_rc resolve(struct weir__drain *drain, struct weir_error *err)
 {
     uint64_t cursor = drain->seen.found ? drain->seen.cursor : 0;
-    uint64_t end = drain->chunk.first + drain->chunk.count;
-    if (cursor != drain->chunk.first && cursor != end) {
+    uint64_t committed = listen(drain).committed;
+    if (cursor < drain->chunk.first || cursor > committed) {
         return weir_error_set(err, WEIR_DATA,
-                              "the cursor outside stands at record %" PRIu64 "%s, but the last transaction led from %" PRIu64 " to %" PRIu64
-                              ": something else has moved it. Does another job or program use this transactional id or its consumer group?",
-                              cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first, end);
+                              "the cursor outside stands at record %" PRIu64 "%s, but the last transaction began at %" PRIu64 ", and %" PRIu64
+                              " are committed: something else has moved it. Does another job or program use this transactional id or its consumer group?",
+                              cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first, committed);
     }
     drain->in_doubt = false;
-    if (cursor == end) {
-        drain->cursor = end;
+    if (cursor > drain->chunk.first) {
+        weir__segment_close(&drain->reader); /* it may stand before or behind the cursor */
+        drain->cursor = cursor;
         drain->chunk.count = 0;
         publish(drain);
     }

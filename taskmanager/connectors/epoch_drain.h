@@ -10,8 +10,9 @@
  *
  * D1  It recovers as soon as it is started, also when a checkpoint will be restored: reading the cursor early is sound, since once recover has
  *     returned only this attempt can move it (I4, I5). It is judged when the log has begun.
- * D2  The transaction in doubt after AGAIN was taken or was not: the cursor that the second recover reads is its beginning or its end, else
- *     DATA. Nothing else of this attempt can have moved it.
+ * D2  The transaction in doubt after AGAIN was taken or was not: the cursor that the second recover reads is its beginning or its end. Or it is
+ *     another that is committed: a predecessor that was frozen between its lease and its fencing has fenced this attempt, and written some of the
+ *     same records (I1) before it was fenced again. Before the beginning, or beyond what is committed: DATA.
  * D3  What the thread uses is its own or outlives all tasks (fs, clock): once `stop` has returned it calls no wake. It is freed by whoever leaves
  *     last, the log or the thread.
  *

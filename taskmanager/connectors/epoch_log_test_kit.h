@@ -456,11 +456,10 @@ static inline void decide(struct model *model, struct attempt *attempt, bool com
     attempt->pending = 0;
 }
 
-/* True for OK. What the live attempt may say otherwise: that the disk failed; that it was fenced, which a zombie with an old lease can do, and then
- * write what is committed. */
+/* True for OK. What the live attempt may say otherwise: that the disk failed; that it was fenced, which a zombie with an old lease can do. */
 static inline bool allowed(const struct model *model, const struct attempt *attempt, enum weir_rc rc, const struct weir_error *err)
 {
-    bool fenced = model->broker.raced && (rc == WEIR_EXTERNAL || (rc == WEIR_DATA && strstr(err->text, "something else has moved it") != NULL));
+    bool fenced = model->broker.raced && rc == WEIR_EXTERNAL;
     if (rc == WEIR_OK || rc == WEIR_IO || fenced || attempt != model->live || model->broker.control) {
         return rc == WEIR_OK;
     }

@@ -1,8 +1,8 @@
 /* Requests of TaskManagers, from the wire to the dispatcher; those of JobManagers go on to jm_rpc_jm.c. */
 #include "common/base/arena.h"
 #include "common/base/mem.h"
-#include "jobmanager/checkpoint/storage.h"
 #include "jobmanager/jm_internal.h"
+#include "proto/ckpt_codec.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
 #include "proto/pb.h"

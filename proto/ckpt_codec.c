@@ -1,7 +1,13 @@
 #include "proto/ckpt_codec.h"
 
+#include "common/base/mem.h"
 #include "proto/checkpoint.pb-c.h"
 #include "proto/pb.h"
+
+char *weir_ckpt_dir_copy(const char *root, const char *job_id, uint64_t checkpoint_id)
+{
+    return weir_strfmt("%s/%s/chk-%llu", root, job_id, (unsigned long long)checkpoint_id);
+}
 
 static char *unconst(const char *text)
 {

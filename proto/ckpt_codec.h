@@ -1,5 +1,5 @@
 /*
- * Checkpoint manifests (checkpoint.proto) as plain structs, to bytes and back.
+ * Checkpoint manifests (checkpoint.proto) as plain structs, to bytes and back; and where a checkpoint lies.
  */
 #ifndef WEIR_PROTO_CKPT_CODEC_H
 #define WEIR_PROTO_CKPT_CODEC_H
@@ -28,6 +28,9 @@ struct weir_ckpt_manifest {
     const char *const *vertex_ids;
     uint32_t nvertices;
 };
+
+/* Where JobManager and tasks put a checkpoint: `<root>/<job-id>/chk-<n>`; the caller frees it. */
+char *weir_ckpt_dir_copy(const char *root, const char *job_id, uint64_t checkpoint_id);
 
 /* Appends the encoded manifest. Any thread. */
 void weir_ckpt_encode(const struct weir_ckpt_manifest *manifest, struct weir_buf *out);

@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/hmap.h"
 #include "common/base/vec.h"
+#include "proto/ckpt_codec.h"
 #include "taskmanager/tm_deploy.h"
 
 #include <stdio.h>
@@ -631,7 +632,7 @@ void weir_tm_attempts_cancel_all(struct weir_tm_attempts *attempts)
 static enum weir_rc check_directory(const struct weir_tm_attempts *attempts, const char *job_id, uint64_t checkpoint, const char *directory,
                                     struct weir_error *err)
 {
-    char *own = weir_strfmt("%s/%s/chk-%llu", attempts->options.checkpoints_dir, job_id, (unsigned long long)checkpoint);
+    char *own = weir_ckpt_dir_copy(attempts->options.checkpoints_dir, job_id, checkpoint);
     enum weir_rc rc = WEIR_OK;
     if (strcmp(own, directory) != 0) {
         rc = weir_error_set(err, WEIR_INVALID,

@@ -4,6 +4,7 @@
 #include "common/base/buf.h"
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
+#include "common/base/vec.h"
 
 #include <stdio.h>
 
@@ -74,6 +75,26 @@ enum weir_rc weir_fs_rmdir(struct weir_fs *fs, const char *path, struct weir_err
 enum weir_rc weir_fs_list(struct weir_fs *fs, const char *path, weir_fs_list_fn *each, void *ctx, struct weir_error *err)
 {
     return fs->ops->list(fs, path, each, ctx, err);
+}
+
+static void add_name(void *ctx, const char *name, bool is_dir)
+{
+    struct weir_fs_names *names = ctx;
+    names->items = weir_vec_grow(names->items, &names->cap, sizeof(*names->items), names->len + 1);
+    names->items[names->len++] = (struct weir_fs_name){.name = weir_strdup(name), .is_dir = is_dir};
+}
+
+enum weir_rc weir_fs_names_read(struct weir_fs *fs, const char *path, struct weir_fs_names *names, struct weir_error *err)
+{
+    return weir_fs_list(fs, path, add_name, names, err);
+}
+
+void weir_fs_names_fini(struct weir_fs_names *names)
+{
+    for (size_t i = 0; i < names->len; i++) {
+        weir_free(names->items[i].name);
+    }
+    weir_free(names->items);
 }
 
 enum weir_rc weir_fs_stat(struct weir_fs *fs, const char *path, struct weir_fs_stat *out_stat, struct weir_error *err)

@@ -96,6 +96,20 @@ enum weir_rc weir_fs_rmdir(struct weir_fs *fs, const char *path, struct weir_err
 /* Calls each() for every name but "." and "..", in byte order. each() must not change the directory. */
 enum weir_rc weir_fs_list(struct weir_fs *fs, const char *path, weir_fs_list_fn *each, void *ctx,
                           struct weir_error *err) WEIR_CHECKED;
+
+/* The names of a directory as weir_fs_list gives them, to change the directory by. Zero when empty. */
+struct weir_fs_names {
+    struct weir_fs_name {
+        char *name;
+        bool is_dir;
+    } *items;
+    size_t len, cap;
+};
+
+/* Adds to names, which the caller ends with weir_fs_names_fini after an error too. */
+enum weir_rc weir_fs_names_read(struct weir_fs *fs, const char *path, struct weir_fs_names *names, struct weir_error *err) WEIR_CHECKED;
+void weir_fs_names_fini(struct weir_fs_names *names);
+
 enum weir_rc weir_fs_stat(struct weir_fs *fs, const char *path, struct weir_fs_stat *out_stat,
                           struct weir_error *err) WEIR_CHECKED;
 

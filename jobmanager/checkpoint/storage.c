@@ -11,11 +11,6 @@ static const char magic[8] = {'W', 'E', 'I', 'R', 'C', 'K', 'P', 'T'};
 static const char chk[] = "chk-";
 static const char task_logs[] = "log";
 
-char *weir_ckpt_dir_copy(const char *root, const char *job_id, uint64_t checkpoint_id)
-{
-    return weir_strfmt("%s/%s/%s%llu", root, job_id, chk, (unsigned long long)checkpoint_id);
-}
-
 char *weir_ckpt_metadata_path_copy(const char *dir)
 {
     return weir_strfmt("%s/_metadata", dir);
@@ -96,30 +91,6 @@ out:
 }
 
 /* --- sweeping --------------------------------------------------------------------------------------------------------- */
-struct names {
-    char **names;
-    bool *dirs;
-    size_t len, cap, dirs_cap;
-};
-
-static void add_name(void *ctx, const char *name, bool is_dir)
-{
-    struct names *names = ctx;
-    names->names = weir_vec_grow(names->names, &names->cap, sizeof(*names->names), names->len + 1);
-    names->dirs = weir_vec_grow(names->dirs, &names->dirs_cap, sizeof(*names->dirs), names->len + 1);
-    names->names[names->len] = weir_strdup(name);
-    names->dirs[names->len++] = is_dir;
-}
-
-static void names_fini(struct names *names)
-{
-    for (size_t i = 0; i < names->len; i++) {
-        weir_free(names->names[i]);
-    }
-    weir_free(names->names);
-    weir_free(names->dirs);
-}
-
 static void keep_first(enum weir_rc rc, const struct weir_error *one, enum weir_rc *first_rc, struct weir_error *first)
 {
     if (rc != WEIR_OK && rc != WEIR_NOT_FOUND && *first_rc == WEIR_OK) { /* NOT_FOUND: another sweep was faster */
@@ -131,20 +102,20 @@ static void keep_first(enum weir_rc rc, const struct weir_error *one, enum weir_
 /* Everything below dir, then dir. */
 static enum weir_rc remove_dir(struct weir_fs *fs, const char *dir, int depth, struct weir_error *err)
 {
-    struct names names = {0};
+    struct weir_fs_names names = {0};
     struct weir_error one;
     enum weir_rc first = WEIR_OK;
-    keep_first(weir_fs_list(fs, dir, add_name, &names, &one), &one, &first, err);
+    keep_first(weir_fs_names_read(fs, dir, &names, &one), &one, &first, err);
     for (size_t i = 0; i < names.len; i++) {
-        char *path = weir_strfmt("%s/%s", dir, names.names[i]);
-        if (names.dirs[i] && depth < DEPTH_MAX) {
+        char *path = weir_strfmt("%s/%s", dir, names.items[i].name);
+        if (names.items[i].is_dir && depth < DEPTH_MAX) {
             keep_first(remove_dir(fs, path, depth + 1, &one), &one, &first, err);
-        } else if (!names.dirs[i]) {
+        } else if (!names.items[i].is_dir) {
             keep_first(weir_fs_unlink(fs, path, &one), &one, &first, err);
         }
         weir_free(path);
     }
-    names_fini(&names);
+    weir_fs_names_fini(&names);
     if (first == WEIR_OK) {
         keep_first(weir_fs_rmdir(fs, dir, &one), &one, &first, err);
     }
@@ -185,14 +156,14 @@ enum weir_rc weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *j
                              struct weir_error *err)
 {
     char *job_dir = weir_strfmt("%s/%s", root, job_id);
-    struct names names = {0};
+    struct weir_fs_names names = {0};
     struct weir_error one;
     enum weir_rc first = WEIR_OK;
     size_t removed = 0;
-    keep_first(weir_fs_list(fs, job_dir, add_name, &names, &one), &one, &first, err);
+    keep_first(weir_fs_names_read(fs, job_dir, &names, &one), &one, &first, err);
     for (size_t i = 0; i < names.len; i++) {
-        if (names.dirs[i] && !is_wanted(names.names[i], keep, nkeep, below)) {
-            char *dir = weir_strfmt("%s/%s", job_dir, names.names[i]);
+        if (names.items[i].is_dir && !is_wanted(names.items[i].name, keep, nkeep, below)) {
+            char *dir = weir_strfmt("%s/%s", job_dir, names.items[i].name);
             enum weir_rc rc = remove_dir(fs, dir, 0, &one);
             removed += rc == WEIR_OK;
             keep_first(rc, &one, &first, err);
@@ -202,7 +173,7 @@ enum weir_rc weir_ckpt_sweep(struct weir_fs *fs, const char *root, const char *j
     if (first == WEIR_OK && below == UINT64_MAX && removed == names.len) {
         keep_first(weir_fs_rmdir(fs, job_dir, &one), &one, &first, err);
     }
-    names_fini(&names);
+    weir_fs_names_fini(&names);
     weir_free(job_dir);
     return first;
 }

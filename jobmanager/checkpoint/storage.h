@@ -18,9 +18,6 @@
 
 enum { WEIR_CKPT_METADATA_BYTES_MAX = 256 << 20 };
 
-/* `<root>/<job-id>/chk-<n>`; the caller frees it. */
-char *weir_ckpt_dir_copy(const char *root, const char *job_id, uint64_t checkpoint_id);
-
 /* `_metadata` in dir; the caller frees it. */
 char *weir_ckpt_metadata_path_copy(const char *dir);
 

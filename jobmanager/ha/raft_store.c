@@ -360,37 +360,24 @@ static enum weir_rc read_all(struct weir_raft_store *store, struct weir_raft_boo
 }
 
 /* --- the directory ---------------------------------------------------------------------------------------------------- */
-struct names {
-    bool cluster_log, identity, vote, snapshot;
-    char **others; /* logs, and files that were not renamed */
-    size_t nothers, others_cap;
-};
-
-static void on_name(void *ctx, const char *name, bool is_dir)
+static bool has(const struct weir_fs_names *names, const char *name)
 {
-    struct names *names = ctx;
-    size_t len = strlen(name);
-    bool unnamed = len > 4 && strcmp(name + len - 4, ".tmp") == 0;
-    if (is_dir) {
-        return;
+    bool found = false;
+    for (size_t i = 0; i < names->len && !found; i++) {
+        found = !names->items[i].is_dir && strcmp(names->items[i].name, name) == 0;
     }
-    names->cluster_log = names->cluster_log || strcmp(name, "cluster.log") == 0;
-    names->identity = names->identity || strcmp(name, "identity") == 0;
-    names->vote = names->vote || strcmp(name, "vote") == 0;
-    names->snapshot = names->snapshot || strcmp(name, "snapshot") == 0;
-    if (strncmp(name, "log-", 4) == 0 ||
-        (unnamed && (strncmp(name, "identity.", 9) == 0 || strncmp(name, "vote.", 5) == 0 || strncmp(name, "snapshot.", 9) == 0))) {
-        names->others = weir_vec_grow(names->others, &names->others_cap, sizeof(*names->others), names->nothers + 1);
-        names->others[names->nothers++] = weir_strdup(name);
-    }
+    return found;
 }
 
-static void names_fini(struct names *names)
+/* A log, or a file that was not renamed. */
+static bool is_other(const struct weir_fs_name *entry)
 {
-    for (size_t i = 0; i < names->nothers; i++) {
-        weir_free(names->others[i]);
-    }
-    weir_free(names->others);
+    const char *name = entry->name;
+    size_t len = strlen(name);
+    bool unnamed = len > 4 && strcmp(name + len - 4, ".tmp") == 0;
+    return !entry->is_dir &&
+           (strncmp(name, "log-", 4) == 0 ||
+            (unnamed && (strncmp(name, "identity.", 9) == 0 || strncmp(name, "vote.", 5) == 0 || strncmp(name, "snapshot.", 9) == 0)));
 }
 
 static void unlink_loudly(const struct weir_raft_store *store, const char *path)
@@ -402,12 +389,12 @@ static void unlink_loudly(const struct weir_raft_store *store, const char *path)
 }
 
 /* (S5) */
-static void remove_others(const struct weir_raft_store *store, const struct names *names)
+static void remove_others(const struct weir_raft_store *store, const struct weir_fs_names *names)
 {
     char *current = log_path(store, store->log_number);
-    for (size_t i = 0; i < names->nothers; i++) {
-        char *path = path_of(store, names->others[i]);
-        if (strcmp(path, current) != 0) {
+    for (size_t i = 0; i < names->len; i++) {
+        char *path = path_of(store, names->items[i].name);
+        if (is_other(&names->items[i]) && strcmp(path, current) != 0) {
             unlink_loudly(store, path);
         }
         weir_free(path);
@@ -416,18 +403,21 @@ static void remove_others(const struct weir_raft_store *store, const struct name
 }
 
 /* Without an identity there may only be what a crash left of the making. */
-static enum weir_rc check_empty(const struct weir_raft_store *store, const struct names *names, struct weir_error *err)
+static enum weir_rc check_empty(const struct weir_raft_store *store, const struct weir_fs_names *names, struct weir_error *err)
 {
-    bool empty = !names->vote && !names->snapshot;
-    for (size_t i = 0; i < names->nothers && empty; i++) {
+    bool empty = !has(names, "vote") && !has(names, "snapshot");
+    for (size_t i = 0; i < names->len && empty; i++) {
         struct weir_fs_stat stat;
-        char *path = path_of(store, names->others[i]);
+        if (!is_other(&names->items[i])) {
+            continue;
+        }
+        char *path = path_of(store, names->items[i].name);
         enum weir_rc rc = weir_fs_stat(store->fs, path, &stat, err);
         weir_free(path);
         if (rc != WEIR_OK) {
             return rc;
         }
-        empty = strncmp(names->others[i], "log-", 4) != 0 || stat.bytes <= FILE_HEADER_BYTES;
+        empty = strncmp(names->items[i].name, "log-", 4) != 0 || stat.bytes <= FILE_HEADER_BYTES;
     }
     return empty ? WEIR_OK : weir_error_set(err, WEIR_CORRUPT, "%s/identity is missing, although there is a log; %s", store->dir, what_to_do);
 }
@@ -451,19 +441,19 @@ static enum weir_rc make_dir(struct weir_raft_store *store, uint64_t incarnation
 
 static enum weir_rc open_dir(struct weir_raft_store *store, uint64_t incarnation_if_new, struct weir_raft_boot *out_boot, struct weir_error *err)
 {
-    struct names names = {0};
-    enum weir_rc rc = weir_fs_list(store->fs, store->dir, on_name, &names, err);
+    struct weir_fs_names names = {0};
+    enum weir_rc rc = weir_fs_names_read(store->fs, store->dir, &names, err);
     if (rc != WEIR_OK) {
         goto out;
     }
-    if (names.cluster_log) {
+    if (has(&names, "cluster.log")) {
         rc = weir_error_set(err, WEIR_UNSUPPORTED,
                             "%s/cluster.log is the log of a Weir before JobManagers agreed by Raft, which this one cannot read: move it away to "
                             "start with an empty cluster, then submit the jobs again",
                             store->dir);
         goto out;
     }
-    if (names.identity) {
+    if (has(&names, "identity")) {
         rc = weir_fs_fsync_dir(store->fs, store->dir, err); /* a rename that an earlier process did not live to sync */
     } else {
         rc = check_empty(store, &names, err);
@@ -474,7 +464,7 @@ static enum weir_rc open_dir(struct weir_raft_store *store, uint64_t incarnation
         remove_others(store, &names);
     }
 out:
-    names_fini(&names);
+    weir_fs_names_fini(&names);
     return rc;
 }
 

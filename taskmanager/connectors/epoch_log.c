@@ -16,6 +16,7 @@
 #include "taskmanager/connectors/epoch_log_private.h"
 
 #include "common/base/vec.h"
+#include "proto/ckpt_codec.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,30 +97,18 @@ static char *own_path(const struct weir_epoch_log *log, uint32_t number)
 
 static char *checkpoint_dir(const struct weir_epoch_log *log, uint64_t checkpoint)
 {
-    return weir_strfmt("%s/%s/chk-%" PRIu64, log->ctx->checkpoints_dir, log->ctx->job_id, checkpoint);
+    return weir_ckpt_dir_copy(log->ctx->checkpoints_dir, log->ctx->job_id, checkpoint);
 }
 
 /* --- off-thread ------------------------------------------------------------------------------------------------------ */
 
-struct leftovers {
-    const struct weir_epoch_log *log;
-    char **paths;
-    size_t len, cap;
-};
-
-static void leftovers_add(void *ctx, const char *name, bool is_dir)
+/* (E4) A segment of the same subtask's earlier attempts. The names are ours; any other does not match to its end. */
+static bool is_leftover(const struct weir_conn_ctx *conn, const char *name)
 {
-    struct leftovers *leftovers = ctx;
-    const struct weir_conn_ctx *conn = leftovers->log->ctx;
     unsigned vertex, subtask, attempt, number;
     int used = 0;
-    /* The names are ours; any other does not match to its end. */
-    if (is_dir || sscanf(name, "%u-%u-%u-%u%n", &vertex, &subtask, &attempt, &number, &used) != 4 || used == 0 || name[used] != '\0' ||
-        vertex != conn->vertex || subtask % conn->parallelism != conn->subtask || attempt >= conn->attempt) {
-        return;
-    }
-    leftovers->paths = weir_vec_grow(leftovers->paths, &leftovers->cap, sizeof(*leftovers->paths), leftovers->len + 1);
-    leftovers->paths[leftovers->len++] = weir_strfmt("%s/%s", leftovers->log->dir, name);
+    return sscanf(name, "%u-%u-%u-%u%n", &vertex, &subtask, &attempt, &number, &used) == 4 && used > 0 && name[used] == '\0' &&
+           vertex == conn->vertex && subtask % conn->parallelism == conn->subtask && attempt < conn->attempt;
 }
 
 static enum weir_rc unlink_own(struct weir_fs *fs, const char *path, struct weir_error *err)
@@ -132,17 +121,20 @@ static enum weir_rc unlink_own(struct weir_fs *fs, const char *path, struct weir
 static enum weir_rc open_dir(struct weir_epoch_log *log, struct weir_error *err)
 {
     struct weir_fs *fs = log->ctx->fs;
-    struct leftovers leftovers = {.log = log};
+    struct weir_fs_names names = {0};
     if (log->opened) {
         return WEIR_OK;
     }
     enum weir_rc rc = weir_fs_mkdirs(fs, log->dir, err);
-    rc = rc != WEIR_OK ? rc : weir_fs_list(fs, log->dir, leftovers_add, &leftovers, err);
-    for (size_t i = 0; i < leftovers.len; i++) {
-        rc = rc != WEIR_OK ? rc : unlink_own(fs, leftovers.paths[i], err);
-        weir_free(leftovers.paths[i]);
+    rc = rc != WEIR_OK ? rc : weir_fs_names_read(fs, log->dir, &names, err);
+    for (size_t i = 0; i < names.len && rc == WEIR_OK; i++) {
+        if (!names.items[i].is_dir && is_leftover(log->ctx, names.items[i].name)) {
+            char *path = weir_strfmt("%s/%s", log->dir, names.items[i].name);
+            rc = unlink_own(fs, path, err);
+            weir_free(path);
+        }
     }
-    weir_free(leftovers.paths);
+    weir_fs_names_fini(&names);
     log->opened = rc == WEIR_OK;
     return rc;
 }

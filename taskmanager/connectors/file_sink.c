@@ -95,44 +95,34 @@ static char *path_of(const struct file_sink *sink, const char *name)
     return weir_strfmt("%s/%s", sink->dir, name);
 }
 
-struct leftovers {
-    const struct file_sink *sink;
-    char **paths;
-    uint32_t count;
-};
-
-static void leftovers_add(void *ctx, const char *name, bool is_dir)
+/* A part that earlier attempts of the same subtask left. The names are ours; any other does not match to its end. */
+static bool is_leftover(const struct file_sink *sink, const char *name)
 {
-    struct leftovers *leftovers = ctx;
-    const struct weir_conn_ctx *conn = leftovers->sink->out.ctx;
+    const struct weir_conn_ctx *conn = sink->out.ctx;
     char job[JOB_CHARS + 1];
     unsigned tag, attempt, subtask;
     uint64_t number;
     int used = 0;
-    /* The names are ours; any other does not match to its end. */
-    if (is_dir || sscanf(name, ".part-%8[^-/]-%8x-%u-%u-%" SCNu64 ".inprogress%n", job, &tag, &attempt, &subtask, &number, &used) != 5 || used == 0 ||
-        name[used] != '\0' || strcmp(job, leftovers->sink->job_id) != 0 || tag != leftovers->sink->tag || attempt >= conn->attempt ||
-        subtask % conn->parallelism != conn->subtask) {
-        return;
-    }
-    leftovers->paths = weir_realloc(leftovers->paths, (leftovers->count + 1) * sizeof(*leftovers->paths));
-    leftovers->paths[leftovers->count++] = path_of(leftovers->sink, name);
+    return sscanf(name, ".part-%8[^-/]-%8x-%u-%u-%" SCNu64 ".inprogress%n", job, &tag, &attempt, &subtask, &number, &used) == 5 && used > 0 &&
+           name[used] == '\0' && strcmp(job, sink->job_id) == 0 && tag == sink->tag && attempt < conn->attempt &&
+           subtask % conn->parallelism == conn->subtask;
 }
 
 /* S5. */
 static enum weir_rc clean_up(struct file_sink *sink, struct weir_error *err)
 {
     struct weir_fs *fs = sink->out.ctx->fs;
-    struct leftovers leftovers = {.sink = sink};
-    enum weir_rc rc = weir_fs_list(fs, sink->dir, leftovers_add, &leftovers, err);
-    for (uint32_t i = 0; i < leftovers.count; i++) {
-        if (rc == WEIR_OK) {
-            rc = weir_fs_unlink(fs, leftovers.paths[i], err);
+    struct weir_fs_names names = {0};
+    enum weir_rc rc = weir_fs_names_read(fs, sink->dir, &names, err);
+    for (size_t i = 0; i < names.len && rc == WEIR_OK; i++) {
+        if (!names.items[i].is_dir && is_leftover(sink, names.items[i].name)) {
+            char *path = path_of(sink, names.items[i].name);
+            rc = weir_fs_unlink(fs, path, err);
             rc = rc == WEIR_NOT_FOUND ? WEIR_OK : rc;
+            weir_free(path);
         }
-        weir_free(leftovers.paths[i]);
     }
-    weir_free(leftovers.paths);
+    weir_fs_names_fini(&names);
     return rc;
 }
 

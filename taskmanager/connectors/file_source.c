@@ -67,26 +67,11 @@ struct file_source {
 
 /* --- enumeration ----------------------------------------------------------------------------------------------------- */
 
-struct listing {
-    const char *dir;
-    char **paths;
-    uint32_t count;
-};
-
 static bool is_data_file(const char *name)
 {
     static const char suffix[] = ".inprogress";
     size_t len = strlen(name);
     return name[0] != '.' && name[0] != '_' && (len < sizeof(suffix) - 1 || strcmp(name + len - (sizeof(suffix) - 1), suffix) != 0);
-}
-
-static void listing_add(void *ctx, const char *name, bool is_dir)
-{
-    struct listing *listing = ctx;
-    if (!is_dir && is_data_file(name)) {
-        listing->paths = weir_realloc(listing->paths, (listing->count + 1) * sizeof(*listing->paths));
-        listing->paths[listing->count++] = weir_strfmt("%s/%s", listing->dir, name);
-    }
 }
 
 static void add_file(const char *path, uint64_t bytes, void (*add)(void *add_ctx, struct weir_split split), void *add_ctx)
@@ -109,7 +94,7 @@ static enum weir_rc enumerate(const struct weir_table_spec *table, uint32_t para
 {
     (void)parallelism;
     const char *path = weir_table_option(table, "path");
-    struct listing listing = {.dir = path};
+    struct weir_fs_names names = {0};
     struct weir_fs_stat stat;
     if (path == NULL) {
         return weir_error_set(err, WEIR_INVALID, "table %s: the option \"path\" is missing", table->name);
@@ -118,16 +103,19 @@ static enum weir_rc enumerate(const struct weir_table_spec *table, uint32_t para
     if (rc == WEIR_OK && !stat.is_dir) {
         add_file(path, stat.bytes, add, add_ctx);
     } else if (rc == WEIR_OK) {
-        rc = weir_fs_list(fs, path, listing_add, &listing, err);
+        rc = weir_fs_names_read(fs, path, &names, err);
     }
-    for (uint32_t i = 0; i < listing.count; i++) {
-        rc = rc != WEIR_OK ? rc : weir_fs_stat(fs, listing.paths[i], &stat, err);
-        if (rc == WEIR_OK) {
-            add_file(listing.paths[i], stat.bytes, add, add_ctx);
+    for (size_t i = 0; i < names.len && rc == WEIR_OK; i++) {
+        if (!names.items[i].is_dir && is_data_file(names.items[i].name)) {
+            char *file = weir_strfmt("%s/%s", path, names.items[i].name);
+            rc = weir_fs_stat(fs, file, &stat, err);
+            if (rc == WEIR_OK) {
+                add_file(file, stat.bytes, add, add_ctx);
+            }
+            weir_free(file);
         }
-        weir_free(listing.paths[i]);
     }
-    weir_free(listing.paths);
+    weir_fs_names_fini(&names);
     return rc == WEIR_OK ? WEIR_OK : weir_error_prefix(err, "table %s", table->name);
 }
 

@@ -4,6 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/vec.h"
 #include "common/data/rowkey.h"
+#include "proto/ckpt_codec.h"
 #include "taskmanager/state/delta_freeze.h"
 #include "taskmanager/state/keyed_files.h"
 
@@ -290,7 +291,7 @@ static bool is_small(const struct weir_keyed *keyed)
 static void begin_manifest(struct weir_keyed *keyed, uint64_t checkpoint)
 {
     const struct weir_delta_codec *codec = &keyed->codec;
-    char *dir = weir_strfmt("%s/%s/chk-%llu", keyed->env.checkpoints_dir, keyed->env.job_id, (unsigned long long)checkpoint);
+    char *dir = weir_ckpt_dir_copy(keyed->env.checkpoints_dir, keyed->env.job_id, checkpoint);
     struct weir_keyed_manifest *manifest = weir_keyed_manifest_create(checkpoint, dir);
     weir_free(dir);
     manifest->generation = keyed->generation;

@@ -205,20 +205,6 @@ static void keep_copies(const struct weir_keyed_local *local, const struct weir_
 
 /* --- upload ----------------------------------------------------------------------------------------------------------- */
 
-struct names {
-    char **names;
-    size_t len, cap;
-};
-
-static void add_name(void *ctx, const char *name, bool is_dir)
-{
-    struct names *names = ctx;
-    if (!is_dir) {
-        names->names = weir_vec_grow(names->names, &names->cap, sizeof(*names->names), names->len + 1);
-        names->names[names->len++] = weir_strdup(name);
-    }
-}
-
 static bool is_immutable(const char *name)
 {
     size_t len = strlen(name);
@@ -288,27 +274,25 @@ enum weir_rc weir_keyed_upload(struct weir_fs *fs, const struct weir_keyed_local
                                const struct weir_keyed_manifest *before,
                                struct weir_keyed_manifest *manifest, struct weir_error *err)
 {
-    struct names names = {0};
-    enum weir_rc rc = weir_fs_list(fs, files, add_name, &names, err);
+    struct weir_fs_names names = {0};
+    enum weir_rc rc = weir_fs_names_read(fs, files, &names, err);
     manifest->small = weir_arena_zalloc(manifest->arena, names.len * sizeof(*manifest->small));
     manifest->files = weir_arena_zalloc(manifest->arena, names.len * sizeof(*manifest->files));
     if (before != NULL && before->generation != manifest->generation) {
         before = NULL;
     }
     for (size_t i = 0; i < names.len; i++) {
-        char *path = weir_strfmt("%s/%s", files, names.names[i]);
-        if (rc == WEIR_OK && is_immutable(names.names[i])) {
-            rc = put_file(fs, path, names.names[i], prefix, before, manifest, err);
-        } else if (rc == WEIR_OK) {
-            rc = take_small(fs, path, names.names[i], manifest, err);
+        const char *name = names.items[i].name;
+        char *path = weir_strfmt("%s/%s", files, name);
+        if (rc == WEIR_OK && !names.items[i].is_dir) {
+            rc = is_immutable(name) ? put_file(fs, path, name, prefix, before, manifest, err) : take_small(fs, path, name, manifest, err);
         }
         weir_free(path);
-        weir_free(names.names[i]);
     }
     if (rc == WEIR_OK) {
         keep_copies(local, manifest, files);
     }
-    weir_free(names.names);
+    weir_fs_names_fini(&names);
     return rc;
 }
 

@@ -108,26 +108,6 @@ static bool parse_name(const char *name, const char *prefix, uint64_t *out_numbe
     return true;
 }
 
-struct names {
-    char **items;
-    size_t len, cap;
-};
-
-static void add_name(void *ctx, const char *name, bool is_dir)
-{
-    struct names *names = ctx;
-    names->items = weir_vec_grow(names->items, &names->cap, sizeof(*names->items), names->len + 1);
-    names->items[names->len++] = weir_strfmt("%c%s", is_dir ? '/' : '.', name);
-}
-
-static void names_fini(struct names *names)
-{
-    for (size_t i = 0; i < names->len; i++) {
-        weir_free(names->items[i]);
-    }
-    weir_free(names->items);
-}
-
 /* --- removing --------------------------------------------------------------------------------------------------------- */
 
 /* Gone already: somebody else was as quick. What stays is swept. */
@@ -156,21 +136,21 @@ static void unlink_at(const struct weir_local_store *store, const char *dir, con
 static void remove_tree(const struct weir_local_store *store, const char *path, int depth)
 {
     struct weir_error err;
-    struct names names = {0};
-    bool listed = weir_fs_list(store->fs, path, add_name, &names, &err) == WEIR_OK;
+    struct weir_fs_names names = {0};
+    bool listed = weir_fs_names_read(store->fs, path, &names, &err) == WEIR_OK;
     for (size_t i = 0; i < names.len; i++) {
-        if (names.items[i][0] == '/' && depth < DEPTH_MAX) {
-            char *below = weir_strfmt("%s%s", path, names.items[i]);
+        if (names.items[i].is_dir && depth < DEPTH_MAX) {
+            char *below = weir_strfmt("%s/%s", path, names.items[i].name);
             remove_tree(store, below, depth + 1);
             weir_free(below);
         }
     }
     for (size_t i = 0; i < names.len; i++) {
-        if (names.items[i][0] == '.') {
-            unlink_at(store, path, names.items[i] + 1);
+        if (!names.items[i].is_dir) {
+            unlink_at(store, path, names.items[i].name);
         }
     }
-    names_fini(&names);
+    weir_fs_names_fini(&names);
     if (listed) {
         enum weir_rc rc = weir_fs_rmdir(store->fs, path, &err);
         settle(store, rc, &err);
@@ -191,20 +171,12 @@ struct listing {
     uint64_t *chks;
     size_t nchks, cap;
     uint64_t lease_ms; /* the newest; 0: none */
-    struct names leases;
+    struct weir_fs_names names;
 };
 
-static void add_entry(void *ctx, const char *name, bool is_dir)
+static bool is_lease(const struct weir_fs_name *entry, uint64_t *out_ms)
 {
-    struct listing *listing = ctx;
-    uint64_t number = 0;
-    if (is_dir && parse_name(name, chk_prefix, &number)) {
-        listing->chks = weir_vec_grow(listing->chks, &listing->cap, sizeof(*listing->chks), listing->nchks + 1);
-        listing->chks[listing->nchks++] = number;
-    } else if (!is_dir && parse_name(name, lease_prefix, &number)) {
-        listing->lease_ms = number > listing->lease_ms ? number : listing->lease_ms;
-        add_name(&listing->leases, name, false);
-    }
+    return !entry->is_dir && parse_name(entry->name, lease_prefix, out_ms);
 }
 
 static struct listing list_job(const struct weir_local_store *store, const char *job)
@@ -212,7 +184,17 @@ static struct listing list_job(const struct weir_local_store *store, const char 
     struct weir_error ignored; /* none, or none that can be looked at */
     struct listing listing = {0};
     char *path = job_path(store, job);
-    listing.found = weir_fs_list(store->fs, path, add_entry, &listing, &ignored) == WEIR_OK;
+    listing.found = weir_fs_names_read(store->fs, path, &listing.names, &ignored) == WEIR_OK;
+    for (size_t i = 0; i < listing.names.len; i++) {
+        const struct weir_fs_name *entry = &listing.names.items[i];
+        uint64_t number = 0;
+        if (entry->is_dir && parse_name(entry->name, chk_prefix, &number)) {
+            listing.chks = weir_vec_grow(listing.chks, &listing.cap, sizeof(*listing.chks), listing.nchks + 1);
+            listing.chks[listing.nchks++] = number;
+        } else if (is_lease(entry, &number)) {
+            listing.lease_ms = number > listing.lease_ms ? number : listing.lease_ms;
+        }
+    }
     weir_free(path);
     return listing;
 }
@@ -220,7 +202,7 @@ static struct listing list_job(const struct weir_local_store *store, const char 
 static void listing_fini(struct listing *listing)
 {
     weir_free(listing->chks);
-    names_fini(&listing->leases);
+    weir_fs_names_fini(&listing->names);
 }
 
 /* A lease of now in place of those listed. */
@@ -232,10 +214,10 @@ static void write_lease(const struct weir_local_store *store, const char *job, c
     char *path = weir_strfmt("%s/%s%llu", dir, lease_prefix, (unsigned long long)now_ms);
     enum weir_rc rc = weir_fs_open(store->fs, path, WEIR_FS_CREATE, &file, &err);
     weir_fs_close(file);
-    for (size_t i = 0; rc == WEIR_OK && i < listing->leases.len; i++) {
+    for (size_t i = 0; rc == WEIR_OK && i < listing->names.len; i++) {
         uint64_t of = 0;
-        if (parse_name(listing->leases.items[i] + 1, lease_prefix, &of) && of != now_ms) {
-            unlink_at(store, dir, listing->leases.items[i] + 1);
+        if (is_lease(&listing->names.items[i], &of) && of != now_ms) {
+            unlink_at(store, dir, listing->names.items[i].name);
         }
     }
     if (rc != WEIR_OK) {
@@ -411,31 +393,32 @@ static void sweep_job(struct weir_local_store *store, const char *job, bool held
 void weir_local_store_sweep_probes(struct weir_local_store *store)
 {
     struct weir_error ignored;
-    struct names names = {0};
-    (void)(weir_fs_list(store->fs, store->dir, add_name, &names, &ignored) == WEIR_OK);
+    struct weir_fs_names names = {0};
+    (void)(weir_fs_names_read(store->fs, store->dir, &names, &ignored) == WEIR_OK);
     for (size_t i = 0; i < names.len; i++) {
-        if (names.items[i][0] == '.' && strncmp(names.items[i] + 1, probe_prefix, sizeof(probe_prefix) - 1) == 0) {
-            unlink_at(store, store->dir, names.items[i] + 1);
+        if (!names.items[i].is_dir && strncmp(names.items[i].name, probe_prefix, sizeof(probe_prefix) - 1) == 0) {
+            unlink_at(store, store->dir, names.items[i].name);
         }
     }
-    names_fini(&names);
+    weir_fs_names_fini(&names);
 }
 
 void weir_local_store_sweep(struct weir_local_store *store, const char *const *jobs, size_t njobs)
 {
     struct weir_error ignored;
-    struct names names = {0};
-    if (weir_fs_list(store->fs, store->root, add_name, &names, &ignored) == WEIR_OK) {
+    struct weir_fs_names names = {0};
+    if (weir_fs_names_read(store->fs, store->root, &names, &ignored) == WEIR_OK) {
         for (size_t i = 0; i < names.len; i++) {
+            const char *job = names.items[i].name;
             bool held = false;
             for (size_t k = 0; k < njobs; k++) {
-                held = held || strcmp(names.items[i] + 1, jobs[k]) == 0;
+                held = held || strcmp(job, jobs[k]) == 0;
             }
-            if (names.items[i][0] == '/' && fits_job(names.items[i] + 1)) {
+            if (names.items[i].is_dir && fits_job(job)) {
                 hold(store);
-                sweep_job(store, names.items[i] + 1, held);
+                sweep_job(store, job, held);
             }
         }
     }
-    names_fini(&names);
+    weir_fs_names_fini(&names);
 }

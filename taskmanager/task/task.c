@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/mem.h"
+#include "proto/ckpt_codec.h"
 #include "taskmanager/exchange/gate.h"
 #include "taskmanager/exchange/writer.h"
 #include "taskmanager/operators/source.h"
@@ -386,10 +387,9 @@ static void write_snapshot(struct weir_task *task)
     weir_snap_encode(&snap, &task->io.buf);
     weir_free(ops);
     /* No attempt writes another's file: the name has the attempt in it. */
-    task->io.handle = (struct weir_snap_handle){
-        .path = weir_strfmt("%s/%s/chk-%llu/%u-%u-%u", task->spec.checkpoints_dir, task->spec.job_id, (unsigned long long)snap.checkpoint,
-                            snap.vertex, snap.subtask, task->spec.attempt),
-    };
+    char *dir = weir_ckpt_dir_copy(task->spec.checkpoints_dir, task->spec.job_id, snap.checkpoint);
+    task->io.handle = (struct weir_snap_handle){.path = weir_strfmt("%s/%u-%u-%u", dir, snap.vertex, snap.subtask, task->spec.attempt)};
+    weir_free(dir);
     task->snapping = SNAP_WRITING;
     weir_snap_io_submit(&task->io, task->spec.env.executor);
 }

@@ -499,12 +499,18 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
         (void)snprintf(id, sizeof(id), "%.*s", WEIR_SLICE_ARG(report->job_id));
         weir_effects_add_order(&d->effects, WEIR_EFFECT_CANCEL, tm_id, id, report->attempt)->region =
             region_of(job, meta == NULL ? 0 : meta->base_attempt, report);
-        if (meta != NULL && weir_meta_terminal(meta->state)) { /* it outlived its job, and may have made files after the sweep */
-            weir_job_ckpt_sweep(&d->effects, meta);
-        }
     }
     d->dirty = true;
     return rc;
+}
+
+/* A task that was refused: when it outlived its job, it may have made files after the job's sweep. */
+static void sweep_after(struct weir_dispatcher *d, struct weir_slice job_id)
+{
+    const struct weir_meta_job *meta = weir_meta_job(d->meta, job_id);
+    if (meta != NULL && weir_meta_terminal(meta->state)) {
+        weir_job_ckpt_sweep(&d->effects, meta);
+    }
 }
 
 /* reports of one TaskManager: job by job, so that each learns what is missing. */
@@ -512,8 +518,12 @@ static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool regi
 {
     for (uint32_t i = 0; i < nreports; i++) {
         struct weir_error err;
-        if (take_report(d, tm_id, &reports[i], &err) != WEIR_OK) {
+        enum weir_rc rc = take_report(d, tm_id, &reports[i], &err);
+        if (rc != WEIR_OK) {
             weir_log(d->log, WEIR_LOG_INFO, "task_report_refused", "tm", tm_id, "why", err.text, NULL);
+        }
+        if (rc == WEIR_STALE && (i == 0 || !weir_slice_eq(reports[i - 1].job_id, reports[i].job_id))) {
+            sweep_after(d, reports[i].job_id);
         }
     }
     for (size_t k = 0; k < d->njobs; k++) {
@@ -580,6 +590,9 @@ enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *t
     enum weir_rc rc = check_sender(d, tm_id, epoch, err);
     if (rc == WEIR_OK) {
         rc = take_report(d, tm_id, report, err);
+        if (rc == WEIR_STALE) {
+            sweep_after(d, report->job_id);
+        }
         settle(d);
     }
     return rc;

@@ -309,10 +309,10 @@ START_TEST(a_restarted_job_manager_adopts_the_tasks)
 }
 END_TEST
 
-START_TEST(what_does_not_come_back_to_a_restarted_job_manager_is_lost)
+/* The JobManager started again, and waits for the second of two TaskManagers for one millisecond more. */
+static struct sim *missing_sim(const char *graph)
 {
-    bool restarts = _i == 1;
-    struct sim *sim = running_sim(restarts ? "restart" : "plain", 2);
+    struct sim *sim = running_sim(graph, 2);
     stop_jm(sim);
     sim->tms[1].alive = false;
     start_jm(sim);
@@ -320,6 +320,13 @@ START_TEST(what_does_not_come_back_to_a_restarted_job_manager_is_lost)
     tm_talk(sim, &sim->tms[0]);
     advance(sim, TIMEOUT_MS - 1);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RECONCILING);
+    return sim;
+}
+
+START_TEST(what_does_not_come_back_to_a_restarted_job_manager_is_lost)
+{
+    bool restarts = _i == 1;
+    struct sim *sim = missing_sim(restarts ? "restart" : "plain");
     advance(sim, 1);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
     run_quietly(sim, 10);
@@ -339,13 +346,7 @@ END_TEST
 /* A JobManager that was frozen while it waited for an earlier leader's TaskManagers. */
 START_TEST(who_is_missed_has_time_after_this_process_was_away)
 {
-    struct sim *sim = running_sim("plain", 2);
-    stop_jm(sim);
-    sim->tms[1].alive = false;
-    start_jm(sim);
-    commit_all(sim);
-    tm_talk(sim, &sim->tms[0]);
-    advance(sim, TIMEOUT_MS - 1);
+    struct sim *sim = missing_sim("plain");
     sim->now.mono_ms += 300;
     weir_dispatcher_was_away(sim->d, 300, sim->now);
     advance(sim, 0);

@@ -156,27 +156,23 @@ static void run_model(uint64_t seed, uint64_t (*hash)(struct weir_slice), struct
     weir_mem_destroy(mem);
 }
 
+static const struct {
+    uint64_t (*hash)(struct weir_slice key);
+    struct weir_delta_options options;
+} models[] = {
+    {good_hash, {.payload_bytes = 12}},
+    {good_hash, {.payload_bytes = 12, .inline_key_bytes = 40}},
+    /* most keys are outside: slower, still right */
+    {good_hash, {.payload_bytes = 12, .inline_key_bytes = 40, .hash_first = 0x8000000000000000u, .hash_span = 0x2000000000000000u}},
+    /* segments of the least size are the greatest: everything splits */
+    {good_hash, {.payload_bytes = 60000, .inline_key_bytes = 40, .hash_first = 0x8000000000000000u, .hash_span = 0x2000000000000000u}},
+    {crowded_hash, {.payload_bytes = 8}},
+    {top_hash, {.payload_bytes = 8}},
+};
+
 START_TEST(model)
 {
-    struct weir_delta_options options = {.payload_bytes = 12};
-    run_model(1, good_hash, options);
-    options.inline_key_bytes = 40;
-    run_model(2, good_hash, options);
-    options.hash_first = 0x8000000000000000u;
-    options.hash_span = 0x2000000000000000u; /* most keys are outside: slower, still right */
-    run_model(3, good_hash, options);
-#ifndef __SANITIZE_THREAD__ /* one thread: it finds nothing here, and clears four times the memory */
-    options.payload_bytes = 60000; /* segments of the least size are the greatest: everything splits */
-    run_model(4, good_hash, options);
-#endif
-}
-END_TEST
-
-START_TEST(crowded_keys)
-{
-    struct weir_delta_options options = {.payload_bytes = 8};
-    run_model(5, crowded_hash, options);
-    run_model(6, top_hash, options);
+    run_model((uint64_t)_i + 1, models[_i].hash, models[_i].options);
 }
 END_TEST
 
@@ -302,8 +298,7 @@ Suite *delta_suite(void)
     Suite *suite = suite_create("delta");
     TCase *tcase = tcase_create("delta");
     tcase_set_timeout(tcase, 120);
-    tcase_add_test(tcase, model);
-    tcase_add_test(tcase, crowded_keys);
+    tcase_add_loop_test(tcase, model, 0, sizeof(models) / sizeof(models[0]));
     tcase_add_test(tcase, key_groups_fill_the_table);
     tcase_add_test(tcase, budget_is_kept);
     tcase_add_test(tcase, grows_to_a_million);

@@ -384,9 +384,6 @@ static void check_part(const struct weir_ckpt_handle *part)
 {
     struct weir_buf bytes = {0};
     struct weir_error err;
-    if (part->path[0] == '\0') {
-        return; /* it has no state */
-    }
     if (weir_fs_read_all(weir_sim_store()->disk, part->path, part->bytes, &bytes, &err) != WEIR_OK) {
         weir_sim_fail("a checkpoint is committed, and its part cannot be read: %s", err.text);
     } else if (bytes.len != part->bytes || weir_hash_slice(weir_buf_slice(&bytes), 0) != part->hash) {

@@ -243,12 +243,12 @@ integration: all failpoints $(BUILD)/kafka-tool
 test:
 	@tests/run_all.sh
 
-# The same tests with every daemon under a sanitizer: `make integration-asan T=Slots`.
-integration-asan:
+# The same tests with every daemon under a sanitizer: `make integration-asan T=Slots`. Failpoints are in a build of their own.
+integration-asan: $(BUILD)/kafka-tool
 	$(MAKE) BUILD=build-asan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all
 	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-asan python3 tests/integration/run.py $(T)
 
-integration-tsan:
+integration-tsan: $(BUILD)/kafka-tool
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all
 	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py $(T)
 

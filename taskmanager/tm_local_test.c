@@ -2,6 +2,7 @@
 
 #include "common/base/mem.h"
 #include "common/fs/fs_sim.h"
+#include "tests/lib/mails.h"
 #include "tests/lib/split_fs.h"
 
 #include <check.h>
@@ -98,12 +99,7 @@ static uint32_t settle(struct kit *kit)
     bool done = false;
     ck_assert_int_eq(weir_pool_submit(kit->pool, (struct weir_pool_job){.run = no_run, .done = set_flag, .ctx = &done}, kit->mailbox), WEIR_OK);
     while (!done) {
-        weir_waker_prepare(kit->waker);
-        if (weir_mailbox_empty(kit->mailbox)) {
-            weir_waker_wait(kit->waker, -1, NULL, 0);
-        } else {
-            weir_waker_cancel(kit->waker);
-        }
+        weir_test_await_mail(kit->waker, kit->mailbox, -1);
         (void)weir_mailbox_run(kit->mailbox, 16);
     }
     uint32_t before = kit->lists;

@@ -842,7 +842,7 @@ static inline void run_until_proposed(struct sim *sim, enum weir_ha_kind kind)
     for (int i = 0; i < 1000 && !(sim->nproposals == 1 && proposed_kind(sim, 0) == kind); i++) {
         step(sim);
     }
-    ck_assert_uint_eq(sim->nproposals, 1);
+    ck_assert(sim->nproposals == 1 && proposed_kind(sim, 0) == kind);
 }
 
 /* The first `tms` TaskManagers register, and job 0 is submitted. */

@@ -193,6 +193,7 @@ static void finish(struct weir__drain *drain)
 
 void weir__drain_stop(struct weir__drain *drain, char **paths_take, size_t npaths)
 {
+    int64_t now_ms = weir_clock_mono_ms(drain->clock);
     weir_mutex_lock(&drain->mutex);
     weir_assert(!drain->inbox.stop);
     drain->inbox.stop = true;
@@ -200,7 +201,12 @@ void weir__drain_stop(struct weir__drain *drain, char **paths_take, size_t npath
     drain->doomed = paths_take;
     drain->ndoomed = npaths;
     bool alone = drain->users == 1;
+    int64_t called_ms = drain->called_ms;
     say(drain);
+    if (called_ms != 0 && now_ms - called_ms > drain->call_ms_max) { /* (E10) */
+        weir_log(drain->log, WEIR_LOG_WARN, "drain_thread_left", "why", "a call of the outside system's client does not come back", "s",
+                 WEIR_LOG_INT((now_ms - called_ms) / 1000), NULL);
+    }
     if (alone) {
         finish(drain);
     }

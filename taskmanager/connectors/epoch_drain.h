@@ -9,7 +9,8 @@
  *   Any error of lease, target, cursor or file ends it: every call of the log says it from then on.
  *
  * D1  It recovers as soon as it is started, also when a checkpoint will be restored: reading the cursor early is sound, since once recover has
- *     returned only this attempt can move it (I4, I5). It is judged when the log has begun.
+ *     returned only this attempt can move it (I4, I5), or one that has fenced it: then its own first chunk is refused, or in doubt (D2). It is
+ *     judged when the log has begun.
  * D2  The transaction in doubt after AGAIN was taken or was not: the cursor that the second recover reads is its beginning or its end. Or it is
  *     another that is committed: a predecessor that was frozen between its lease and its fencing has fenced this attempt, and written some of the
  *     same records (I1) before it was fenced again. Before the beginning, or beyond what is committed: DATA.

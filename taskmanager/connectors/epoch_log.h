@@ -30,7 +30,8 @@
  *     hold, and is tried again when more comes, at most every WEIR__EPOCH_LOG_RETRY_MS while append has to say AGAIN. prepare says RESOURCE: its
  *     checkpoint cannot be, and the rows belong to the next one. What is committed is drained meanwhile. restore waits for room.
  * E10 A call of the target that lasts longer than call_ms_max is stuck (librdkafka's send_offsets_to_transaction may wait for ever, whatever its
- *     time-out says): the next call of the log says EXTERNAL, and another attempt fences this one. The thread is left where it is (E7).
+ *     time-out says): the next call of the log says EXTERNAL, and another attempt fences this one. So whoever was told AGAIN asks again in
+ *     time, though nothing wakes it. The thread is left where it is (E7).
  *
  * All calls on the task's thread. The drain thread owns the target.
  */

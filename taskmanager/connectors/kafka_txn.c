@@ -547,9 +547,9 @@ static enum weir_rc commit(struct kafka_txn *txn, int64_t deadline_ms, struct we
     return rc;
 }
 
-static enum weir_rc run_transaction(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, bool *out_commit_sent, struct weir_error *err)
+static enum weir_rc run_transaction(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, int64_t deadline_ms, bool *out_commit_sent,
+                                    struct weir_error *err)
 {
-    int64_t deadline_ms = now_ms(txn) + txn->timeout_ms;
     enum weir_rc rc = WEIR_OK;
     atomic_store(&txn->connection_lost, false);
     txn->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -614,7 +614,7 @@ static enum weir_rc drain(struct weir_drain_target *target, const struct weir_dr
     txn->drain_end = chunk->first + chunk->count;
     for (uint32_t tries = 0; rc == WEIR_AGAIN && txn->state == READY; tries++) {
         bool commit_sent = false;
-        rc = run_transaction(txn, chunk, &commit_sent, err);
+        rc = run_transaction(txn, chunk, began_ms + txn->timeout_ms, &commit_sent, err);
         if (rc == WEIR_OK) {
             txn->drain_stalled_ms = 0;
             return WEIR_OK;
@@ -719,7 +719,7 @@ static enum weir_rc make_confs(const struct weir_conn_ctx *ctx, struct kafka_txn
         return rc;
     }
     txn->timeout_ms = conf_number(txn->producer_conf, "transaction.timeout.ms");
-    txn->target.call_ms_max = 2 * txn->timeout_ms; /* R1 */
+    txn->target.call_ms_max = 2 * txn->timeout_ms + 3 * CALL_MS; /* R1: all tries, the last request of them, aborting, closing */
     txn->socket_timeout_ms = conf_number(txn->producer_conf, "socket.timeout.ms");
     int64_t message_ms = conf_number(txn->producer_conf, "message.timeout.ms");
     message_ms = message_ms <= 0 || message_ms > txn->timeout_ms ? txn->timeout_ms : message_ms; /* R3 */

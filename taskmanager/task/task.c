@@ -11,7 +11,10 @@
 
 #include <stddef.h>
 
-enum { EVENTS_PER_STEP = 16 };
+enum {
+    EVENTS_PER_STEP = 16,
+    LOOK_AGAIN_MS = 1000, /* at an unfinished operator: who was to wake the task may never come back (E10 in epoch_log.h) */
+};
 
 /* Where the one snapshot that may be under way stands. */
 enum snapping {
@@ -663,6 +666,14 @@ static void fail(struct weir_task *task, const struct weir_error *err)
     task->failure = *err;
 }
 
+/* No wait for an operator is without a limit. */
+static void limit_wait(const struct weir_task *task, enum weir_task_wait wait, int64_t *out_wait_ms)
+{
+    if (wait == WEIR_TASK_BLOCKED && *out_wait_ms < 0 && task->chain != NULL && !weir_chain_clear(task->chain)) {
+        *out_wait_ms = LOOK_AGAIN_MS;
+    }
+}
+
 /* FAILED or CANCELED once nothing is in flight. */
 static enum weir_task_wait wind_up(struct weir_task *task)
 {
@@ -688,6 +699,7 @@ static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
         enum weir_rc rc = initialize(task, &err);
         if (rc == WEIR_AGAIN) {
             (void)(task->chain != NULL && weir_chain_stalled(task->chain, out_wait_ms, &err));
+            limit_wait(task, WEIR_TASK_BLOCKED, out_wait_ms);
             return WEIR_TASK_BLOCKED;
         }
         if (rc != WEIR_OK) {
@@ -707,6 +719,7 @@ static enum weir_task_wait run(struct weir_task *task, int64_t *out_wait_ms)
             return wind_up(task);
         }
     }
+    limit_wait(task, wait, out_wait_ms);
     return wait;
 }
 

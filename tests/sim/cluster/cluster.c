@@ -632,7 +632,7 @@ static void add_machines(void)
     cast->broker = weir_sim_node_add("kafka", NULL);
     cluster.client = weir_sim_node_add("client", NULL);
     cluster.client->power = WEIR_SIM_UP;
-    weir_sim_outside_init(cast->broker);
+    weir_sim_outside_init(cast->broker, !cluster.spare_tasks);
     for (uint32_t i = 0; i < cast->njms + cast->ntms; i++) {
         weir_sim_after(weir_sim_between(0, 300) * MS, NULL, start, weir_sim_node_at(i));
     }

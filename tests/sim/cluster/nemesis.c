@@ -194,8 +194,9 @@ static void mend_cut(struct wound *wound)
 static bool inflict_isolate(struct wound *wound)
 {
     wound->a = some_node();
+    bool cut = wound->a->power == WEIR_SIM_UP && !nemesis.isolated[wound->a->index];
     cut_all(wound->a, true);
-    return wound->a->power == WEIR_SIM_UP;
+    return cut;
 }
 
 static void mend_isolate(struct wound *wound)
@@ -230,8 +231,9 @@ static uint32_t slowness(void)
 static bool inflict_disk_full(struct wound *wound)
 {
     wound->a = some_jm();
+    bool filled = wound->a->power == WEIR_SIM_UP && !wound->a->disk_full;
     wound->a->disk_full = true;
-    return wound->a->power == WEIR_SIM_UP;
+    return filled;
 }
 
 static void mend_disk_full(struct wound *wound)
@@ -242,8 +244,9 @@ static void mend_disk_full(struct wound *wound)
 static bool inflict_disk_eio(struct wound *wound)
 {
     wound->a = some_jm();
+    bool broken = wound->a->power == WEIR_SIM_UP && wound->a->eio_one_in == 0;
     wound->a->eio_one_in = 1 + (uint32_t)weir_sim_below(4);
-    return wound->a->power == WEIR_SIM_UP;
+    return broken;
 }
 
 static void mend_disk_eio(struct wound *wound)
@@ -254,8 +257,9 @@ static void mend_disk_eio(struct wound *wound)
 static bool inflict_disk_slow(struct wound *wound)
 {
     wound->a = some_daemon();
+    bool slowed = wound->a->power == WEIR_SIM_UP && wound->a->slow == 0;
     wound->a->slow = slowness();
-    return wound->a->power == WEIR_SIM_UP;
+    return slowed;
 }
 
 static void mend_disk_slow(struct wound *wound)
@@ -266,8 +270,9 @@ static void mend_disk_slow(struct wound *wound)
 static bool inflict_store_full(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker; /* the store has no machine of its own */
+    bool filled = !weir_sim_store()->full;
     weir_sim_store()->full = true;
-    return true;
+    return filled;
 }
 
 static void mend_store_full(struct wound *wound)
@@ -279,8 +284,9 @@ static void mend_store_full(struct wound *wound)
 static bool inflict_store_eio(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
+    bool broken = weir_sim_store()->eio_one_in == 0;
     weir_sim_store()->eio_one_in = 1 + (uint32_t)weir_sim_below(6);
-    return true;
+    return broken;
 }
 
 static void mend_store_eio(struct wound *wound)
@@ -292,8 +298,9 @@ static void mend_store_eio(struct wound *wound)
 static bool inflict_store_slow(struct wound *wound)
 {
     wound->a = nemesis.options.cast->broker;
+    bool slowed = weir_sim_store()->slow == 0;
     weir_sim_store()->slow = slowness();
-    return true;
+    return slowed;
 }
 
 static void mend_store_slow(struct wound *wound)

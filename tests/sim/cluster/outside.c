@@ -18,7 +18,9 @@ enum {
     WINDOW_MS = 1000,
     STEP_MS = 10,          /* of the event time of two rows that follow each other */
     PATIENCE_MS = 1500,    /* of a request */
-    CALL_MS_MAX = 120000,
+    CALL_MS_MAX = 15000,   /* a call is given up then (E10): each request of it has time to fail */
+    STUCK_ONE_IN = 20,     /* of the requests that nobody answers */
+    STUCK_MS = 3600000,
     LOOSE_PENDING_MAX = 400,
 };
 
@@ -39,15 +41,17 @@ struct txn {
 
 static struct outside {
     struct weir_sim_node *broker;
+    bool calls_hang;
     struct weir_sim_job jobs[WEIR_SIM_JOBS_MAX];
     uint32_t njobs;
     struct txn txns[TXNS_MAX];
     uint32_t ntxns;
 } outside;
 
-void weir_sim_outside_init(struct weir_sim_node *broker)
+void weir_sim_outside_init(struct weir_sim_node *broker, bool calls_hang)
 {
     outside.broker = broker;
+    outside.calls_hang = calls_hang;
     broker->power = WEIR_SIM_UP;
 }
 
@@ -354,26 +358,29 @@ static bool reaches(const struct weir_sim_node *from, const struct weir_sim_node
     return outside.broker->power == WEIR_SIM_UP && !weir_sim_link_is_cut(from, to);
 }
 
-/* False: it did not arrive, and nobody will answer. */
+/* Nobody will answer: the client says so in the end, or never comes back. */
+static bool no_answer(const struct target *target)
+{
+    bool stuck = outside.calls_hang && weir_sim_one_in(STUCK_ONE_IN);
+    if (stuck) {
+        weir_sim_trace("%s: a call of %s does not come back", target->txn->id, target->node->name);
+    }
+    weir_sim_sleep(stuck ? STUCK_MS * MS : weir_sim_between(PATIENCE_MS / 4, PATIENCE_MS) * MS);
+    return false;
+}
+
+/* False: it did not arrive. */
 static bool request(const struct target *target)
 {
     weir_sim_sleep(weir_sim_latency_ns(target->node, outside.broker));
-    if (reaches(target->node, outside.broker) && !weir_sim_one_in(300)) {
-        return true;
-    }
-    weir_sim_sleep(weir_sim_between(PATIENCE_MS / 4, PATIENCE_MS) * MS);
-    return false;
+    return reaches(target->node, outside.broker) && !weir_sim_one_in(300) ? true : no_answer(target);
 }
 
 /* False: it was done, and the answer did not come. */
 static bool answered(const struct target *target)
 {
     weir_sim_sleep(weir_sim_latency_ns(outside.broker, target->node));
-    if (reaches(outside.broker, target->node) && !weir_sim_one_in(200)) {
-        return true;
-    }
-    weir_sim_sleep(weir_sim_between(PATIENCE_MS / 4, PATIENCE_MS) * MS);
-    return false;
+    return reaches(outside.broker, target->node) && !weir_sim_one_in(200) ? true : no_answer(target);
 }
 
 static enum weir_rc recover(struct weir_drain_target *base, bool *out_found, uint64_t *out_cursor, struct weir_error *err)

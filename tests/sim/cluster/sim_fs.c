@@ -226,16 +226,22 @@ static enum weir_rc node_link(struct weir_fs *fs, const char *from, const char *
         return weir_error_set(err, WEIR_INVALID, "%s: another file system than %s", to, from);
     }
     enum weir_rc rc = room(node_of(fs), to, err);
-    forget(has_path, from, NULL); /* it could be opened by the other name */
-    return rc != WEIR_OK ? rc : weir_fs_link(disk_of(fs, from), from, to, err);
+    rc = rc != WEIR_OK ? rc : weir_fs_link(disk_of(fs, from), from, to, err);
+    if (rc == WEIR_OK) {
+        forget(has_path, from, NULL); /* it could be opened by the other name */
+    }
+    return rc;
 }
 
 static enum weir_rc node_unlink(struct weir_fs *fs, const char *path, struct weir_error *err)
 {
     spend(node_of(fs), is_shared(path), 1);
     weir_sim_hook_unlink(path);
-    forget(has_path, path, NULL);
-    return weir_fs_unlink(disk_of(fs, path), path, err);
+    enum weir_rc rc = weir_fs_unlink(disk_of(fs, path), path, err);
+    if (rc == WEIR_OK) {
+        forget(has_path, path, NULL);
+    }
+    return rc;
 }
 
 static enum weir_rc node_mkdirs(struct weir_fs *fs, const char *path, struct weir_error *err)

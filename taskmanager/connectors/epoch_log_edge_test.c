@@ -227,6 +227,42 @@ START_TEST(a_cursor_that_cannot_be_is_refused)
 }
 END_TEST
 
+/* D2; _i: where the cursor is when it is read again. */
+START_TEST(a_cursor_behind_a_transaction_in_doubt)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 4);
+    complete(&model, 3);
+    ck_assert(notify(&model, model.live));
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    uint64_t first = model.broker.cursor;
+    complete(&model, 5);
+    ck_assert(notify(&model, model.live));
+    model.broker.trouble = 100;
+    while (weir__drain_step(weir__epoch_log_drain_of(model.live->log)) != WEIR__DRAIN_LATER) {
+    }
+    model.broker.trouble = 0;
+    broker_end(&model.broker, false);
+    model.broker.visible.len = first;
+    model.broker.has_cursor = true;
+    model.broker.cursor = (const uint64_t[]){first - 1, model.canon.len + 1, first, first + 2, model.canon.len}[_i];
+    if (_i < 2) {
+        ck_assert_int_eq(pump_drain(&model, &err), WEIR_DATA);
+        ck_assert_ptr_nonnull(strstr(err.text, "something else has moved it"));
+        ck_assert_uint_eq(model.broker.visible.len, first);
+    } else {
+        for (uint64_t i = first; i < model.broker.cursor; i++) { /* a predecessor that was frozen has written them */
+            salts_put(&model.broker.visible, model.canon.items[i]);
+        }
+        ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+        ck_assert_uint_eq(model.broker.visible.len, model.canon.len);
+        check(&model);
+    }
+    model_fini(&model);
+}
+END_TEST
+
 static void as_run(struct model *model, uint32_t run, uint32_t subtask)
 {
     attempt_end(&model->live, false);
@@ -742,6 +778,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, a_death_at_each_call_of_prepare_and_restore);
     tcase_add_test(tcase, damage_is_found_and_the_file_named);
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);
+    tcase_add_loop_test(tcase, a_cursor_behind_a_transaction_in_doubt, 0, 5);
     tcase_add_test(tcase, a_log_of_an_earlier_run_is_over);
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);
     tcase_add_test(tcase, an_aborted_checkpoint_whose_directory_is_gone_harms_nobody);

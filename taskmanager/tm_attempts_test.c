@@ -81,7 +81,7 @@ static void kit_init(struct kit *kit)
     weir_timers_init(&kit->timers);
     ck_assert_int_eq(weir_pool_create(&(struct weir_pool_options){.name = "io", .threads = 1, .jobs_max = 64}, &kit->pool, &err), WEIR_OK);
     const struct weir_links_options links = {
-        .host = "127.0.0.1", .cluster_id = "c", .name = "tm", .credit_bytes = 1 << 20, .open_timeout_ms = 1000, .mem = kit->mem, .clock = clock, .log = kit->log};
+        .host = "127.0.0.1", .cluster_id = "c", .name = "tm", .credit_bytes = 1 << 20, .open_timeout_ms = 3600000, .mem = kit->mem, .clock = clock, .log = kit->log};
     ck_assert_msg(weir_links_create(&links, &kit->links, &err) == WEIR_OK, "%s", err.text);
     kit->leases = weir_tm_leases_create(&(struct weir_tm_leases_options){.mailbox = kit->mailbox, .clock = clock, .ask = never_ask_lease});
     kit->fences = weir_tm_fences_create(&(struct weir_tm_fences_options){
@@ -259,6 +259,50 @@ START_TEST(a_cancel_is_for_its_regions)
 }
 END_TEST
 
+static void wake(void *ctx)
+{
+    weir_waker_wake(ctx);
+}
+
+/* The consumer end of a channel of that attempt, which a peer has not opened yet. */
+static struct weir_channel *expect_channel(struct kit *kit, const struct weir_schema *schema, uint32_t region, uint32_t attempt)
+{
+    struct weir_channel *channel = weir_channel_create(1 << 20);
+    const struct weir_channel_id id = {.job_id = job_id, .region = region, .attempt = attempt, .edge = 1, .from = 1, .to = 1};
+    weir_channel_set_consumer_take(channel, (struct weir_channel_wake){.wake = wake, .ctx = kit->waker});
+    weir_links_receive_take(kit->links, &id, schema, channel);
+    return channel;
+}
+
+/* Peers that have not heard of the cancel yet: their channels are broken, those they open later too, and nobody waits for them. */
+START_TEST(a_cancel_breaks_the_channels_of_its_regions)
+{
+    static const uint32_t first = 0;
+    struct kit kit;
+    struct weir_error err;
+    struct weir_field field = {"n", weir_type_of(WEIR_TYPE_BIGINT)};
+    struct weir_schema *schema = NULL;
+    kit_init(&kit);
+    ck_assert_int_eq(weir_schema_create(&field, 1, WEIR_NO_COLUMN, &schema, &err), WEIR_OK);
+    deploy_and_run(&kit, 2, TASKS);
+    struct weir_channel *open[] = {expect_channel(&kit, schema, 1, 2), expect_channel(&kit, schema, 0, 3), expect_channel(&kit, schema, 0, 2)};
+    weir_tm_attempts_cancel(kit.attempts, job_id, &first, 1, 2);
+    struct weir_channel *late = expect_channel(&kit, schema, 0, 2);
+    while (!weir_channel_closed(open[2]) || !weir_channel_closed(late)) { /* only that ends this wait */
+        weir_test_await_mail(kit.waker, kit.mailbox, -1);
+        (void)weir_mailbox_run(kit.mailbox, 16);
+    }
+    ck_assert(!weir_channel_closed(open[0])); /* the other region's */
+    ck_assert(!weir_channel_closed(open[1])); /* the next attempt's */
+    weir_channel_release_consumer(late);
+    for (int i = 0; i < 3; i++) {
+        weir_channel_release_consumer(open[i]);
+    }
+    weir_schema_unref(schema);
+    kit_fini(&kit);
+}
+END_TEST
+
 /* A3, A2. */
 START_TEST(a_newer_attempt_takes_the_place)
 {
@@ -288,6 +332,7 @@ Suite *tm_attempts_suite(void)
     TCase *tc = tcase_create("all");
     tcase_add_loop_test(tc, a_cancel_is_for_its_attempt_and_those_before, 0, 2);
     tcase_add_test(tc, a_cancel_is_for_its_regions);
+    tcase_add_test(tc, a_cancel_breaks_the_channels_of_its_regions);
     tcase_add_test(tc, a_checkpoint_elsewhere_is_refused);
     tcase_add_test(tc, a_newer_attempt_takes_the_place);
     suite_add_tcase(suite, tc);

@@ -472,6 +472,54 @@ START_TEST(a_closed_connection_is_noticed_at_once)
 }
 END_TEST
 
+/* The test's own thread is the JobManager's main thread, and goes round once, after so long. */
+static void go_round(struct weir_jm *jm, struct weir_clock_virtual *clock, int64_t after_ms)
+{
+    weir_clock_virtual_advance(clock, after_ms * 1000000);
+    weir__jm_work(jm);
+    weir__jm_sleep(jm, NULL, weir_clock_mono_ms(&clock->clock));
+}
+
+/* It was stopped, or starved: who could not make itself heard meanwhile is not given up, and has time to. */
+START_TEST(the_time_this_process_was_away_is_not_held_against_others)
+{
+    enum { TIMEOUT_MS = 50000, STEP_MS = 10 };
+    struct fixture f;
+    struct weir_error err;
+    struct weir_jm *jm = NULL;
+    struct weir_clock_virtual clock;
+    bool added = false;
+    fixture_init(&f);
+    weir_clock_virtual_init(&clock, 1000000000, 0);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=50 s", &err), WEIR_OK);
+    const struct weir_jm_options options = {.config = f.config, .clock = &clock.clock, .fs = f.fs, .decode = decode};
+    ck_assert_msg(weir_jm_create(&options, &jm, &err) == WEIR_OK, "%s", err.text);
+    int64_t deadline_ms = weir_clock_mono_ms(weir_clock_real()) + WAIT_MS;
+    while (!weir_dispatcher_leading(jm->dispatcher)) {
+        go_round(jm, &clock, STEP_MS);
+        ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()), deadline_ms);
+    }
+    const struct weir_tm_registry *tms = weir_dispatcher_tms(jm->dispatcher);
+    const struct weir_tm_info info = {.id = "tm-1", .rpc_address = "tcp://127.0.0.1:9", .data_address = "127.0.0.1:9", .version = "0", .slots = 1};
+    ck_assert_int_eq(weir_dispatcher_register(jm->dispatcher, &info, NULL, 0, weir__jm_now(jm), &added, &err), WEIR_OK);
+    go_round(jm, &clock, STEP_MS);
+    for (int i = 0; i < 3; i++) {
+        go_round(jm, &clock, TIMEOUT_MS + 1);
+        ck_assert_uint_eq(weir_tm_registry_count(tms), 1);
+        for (int64_t left_ms = TIMEOUT_MS / 2 - STEP_MS; left_ms > 0; left_ms -= STEP_MS) { /* it has half of it again */
+            go_round(jm, &clock, STEP_MS);
+        }
+        ck_assert_int_eq(weir_dispatcher_heartbeat(jm->dispatcher, info.id, weir_dispatcher_epoch(jm->dispatcher), 0, NULL, 0, weir__jm_now(jm), &err), WEIR_OK);
+    }
+    for (int64_t ms = 0; ms <= TIMEOUT_MS && weir_tm_registry_count(tms) > 0; ms += STEP_MS) { /* this process is there, and it is silent */
+        go_round(jm, &clock, STEP_MS);
+    }
+    ck_assert_uint_eq(weir_tm_registry_count(tms), 0);
+    weir_jm_destroy(jm);
+    fixture_fini(&f);
+}
+END_TEST
+
 START_TEST(cancel_ends_a_waiting_job)
 {
     struct fixture f;
@@ -550,6 +598,7 @@ Suite *jm_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_job_survives_the_job_manager);
     tcase_add_test(tcase, a_closed_connection_is_noticed_at_once);
+    tcase_add_test(tcase, the_time_this_process_was_away_is_not_held_against_others);
     tcase_add_test(tcase, cancel_ends_a_waiting_job);
     tcase_add_test(tcase, start_up_refuses_what_cannot_work);
     tcase_add_test(tcase, a_damaged_note_beside_the_log_is_refused);

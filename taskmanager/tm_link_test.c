@@ -6,7 +6,7 @@
 #include "common/runtime/sync.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
-#include "tests/lib/mails.h"
+#include "taskmanager/tm_attempts_test_kit.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -433,6 +433,67 @@ START_TEST(a_leader_of_before_does_not_judge_reports)
 }
 END_TEST
 
+static void on_heard_once(void *ctx, int64_t sent_boot_ns)
+{
+    uint32_t *heard = ctx;
+    (void)sent_boot_ns;
+    (*heard)++;
+}
+
+/* What a leader was told with the registration it knows: the tasks of an attempt that is over are forgotten without a heartbeat. */
+START_TEST(a_registration_is_heard_like_a_heartbeat)
+{
+    struct kit kit;
+    struct jm jm = {.leading = true, .epoch = 3};
+    struct weir_error err;
+    char jobmanagers[128];
+    uint32_t heard = 0;
+    kit_init(&kit);
+    kit_deploy_and_run(&kit, 1, TASKS);
+    weir_tm_attempts_cancel(kit.attempts, kit_job_id, NULL, 0, 1);
+    kit_run_until(&kit, &kit.count[1][WEIR__CONTROL__TASK_STATE__TASK_CANCELED], TASKS);
+    kit_deploy_and_run(&kit, 2, TASKS);
+    ck_assert_uint_eq(weir_tm_attempts_tasks(kit.attempts), 2 * TASKS);
+
+    jm_start(&jm);
+    struct weir_config *config = weir_config_create();
+    (void)snprintf(jobmanagers, sizeof(jobmanagers), "cluster.jobmanagers=%s", jm.address);
+    ck_assert_int_eq(weir_config_set_pair(config, jobmanagers, &err), WEIR_OK);
+    const struct weir_tm_link_options options = {.config = config,
+                                                 .log = kit.log,
+                                                 .clock = weir_clock_real(),
+                                                 .tm_id = "tm",
+                                                 .rpc_address = "tcp://127.0.0.1:1",
+                                                 .data_address = "127.0.0.1:2",
+                                                 .mailbox = kit.mailbox,
+                                                 .timers = &kit.timers,
+                                                 .attempts = kit.attempts,
+                                                 .mem = kit.mem,
+                                                 .on_expelled = on_expelled,
+                                                 .on_heard = on_heard_once,
+                                                 .ctx = &heard};
+    struct weir_tm_link *link = NULL;
+    ck_assert_msg(weir_tm_link_create(&options, &link, &err) == WEIR_OK, "%s", err.text);
+    int64_t end_ms = weir_clock_mono_ms(weir_clock_real()) + DEADLINE_MS;
+    while (heard == 0) {
+        ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()), end_ms);
+        weir_test_await_mail(kit.waker, kit.mailbox, 5);
+        (void)weir_mailbox_run(kit.mailbox, 1);
+        (void)weir_timers_run_due(&kit.timers, weir_clock_mono_ns(weir_clock_real()));
+    }
+    ck_assert_uint_eq(heard, 1);
+    ck_assert_uint_eq(read_count(&jm, &jm.heartbeats), 0);
+    ck_assert_uint_eq(weir_tm_attempts_tasks(kit.attempts), TASKS); /* those that live */
+    weir_tm_attempts_cancel_all(kit.attempts);
+    kit_run_until(&kit, &kit.count[2][WEIR__CONTROL__TASK_STATE__TASK_CANCELED], TASKS);
+    weir_tm_link_destroy(link); /* closes the mailbox */
+    jm_kill(&jm);
+    weir_mutex_fini(&jm.mutex);
+    weir_config_destroy(config);
+    kit_fini(&kit);
+}
+END_TEST
+
 START_TEST(expelled_it_comes_back_under_a_new_name)
 {
     struct rig *rig = rig_create(1);
@@ -497,6 +558,7 @@ Suite *tm_link_suite(void)
     tcase_add_test(tc, one_that_is_named_is_found);
     tcase_add_test(tc, reports_are_repeated_to_the_new_leader);
     tcase_add_test(tc, a_leader_of_before_does_not_judge_reports);
+    tcase_add_test(tc, a_registration_is_heard_like_a_heartbeat);
     tcase_add_test(tc, expelled_it_comes_back_under_a_new_name);
     tcase_add_test(tc, jobmanagers_come_and_go);
     tcase_add_test(tc, bad_addresses_are_refused);

@@ -318,6 +318,29 @@ START_TEST(a_drain_that_fails_between_two_runs)
 }
 END_TEST
 
+/* A zombie of a greater parallelism: its number is not taken for that of another task. */
+START_TEST(a_subtask_that_is_no_more_has_no_part_in_checkpoints)
+{
+    struct sim *sim = adaptive_sim("quad", 1, 2);
+    run_quietly(sim, 4);
+    expect_parallelism(sim, 2, 4);
+    for (int i = 0; i < 1000 && (sim->norders == 0 || sim->orders[0]->kind != WEIR_EFFECT_TRIGGER); i++) {
+        step(sim);
+    }
+    ck_assert_int_eq(sim->orders[0]->kind, WEIR_EFFECT_TRIGGER);
+    for (uint32_t subtask = 1; subtask < 5; subtask++) {
+        const struct weir_ckpt_report report = {.job_id = weir_slice_str(job_id(0)),
+                                                .attempt = meta_of(sim)->attempt,
+                                                .checkpoint_id = sim->orders[0]->checkpoint_id,
+                                                .handle = {.vertex = 0, .subtask = subtask, .path = "/c/state", .bytes = 10, .hash = 1}};
+        struct weir_error err;
+        ck_assert_int_eq(weir_dispatcher_ckpt_report(sim->d, sim->tms[0].id, sim->epoch, &report, sim->now, &err),
+                         subtask < 2 ? WEIR_OK : subtask < 4 ? WEIR_STALE : WEIR_INVALID);
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
 /* --- a disturbance after each single event ----------------------------------------------------------------------------- */
 enum { STEPS = 90, STEP_MS = 20 };
 
@@ -407,6 +430,7 @@ Suite *dispatcher_adaptive_suite(void)
     tcase_add_loop_test(tcase, a_job_that_ends_does_not_grow, 0, 3);
     tcase_add_test(tcase, slots_go_back_where_they_were);
     tcase_add_loop_test(tcase, a_drain_that_fails_between_two_runs, 0, 2);
+    tcase_add_test(tcase, a_subtask_that_is_no_more_has_no_part_in_checkpoints);
     tcase_add_loop_test(tcase, one_disturbance, 0, STEPS);
     suite_add_tcase(suite, tcase);
     return suite;

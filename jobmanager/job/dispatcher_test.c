@@ -359,6 +359,87 @@ START_TEST(who_is_missed_has_time_after_this_process_was_away)
 }
 END_TEST
 
+/* Takes the first order to deploy off the wire, and answers it. */
+static void answer_deploy(struct sim *sim, enum weir_rc rc)
+{
+    uint32_t i = 0;
+    while (i < sim->norders && sim->orders[i]->kind != WEIR_EFFECT_DEPLOY) {
+        i++;
+    }
+    ck_assert_uint_lt(i, sim->norders);
+    struct weir_effect *order = sim->orders[i];
+    memmove(&sim->orders[i], &sim->orders[i + 1], (sim->norders - i - 1) * sizeof(sim->orders[0]));
+    sim->norders--;
+    weir_dispatcher_deployed(sim->d, weir_slice_str(order->job_id), order->attempt, order->tm_id, rc, "no such connector", sim->now);
+    weir_effect_destroy(order);
+    drain_effects(sim);
+}
+
+/* _i: for a reason that stays, or that may pass; or its connection closes, again and again. */
+START_TEST(a_deployment_that_is_refused)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    submit(sim, 0, "restart");
+    run_until_proposed(sim, WEIR_HA_ATTEMPT);
+    decide(sim, 0, COMMIT);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    for (uint32_t tries = 1; _i == 2 && tries < WEIR_JOB_DEPLOY_TRIES_MAX; tries++) {
+        answer_deploy(sim, WEIR_CLOSED);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    }
+    answer_deploy(sim, (const enum weir_rc[]){WEIR_INVALID, WEIR_RESOURCE, WEIR_CLOSED}[_i]);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING); /* at once, not when the tasks are missed */
+    struct weir_job_view view = view_of(sim);
+    ck_assert_uint_eq(view.nfailures, 1);
+    char text[128];
+    (void)snprintf(text, sizeof(text), "TaskManager %s could not take the tasks of attempt 1: no such connector", sim->tms[0].id);
+    ck_assert_str_eq(view.failures[0].text, text);
+    ck_assert_str_eq(view.failures[0].tm_id, sim->tms[0].id);
+    run_quietly(sim, 10);
+    ck_assert_int_eq(state_of(sim, 0), _i == 0 ? WEIR_JOB_FAILED : WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(meta_of(sim)->attempt, _i == 0 ? 1 : 2);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* What tasks of the attempt before say about the present one's checkpoint does not count, although it names the right one. */
+START_TEST(another_attempt_does_not_acknowledge_the_checkpoint)
+{
+    struct sim *sim = running_sim("checkpoints", 1);
+    set_tasks(sim, WEIR_TASK_FAILED, 1);
+    run_quietly(sim, 5);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    ck_assert_uint_eq(meta_of(sim)->attempt, 2);
+    for (int i = 0; i < 1000 && (sim->norders == 0 || sim->orders[0]->kind != WEIR_EFFECT_TRIGGER); i++) {
+        step(sim);
+    }
+    ck_assert_int_eq(sim->orders[0]->kind, WEIR_EFFECT_TRIGGER);
+    uint32_t norders = sim->norders;
+    struct weir_job_view view = view_of(sim);
+    struct weir_error err;
+    static const uint32_t attempts[] = {1, 3, 2}; /* the present one at last */
+    for (uint32_t k = 0; k < 3; k++) {
+        bool present = attempts[k] == meta_of(sim)->attempt;
+        for (uint32_t i = 0; i < view.ntasks; i++) {
+            const struct weir_ckpt_report report = {
+                .job_id = weir_slice_str(job_id(0)),
+                .attempt = attempts[k],
+                .checkpoint_id = sim->orders[0]->checkpoint_id,
+                .handle = {.vertex = view.tasks[i].vertex, .subtask = view.tasks[i].subtask, .path = "/c/state", .bytes = 10, .hash = 1}};
+            ck_assert_int_eq(weir_dispatcher_ckpt_report(sim->d, view.tasks[i].tm_id, sim->epoch, &report, sim->now, &err),
+                             present ? WEIR_OK : WEIR_STALE);
+            drain_effects(sim);
+        }
+        ck_assert_uint_eq(sim->norders, norders + present);
+    }
+    ck_assert_int_eq(sim->orders[norders]->kind, WEIR_EFFECT_CKPT_STORE);
+    sim_destroy(sim);
+}
+END_TEST
+
 /* --- random sequences ------------------------------------------------------------------------------------------------- */
 static void random_step(struct sim *sim)
 {
@@ -590,6 +671,8 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);
     tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
     tcase_add_test(tcase, who_is_missed_has_time_after_this_process_was_away);
+    tcase_add_loop_test(tcase, a_deployment_that_is_refused, 0, 3);
+    tcase_add_test(tcase, another_attempt_does_not_acknowledge_the_checkpoint);
     tcase_add_loop_test(tcase, a_restart_begins_from_the_newest_checkpoint, 0, 2);
     tcase_add_test(tcase, a_completion_overtakes_the_attempt);
     tcase_add_test(tcase, a_lease_is_for_the_newest_attempt_only);

@@ -45,15 +45,11 @@ static void tell_limit(struct weir_job *job)
 /* Nothing of the job lives, and another parallelism begins: regions have other numbers, tasks others still. */
 static void remake(struct weir_job *job, struct weir_now now)
 {
-    bool redo = weir__job_any(job, job->redo);
     weir_assert(weir_execgraph_gone(job->exec, NULL, NULL));
+    weir_assert(!weir__job_any(job, job->redo)); /* all regions ended before it was proposed, so that none has failed since */
     weir__job_free_exec(job);
     weir_jobgraph_limit_parallelism(job->graph, job->parallelism_max);
     weir__job_make_exec(job);
-    for (uint32_t r = 0; r < job->exec->regions->count; r++) {
-        job->ending[r] = true;
-        job->redo[r] = redo;
-    }
     job->loading = false;
     if (job->ckpt != NULL) {
         weir_job_ckpt_resize(job->ckpt, job->exec, now);

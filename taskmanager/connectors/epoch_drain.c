@@ -52,9 +52,8 @@ struct weir__drain {
     /* The thread's. */
     struct weir_drain_target *target;
     uint64_t heard;   /* changes of the inbox it has acted on */
-    bool fenced;      /* recovered, and not since told AGAIN */
+    bool fenced;      /* recovered, and not since told AGAIN: then the chunk is in doubt */
     bool judged;
-    bool in_doubt;    /* the chunk was handed over, and nobody knows */
     struct weir__cursor_seen seen;
     uint64_t cursor;
     uint64_t announced; /* the `committed` whose drain has begun */
@@ -302,7 +301,6 @@ static enum weir_rc resolve(struct weir__drain *drain, struct weir_error *err)
                               " are committed: something else has moved it. Does another job or program use this transactional id or its consumer group?",
                               cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first, committed);
     }
-    drain->in_doubt = false;
     if (cursor > drain->chunk.first) {
         weir__segment_close(&drain->reader); /* it may stand before or behind the cursor */
         drain->cursor = cursor;
@@ -340,7 +338,7 @@ static enum weir_rc fence(struct weir__drain *drain, struct weir_error *err)
     }
     drain->fenced = true;
     drain->seen = seen;
-    return drain->in_doubt ? resolve(drain, err) : WEIR_OK;
+    return drain->judged ? resolve(drain, err) : WEIR_OK; /* not the first time: a chunk was handed over, and nobody knows */
 }
 
 /* (E5) */
@@ -482,7 +480,6 @@ static enum weir_rc drain_chunk(struct weir__drain *drain, const struct inbox *i
         publish(drain);
     } else if (rc == WEIR_AGAIN) {
         drain->fenced = false;
-        drain->in_doubt = true;
         note(drain, "sink_transaction_in_doubt", err);
     }
     return rc == WEIR_STALE ? fenced(err) : rc;

@@ -22,6 +22,7 @@ import pathlib
 import random
 import re
 import resource
+import select
 import shlex
 import signal
 import subprocess
@@ -38,7 +39,10 @@ OUT = ROOT / "build" / "mutants"
 RESULTS = ROOT / "build" / "mutants.json"
 SEEDS, GOAL = "1..60", 0.9
 SEED_CPU_S = 20           # of one seed: half a second is much
+SUITE_S = 600             # of a suite without any mutant
 MEMORY_BYTES = 8 << 30    # mapped, not used: most of it is stacks
+OUTPUT_BYTES = 1 << 20    # the last ones of a program are read
+FILE_BYTES = 4 << 30      # may be written to one file
 NOT_ASKED = 2             # weir-sim's answer to arguments that it does not know
 
 
@@ -156,32 +160,67 @@ class Tools:
 def limit():
     resource.setrlimit(resource.RLIMIT_CPU, (SEED_CPU_S, SEED_CPU_S + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def execute(command, wall_s=None, **environment):
-    """(how it ended: 0 when nothing was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s."""
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=limit,
-                             start_new_session=True, env={**os.environ, **environment})
-    try:
-        text, _ = child.communicate(timeout=wall_s)
-    except BaseException as ended:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
-        if not isinstance(ended, subprocess.TimeoutExpired):
-            raise
-        return 1, f"it did not end within {wall_s:.0f} s"
-    return child.returncode, text
+def living(sid):
+    """The processes of a session."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                state, _, _, session = pathlib.Path(entry.path, "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(session) == sid and state not in "ZX":
+                yield int(entry.name)
+
+
+def end_session(sid):
+    """Everything that the command started, its process groups too: Check's tests have each one of their own."""
+    while members := list(living(sid)): # one that forked meanwhile was not seen
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+
+
+def execute(command, wall_s, **environment):
+    """(how it ended: 0 when nothing was caught, what it said). What hangs runs out of its time: the simulator's, that of the processor, or wall_s.
+    Its output goes to a file: a process that outlives it could hold the end of a pipe open."""
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=limit,
+                                 start_new_session=True, env={**os.environ, **environment})
+        try:
+            handle = os.pidfd_open(child.pid)
+            try:
+                in_time = select.select([handle], [], [], wall_s)[0] != []
+            finally:
+                os.close(handle)
+        finally:
+            end_session(child.pid) # before anyone waits for it: until then no other process can have its number
+            child.wait()
+        output.seek(max(0, output.seek(0, os.SEEK_END) - OUTPUT_BYTES))
+        text = output.read().decode(errors="replace")
+    return (child.returncode, text) if in_time else (1, f"it did not end within {wall_s:.0f} s")
 
 
 def simulations_of(mutant):
     return ["cluster"] + (["raft"] if "/ha/raft_" in mutant.path else []) + (["engine"] if mutant.path.startswith("taskmanager/") else [])
 
 
+def patience_s(seeds):
+    """For all of them; one that only waits uses none of its processor's time."""
+    first, _, last = seeds.partition("..")
+    return SEED_CPU_S * (int(last or first) - int(first) + 1)
+
+
 def simulate(program, mutant, seeds):
     """Who caught it, as part of a result; empty when nobody did."""
     for simulation in simulations_of(mutant):
-        caught, text = execute([program, "--until-failure", "--workers", "1", "--seeds", seeds, simulation])
+        caught, text = execute([program, "--until-failure", "--workers", "1", "--seeds", seeds, simulation], patience_s(seeds))
         if caught == NOT_ASKED:
             raise Stale(f"weir-sim does not know what it is asked: {text}")
         if caught:
@@ -196,7 +235,7 @@ class Suites:
     def __init__(self):
         self.of, self.patience_s, self.lock = suites_of(), {}, threading.Lock()
 
-    def failures(self, program, suite, wall_s=None):
+    def failures(self, program, suite, wall_s):
         """Test by test what is wrong; the suite's own name when its whole process ended."""
         caught, text = execute([program], wall_s, CK_RUN_SUITE=suite, CK_DEFAULT_TIMEOUT="20")
         found = dict(re.findall(r":[FE]:([^:]+:\w+:\d+): (.*)", text))
@@ -207,7 +246,7 @@ class Suites:
         with self.lock:
             if suite not in self.patience_s:
                 began = time.monotonic()
-                failed = self.failures(ROOT / "build" / "weir-unit", suite)
+                failed = self.failures(ROOT / "build" / "weir-unit", suite, SUITE_S)
                 self.patience_s[suite] = None if failed else 30 + 5 * (time.monotonic() - began)
                 if failed:
                     print(f"suite {suite} fails without any mutant, and is not asked: {failed}", flush=True)
@@ -256,7 +295,7 @@ def tell(number, total, result):
 
 def control(seeds):
     """What is whole must pass: a simulator that always fails would catch every mutant."""
-    caught, text = execute([ROOT / "build" / "weir-sim", "--seeds", seeds])
+    caught, text = execute([ROOT / "build" / "weir-sim", "--seeds", seeds], patience_s(seeds))
     if caught:
         sys.exit(f"mutants: without any mutant a simulation fails already:\n{text}")
 

@@ -42,8 +42,8 @@ struct bench {
     struct weir_task_snapshot snapshot; /* the newest; the path is the bench's own */
 };
 
-/* Generated rows (t TIMESTAMP, n BIGINT), one a second, to a sink that keeps nothing. */
-static struct weir_jobgraph *make_graph(uint32_t parallelism)
+/* Generated rows (t TIMESTAMP, n BIGINT), one a second, to a sink that keeps nothing, or ("filesystem") writes to dir. */
+static struct weir_jobgraph *make_graph(uint32_t parallelism, const char *sink, const char *dir)
 {
     static const struct weir_option options[] = {{.key = "number-of-rows", .value = "300000"},
                                                  {.key = "rows-per-second", .value = "0"},
@@ -59,10 +59,15 @@ static struct weir_jobgraph *make_graph(uint32_t parallelism)
     const struct weir_schema *schema = weir_jobgraph_own_schema_take(graph, made);
     struct weir_table_spec *tables = weir_arena_zalloc(graph->arena, 2 * sizeof(*tables));
     tables[READ] = (struct weir_table_spec){.name = "in", .schema = schema, .connector = "datagen", .options = options, .noptions = 4, .has_watermark = true};
-    tables[WRITE] = (struct weir_table_spec){.name = "out", .schema = schema, .connector = "blackhole"};
+    const struct weir_schema *written = weir_jobgraph_own_schema_take(graph, weir_test_schema());
+    struct weir_option *out = weir_arena_zalloc(graph->arena, sizeof(*out));
+    *out = (struct weir_option){.key = "path", .value = weir_arena_fmt(graph->arena, "%s/out", dir)};
+    bool writes = strcmp(sink, "filesystem") == 0;
+    tables[WRITE] = (struct weir_table_spec){
+        .name = "out", .schema = written, .connector = sink, .format = writes ? "json" : NULL, .options = out, .noptions = writes};
     struct weir_opspec *ops = weir_arena_zalloc(graph->arena, 2 * sizeof(*ops));
     ops[READ] = (struct weir_opspec){.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read", .output = schema, .u.io.table = &tables[READ]};
-    ops[WRITE] = (struct weir_opspec){.tag = WEIR_OP_SINK, .uid = "write", .name = "write", .input = schema, .u.io.table = &tables[WRITE]};
+    ops[WRITE] = (struct weir_opspec){.tag = WEIR_OP_SINK, .uid = "write", .name = "write", .input = written, .u.io.table = &tables[WRITE]};
     const struct weir_opspec **chains = weir_arena_zalloc(graph->arena, 2 * sizeof(*chains));
     struct weir_vertex *vertices = weir_arena_zalloc(graph->arena, 2 * sizeof(*vertices));
     for (uint32_t v = 0; v < 2; v++) {
@@ -91,11 +96,12 @@ static void make_checkpoint_dir(struct world *world, uint64_t checkpoint)
     weir_free(dir);
 }
 
-static void world_init(struct world *world, uint32_t parallelism)
+static void world_init(struct world *world, uint32_t parallelism, const char *sink)
 {
-    *world = (struct world){.graph = make_graph(parallelism), .mem = weir_mem_create("test", 0, NULL), .fs = weir_fs_local_create()};
+    *world = (struct world){.mem = weir_mem_create("test", 0, NULL), .fs = weir_fs_local_create()};
     weir_clock_virtual_init(&world->clock, 1000000000, 1700000000000);
     weir_temp_dir(world->dir, "task");
+    world->graph = make_graph(parallelism, sink, world->dir);
     make_checkpoint_dir(world, 1);
     make_checkpoint_dir(world, 2);
 }
@@ -248,7 +254,7 @@ START_TEST(a_restored_source_says_first_how_far_it_was)
 {
     struct world world;
     struct bench before, after;
-    world_init(&world, 1);
+    world_init(&world, 1, "blackhole");
     bench_init(&before, &world, READ, 0, 0, SPLITS, NULL, 0);
     run_to_snapshot(&before);
     const struct weir_task_part part = {.subtask = 0, .handle = before.snapshot.handle};
@@ -270,7 +276,7 @@ START_TEST(a_part_that_lacks_a_split_is_corrupt)
 {
     struct world world;
     struct bench before, after;
-    world_init(&world, 1);
+    world_init(&world, 1, "blackhole");
     bench_init(&before, &world, READ, 0, 0, SPLITS - 1, NULL, 0);
     run_to_snapshot(&before);
     const struct weir_task_part part = {.subtask = 0, .handle = before.snapshot.handle};
@@ -291,8 +297,8 @@ START_TEST(a_split_that_no_part_has_is_read_from_its_beginning)
 {
     struct world two, one;
     struct bench first, second, after;
-    world_init(&two, 2);
-    world_init(&one, 1);
+    world_init(&two, 2, "blackhole");
+    world_init(&one, 1, "blackhole");
     bench_init(&first, &two, READ, 0, 0, 1, NULL, 0);
     bench_init(&second, &two, READ, 1, 1, 1, NULL, 0);
     run_to_snapshot(&first);
@@ -344,7 +350,7 @@ START_TEST(an_aborted_checkpoint_holds_no_input_up)
     struct world world;
     struct bench bench;
     struct weir_schema *schema = weir_test_schema();
-    world_init(&world, 2);
+    world_init(&world, 2, "blackhole");
     bench_init(&bench, &world, WRITE, 0, 0, 0, NULL, 0);
     struct weir_channel *early = add_input(&bench);
     struct weir_channel *late = add_input(&bench);
@@ -372,6 +378,37 @@ START_TEST(an_aborted_checkpoint_holds_no_input_up)
 }
 END_TEST
 
+/* A sink that waits for what may never come back is asked again in time. */
+START_TEST(no_wait_for_an_operator_is_without_a_limit)
+{
+    struct world world;
+    struct bench bench;
+    struct weir_schema *schema = weir_test_schema();
+    int64_t wait_ms = -1;
+    world_init(&world, 1, "filesystem");
+    bench_init(&bench, &world, WRITE, 0, 0, 0, NULL, 0);
+    struct weir_channel *input = add_input(&bench);
+    run(&bench);
+    ck_assert_msg(weir_task_step(bench.task, &wait_ms) == WEIR_TASK_IDLE, "%s", weir_task_failure(bench.task)->text);
+    ck_assert_int_lt(wait_ms, 0); /* for input, as long as it takes */
+    push_rows(&bench, input, schema, 5);
+    push_barrier(input, 1);
+    while (bench.work == NULL) { /* the rows, then the file's end, on another thread */
+        ck_assert_int_eq(weir_task_phase(bench.task), WEIR_TASK_PHASE_RUNNING);
+        (void)weir_task_step(bench.task, &wait_ms);
+    }
+    ck_assert_int_eq(weir_task_step(bench.task, &wait_ms), WEIR_TASK_BLOCKED);
+    ck_assert(wait_ms >= 0 && wait_ms <= 1000);
+    run(&bench);
+    ck_assert_uint_eq(bench.snapshots, 1);
+    ck_assert(bench.snapshot.taken);
+    weir_channel_release_producer(input);
+    bench_fini(&bench);
+    weir_schema_unref(schema);
+    world_fini(&world);
+}
+END_TEST
+
 Suite *task_suite(void);
 Suite *task_suite(void)
 {
@@ -381,6 +418,7 @@ Suite *task_suite(void)
     tcase_add_test(tc, a_part_that_lacks_a_split_is_corrupt);
     tcase_add_test(tc, a_split_that_no_part_has_is_read_from_its_beginning);
     tcase_add_test(tc, an_aborted_checkpoint_holds_no_input_up);
+    tcase_add_test(tc, no_wait_for_an_operator_is_without_a_limit);
     suite_add_tcase(suite, tc);
     return suite;
 }

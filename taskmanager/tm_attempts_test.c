@@ -29,7 +29,8 @@ START_TEST(a_checkpoint_elsewhere_is_refused)
                   "%s", err.text);
     ck_assert_int_eq(trigger(&kit, 1), WEIR_OK);
     kit_run_until(&kit, &kit.snapshots[1], TASKS);
-    ck_assert_uint_eq(kit.snapshots[1], TASKS); /* of the second alone */
+    ck_assert_uint_eq(kit.snapshots[1], TASKS);
+    ck_assert_uint_eq(kit.oldest_snapshot, kit.checkpoint); /* none of the one that was refused */
     kit_fini(&kit);
 }
 END_TEST

@@ -32,6 +32,7 @@ struct kit {
     uint32_t count[ATTEMPTS_MAX][WEIR__CONTROL__TASK_STATE__TASK_FAILED + 1]; /* how many tasks have told that state */
     uint32_t snapshots[ATTEMPTS_MAX];
     uint64_t checkpoint; /* the newest */
+    uint64_t oldest_snapshot; /* of which a task has told; 0: of none */
 };
 
 static char kit_job_id[] = "0123456789abcdef0123456789abcdef";
@@ -49,6 +50,9 @@ static inline void kit_on_snapshot(void *ctx, const struct weir_tm_status *statu
     struct kit *kit = ctx;
     kit->snapshots[status->attempt]++;
     ck_assert_uint_le(snapshot->checkpoint, kit->checkpoint);
+    if (kit->oldest_snapshot == 0 || snapshot->checkpoint < kit->oldest_snapshot) {
+        kit->oldest_snapshot = snapshot->checkpoint;
+    }
 }
 
 static inline void kit_never_ask_lease(void *ctx, struct weir_tm_lease_question *question_take)

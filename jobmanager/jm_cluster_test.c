@@ -763,7 +763,6 @@ Suite *jm_cluster_suite(void)
 {
     Suite *suite = suite_create("jm_cluster");
     TCase *tcase = tcase_create("jm_cluster");
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, a_job_survives_its_leaders);
     tcase_add_test(tcase, a_standby_sends_clients_to_the_leader);
     tcase_add_test(tcase, no_lease_without_a_majority);

@@ -595,7 +595,6 @@ Suite *jm_suite(void)
 {
     Suite *suite = suite_create("jm");
     TCase *tcase = tcase_create("jm");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_job_survives_the_job_manager);
     tcase_add_test(tcase, a_closed_connection_is_noticed_at_once);
     tcase_add_test(tcase, the_time_this_process_was_away_is_not_held_against_others);

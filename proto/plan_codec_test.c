@@ -299,7 +299,6 @@ Suite *plan_codec_suite(void)
 {
     Suite *suite = suite_create("plan_codec");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, decoding_and_encoding_again_gives_the_same_bytes);
     tcase_add_test(tc, every_truncation_is_refused);
     tcase_add_test(tc, changed_bytes_never_crash);

@@ -788,7 +788,6 @@ Suite *expr_prog_suite(void)
 {
     Suite *suite = suite_create("expr_prog");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, values, 0, 5);
     tcase_add_loop_test(tc, random_expressions_agree_with_a_slow_evaluator, 0, 4);
     tcase_add_test(tc, bare_columns_share_their_buffers);

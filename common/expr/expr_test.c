@@ -499,7 +499,6 @@ Suite *expr_suite(void)
 {
     Suite *suite = suite_create("expr");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, format_parses_to_the_same_tree);
     tcase_add_test(tc, errors_say_where_and_what);
     tcase_add_test(tc, bombs_are_refused);

@@ -411,7 +411,6 @@ Suite *fs_suite(void)
 {
     Suite *suite = suite_create("fs");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, both_implementations_keep_the_contract);
     tcase_add_test(tc, an_atomic_write_is_all_or_nothing);
     tcase_add_test(tc, a_crash_loses_what_was_not_synced);

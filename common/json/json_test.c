@@ -294,7 +294,6 @@ Suite *json_suite(void)
 {
     Suite *suite = suite_create("json");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, grammar_is_rfc_8259);
     tcase_add_test(tc, nesting_is_capped);
     tcase_add_test(tc, integers_are_exact_or_refused);

@@ -404,7 +404,6 @@ Suite *http_server_suite(void)
 {
     Suite *suite = suite_create("http_server");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, a_redirection_keeps_path_and_query);
     tcase_add_test(tc, requests_arrive_whole_and_answers_come_back);
     tcase_add_test(tc, another_thread_answers_many_clients_at_once);

@@ -770,7 +770,6 @@ Suite *rpc_suite(void)
 {
     Suite *suite = suite_create("rpc");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, frames_survive_the_wire_and_damage_is_noticed);
     tcase_add_test(tc, addresses_are_parsed);
     tcase_add_loop_test(tc, thousands_of_calls_each_get_their_own_answer, 0, 2);

@@ -312,7 +312,6 @@ Suite *stream_suite(void)
 {
     Suite *suite = suite_create("stream");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, bytes_arrive_whole_and_in_order, 0, 2); /* plain, TLS */
     tcase_add_loop_test(tc, the_peers_end_is_noticed_at_once, 0, 2);
     tcase_add_loop_test(tc, closing_ends_what_is_in_flight, 0, 2);

@@ -460,7 +460,6 @@ Suite *tls_suite(void)
 {
     Suite *suite = suite_create("tls");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, bytes_pass_and_each_knows_the_other);
     tcase_add_test(tc, a_record_that_was_touched_ends_the_session);
     tcase_add_loop_test(tc, who_is_not_expected_is_refused, 0, 7);

@@ -208,7 +208,6 @@ Suite *x509_suite(void)
 {
     Suite *suite = suite_create("x509");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, what_is_made_says_who_it_is);
     tcase_add_test(tc, hosts_are_those_named_or_any);
     tcase_add_test(tc, what_cannot_be_right_is_refused);

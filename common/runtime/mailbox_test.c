@@ -187,7 +187,6 @@ Suite *mailbox_suite(void)
 {
     Suite *suite = suite_create("mailbox");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 30);
     tcase_add_test(tc, control_before_data_each_in_order);
     tcase_add_test(tc, lanes_are_bounded_apart_and_reservations_hold_room);
     tcase_add_test(tc, life_open_quiesced_closed);

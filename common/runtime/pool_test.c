@@ -193,7 +193,6 @@ Suite *pool_suite(void)
 {
     Suite *suite = suite_create("pool");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 30);
     tcase_add_test(tc, jobs_run_there_and_complete_here);
     tcase_add_test(tc, bounds_of_queue_and_mailbox);
     tcase_add_test(tc, stopping_drops_what_has_not_begun);

@@ -72,7 +72,6 @@ Suite *spsc_suite(void)
 {
     Suite *suite = suite_create("spsc");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, full_empty_and_wrap);
     tcase_add_test(tc, two_threads_keep_order_and_contents);
     suite_add_tcase(suite, tc);

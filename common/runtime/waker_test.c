@@ -115,7 +115,6 @@ Suite *waker_suite(void)
 {
     Suite *suite = suite_create("waker");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 30);
     tcase_add_test(tc, waking_costs_a_write_only_of_a_sleeper);
     tcase_add_test(tc, other_descriptors_end_the_wait);
     tcase_add_test(tc, no_wake_up_is_lost);

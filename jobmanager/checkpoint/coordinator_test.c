@@ -612,7 +612,6 @@ Suite *coordinator_suite(void)
 {
     Suite *suite = suite_create("coordinator");
     TCase *tcase = tcase_create("coordinator");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_checkpoint_completes);
     tcase_add_test(tcase, a_checkpoint_fails);
     tcase_add_test(tcase, too_many_failures_in_a_row_fail_the_job);

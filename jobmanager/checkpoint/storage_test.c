@@ -345,7 +345,6 @@ Suite *storage_suite(void)
 {
     Suite *suite = suite_create("storage");
     TCase *tcase = tcase_create("storage");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_crash_at_each_operation);
     tcase_add_test(tcase, a_sweep_removes_nothing_else_and_can_be_repeated);
     tcase_add_test(tcase, the_tasks_logs_go_when_the_job_is_over);

@@ -186,7 +186,6 @@ Suite *raft_chunks_suite(void)
 {
     Suite *suite = suite_create("raft_chunks");
     TCase *tcase = tcase_create("raft_chunks");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, messages_of_any_length);
     tcase_add_loop_test(tcase, a_gap_drops_the_message, 0, 2);
     tcase_add_test(tcase, members_do_not_disturb_each_other);

@@ -612,7 +612,6 @@ Suite *raft_log_suite(void)
 {
     Suite *suite = suite_create("raft_log");
     TCase *tcase = tcase_create("raft_log");
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, a_single_member_leads_at_once);
     tcase_add_loop_test(tcase, failing_disk_calls, 0, 4);
     tcase_add_test(tcase, a_compaction_that_finds_the_disk_full_is_tried_again);

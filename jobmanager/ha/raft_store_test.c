@@ -617,7 +617,6 @@ Suite *raft_store_suite(void)
 {
     Suite *suite = suite_create("raft_store");
     TCase *tcase = tcase_create("raft_store");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, everything_is_there_again);
     tcase_add_test(tcase, an_empty_directory_has_never_been_anything);
     tcase_add_loop_test(tcase, every_call_fails, 0, 4);

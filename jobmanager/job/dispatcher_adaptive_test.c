@@ -420,7 +420,6 @@ Suite *dispatcher_adaptive_suite(void)
 {
     Suite *suite = suite_create("dispatcher_adaptive");
     TCase *tcase = tcase_create("dispatcher_adaptive");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_job_begins_with_what_there_is_and_grows);
     tcase_add_loop_test(tcase, a_job_goes_on_with_less_when_a_task_manager_is_lost, 0, 4);
     tcase_add_loop_test(tcase, without_any_slot_it_waits, 0, 2);

@@ -311,7 +311,6 @@ Suite *dispatcher_drain_suite(void)
 {
     Suite *suite = suite_create("dispatcher_drain");
     TCase *tcase = tcase_create("dispatcher_drain");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_cancelled_job_drains_first);
     tcase_add_test(tcase, a_failed_job_drains_first_and_keeps_its_cause);
     tcase_add_test(tcase, a_cancel_takes_over_the_drain_of_a_failure);

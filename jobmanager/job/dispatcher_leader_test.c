@@ -278,7 +278,6 @@ Suite *dispatcher_leader_suite(void)
 {
     Suite *suite = suite_create("dispatcher_leader");
     TCase *tcase = tcase_create("dispatcher_leader");
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_retry_to_a_new_leader_starts_nothing_twice, 0, 3);
     tcase_add_test(tcase, tasks_run_through_many_leaderships);
     tcase_add_loop_test(tcase, random_leaderships, 0, 30);

@@ -421,7 +421,6 @@ Suite *dispatcher_regions_suite(void)
     enum { STEPS = 40 };
     Suite *suite = suite_create("dispatcher_regions");
     TCase *tcase = tcase_create("all");
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, the_failure_of_a_region_leaves_the_others_alone, 0, 2);
     tcase_add_loop_test(tcase, the_pending_checkpoint_is_aborted_and_the_next_completes, 0, 2);
     tcase_add_test(tcase, a_completion_under_way_is_kept);

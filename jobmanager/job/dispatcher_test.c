@@ -656,7 +656,6 @@ Suite *dispatcher_suite(void)
 {
     Suite *suite = suite_create("dispatcher");
     TCase *tcase = tcase_create("dispatcher");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_job_runs_to_its_end);
     tcase_add_test(tcase, a_clock_that_is_set_forgets_no_job);
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);

@@ -688,7 +688,6 @@ Suite *jobfile_suite(void)
 {
     Suite *suite = suite_create("jobfile");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, kafka_tables_are_planned, 0, 3);
     tcase_add_loop_test(tc, wrong_job_files_are_refused_with_every_problem, 0, sizeof(wrong) / sizeof(wrong[0]));
     tcase_add_test(tc, any_cut_or_changed_job_file_is_planned_or_refused);

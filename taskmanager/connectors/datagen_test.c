@@ -260,7 +260,6 @@ Suite *datagen_suite(void)
 {
     Suite *suite = suite_create("datagen");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, rows_do_not_depend_on_parallelism);
     tcase_add_test(tc, a_restored_position_goes_on_with_the_next_row);
     tcase_add_test(tc, values_are_what_the_options_say);

@@ -774,7 +774,6 @@ Suite *epoch_log_edge_suite(void)
 {
     Suite *suite = suite_create("epoch_log_edge");
     TCase *tcase = tcase_create("epoch_log_edge");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_death_at_each_call_of_prepare_and_restore);
     tcase_add_test(tcase, damage_is_found_and_the_file_named);
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);

@@ -184,7 +184,6 @@ Suite *epoch_log_suite(void)
 {
     Suite *suite = suite_create("epoch_log");
     TCase *tcase = tcase_create("epoch_log");
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, what_is_committed_comes_out_once_and_in_order, 0, 2);
     tcase_add_test(tcase, a_cursor_read_before_fencing_is_caught);
     suite_add_tcase(suite, tcase);

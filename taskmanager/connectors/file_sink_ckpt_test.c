@@ -603,7 +603,6 @@ Suite *file_sink_ckpt_suite(void)
 {
     Suite *suite = suite_create("file_sink_ckpt");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, committed_rows_are_published_once_and_lost_ones_never, 0, 4);
     tcase_add_test(tc, a_part_that_is_nowhere_or_has_other_bytes_is_an_error_that_names_it);
     tcase_add_test(tc, damaged_state_is_refused);

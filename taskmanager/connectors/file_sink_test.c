@@ -295,7 +295,6 @@ Suite *file_sink_suite(void)
 {
     Suite *suite = suite_create("file_sink");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, stalled_writes_resume_and_every_row_is_published_once, 0, 2);
     tcase_add_test(tc, publishing_again_is_idempotent_and_never_overwrites);
     tcase_add_test(tc, leftovers_of_earlier_attempts_are_removed);

@@ -311,7 +311,6 @@ Suite *file_source_suite(void)
 {
     Suite *suite = suite_create("file_source");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, every_division_gives_each_line_once, 0, 2);
     tcase_add_loop_test(tc, large_files_and_long_lines_cross_chunks, 0, 2);
     tcase_add_test(tc, positions_restore_behind_the_last_row);

@@ -334,7 +334,6 @@ Suite *kafka_client_suite(void)
 {
     Suite *suite = suite_create("kafka_client");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, defaults_are_weirs);
     tcase_add_loop_test(tc, every_property_reaches_librdkafka, 0, SETTINGS);
     tcase_add_test(tc, every_property_is_tried);

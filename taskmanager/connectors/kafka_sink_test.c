@@ -580,7 +580,6 @@ Suite *kafka_sink_suite(void)
 {
     Suite *suite = suite_create("kafka_sink");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, rows_become_values_and_keys_where_java_puts_them);
     tcase_add_test(tc, murmur2_is_javas);
     tcase_add_test(tc, selected_rows_only_and_no_key_without_key_fields);

@@ -408,7 +408,6 @@ Suite *link_suite(void)
 {
     Suite *suite = suite_create("link");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, rows_arrive_once_and_in_order, 0, 6); /* plain, TLS */
     tcase_add_loop_test(tc, an_end_sent_before_the_receiver_was_deployed_arrives, 0, 2);
     tcase_add_loop_test(tc, a_lost_sender_is_closed_and_never_ended, 0, 2);

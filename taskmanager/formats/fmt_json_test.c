@@ -451,7 +451,6 @@ Suite *fmt_json_suite(void)
 {
     Suite *suite = suite_create("fmt_json");
     TCase *tc = tcase_create("all");
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, values_are_read_and_written_as_flink_does);
     tcase_add_test(tc, keys_come_in_any_order_and_spelling);
     tcase_add_test(tc, bad_records_are_explained);

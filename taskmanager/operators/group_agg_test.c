@@ -470,7 +470,6 @@ Suite *group_agg_suite(void)
 {
     Suite *suite = suite_create("group_agg");
     TCase *tcase = tcase_create("group_agg");
-    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, inserts, 0, 2);
     tcase_add_loop_test(tcase, changelogs, 0, 2);
     tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, 4);

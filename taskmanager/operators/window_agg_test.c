@@ -684,7 +684,6 @@ Suite *window_agg_suite(void)
 {
     Suite *suite = suite_create("window_agg");
     TCase *tcase = tcase_create("window_agg");
-    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, equals_row_at_a_time, 0, WINDOWS);
     tcase_add_loop_test(tcase, any_batch_size, 0, WINDOWS);
     tcase_add_loop_test(tcase, goes_on_from_snapshots, 0, WINDOWS);

@@ -304,7 +304,6 @@ Suite *delta_freeze_suite(void)
 {
     Suite *suite = suite_create("delta_freeze");
     TCase *tcase = tcase_create("delta_freeze");
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, model_small_segments_that_grow);
     tcase_add_loop_test(tcase, model_segments_that_split, 0, SPLIT_SEEDS);
     tcase_add_test(tcase, clean_entries_are_left_out);

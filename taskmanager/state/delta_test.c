@@ -297,7 +297,6 @@ Suite *delta_suite(void)
 {
     Suite *suite = suite_create("delta");
     TCase *tcase = tcase_create("delta");
-    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, model, 0, sizeof(models) / sizeof(models[0]));
     tcase_add_test(tcase, key_groups_fill_the_table);
     tcase_add_test(tcase, budget_is_kept);

@@ -429,7 +429,6 @@ Suite *keyed_suite(void)
 {
     Suite *suite = suite_create("keyed");
     TCase *tcase = tcase_create("keyed");
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, random_lives);
     tcase_add_test(tcase, failing_disk);
     tcase_add_test(tcase, aborted_checkpoint);

@@ -476,7 +476,6 @@ Suite *local_store_suite(void)
 {
     Suite *suite = suite_create("local_store");
     TCase *tcase = tcase_create("local_store");
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, nothing_is_kept_where_links_would_do);
     tcase_add_test(tcase, copies_are_found_by_content);
     tcase_add_test(tcase, a_copy_that_was_cut_is_replaced);

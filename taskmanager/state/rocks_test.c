@@ -512,7 +512,6 @@ Suite *rocks_suite(void)
 {
     Suite *suite = suite_create("rocks");
     TCase *tcase = tcase_create("rocks");
-    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, random_lives);
     tcase_add_test(tcase, unchanged_state_uploads_nothing);
     tcase_add_test(tcase, damaged_sst);

@@ -516,7 +516,8 @@ static void watch_slots(void)
         others |= used > 0;
         total += used;
     }
-    int64_t wait_ns = (GROWN_S * 1000 * (int64_t)cluster.pace + cluster.adaptive.stabilization_ms + cluster.adaptive.interval_ms + cluster.heartbeat_ms) * MS;
+    int64_t wait_ns = (GROWN_S * 1000 * (int64_t)cluster.pace + cluster.adaptive.stabilization_ms + cluster.adaptive.interval_ms + cluster.heartbeat_ms +
+                       WEIR_SIM_CALL_MS_MAX /* a drain may be in a call that was begun among faults */) * MS;
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
         struct client_job *of = &cluster.jobs[i];
         bool below = of->slots > 0 && of->slots < of->job->parallelism && free_slots > 0 && !of->ended && weir_sim_now_ns() > cluster.calm_ns;
@@ -632,7 +633,8 @@ static void add_machines(void)
     cast->broker = weir_sim_node_add("kafka", NULL);
     cluster.client = weir_sim_node_add("client", NULL);
     cluster.client->power = WEIR_SIM_UP;
-    weir_sim_outside_init(cast->broker, !cluster.spare_tasks);
+    weir_sim_outside_init(cast->broker);
+    weir_sim_outside_hang(!cluster.spare_tasks);
     for (uint32_t i = 0; i < cast->njms + cast->ntms; i++) {
         weir_sim_after(weir_sim_between(0, 300) * MS, NULL, start, weir_sim_node_at(i));
     }

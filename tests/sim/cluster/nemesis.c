@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/fs/fs_sim.h"
 #include "tests/sim/cluster/hooks.h"
+#include "tests/sim/cluster/outside.h"
 
 #include <stdio.h>
 
@@ -656,4 +657,5 @@ void weir_sim_nemesis_stop(void)
     weir_sim_store()->eio_one_in = 0;
     weir_sim_store()->slow = 0;
     weir_sim_messages_repeat(0);
+    weir_sim_outside_hang(false);
 }

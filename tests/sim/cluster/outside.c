@@ -18,7 +18,6 @@ enum {
     WINDOW_MS = 1000,
     STEP_MS = 10,          /* of the event time of two rows that follow each other */
     PATIENCE_MS = 1500,    /* of a request */
-    CALL_MS_MAX = 15000,   /* a call is given up then (E10): each request of it has time to fail */
     STUCK_ONE_IN = 20,     /* of the requests that nobody answers */
     STUCK_MS = 3600000,
     LOOSE_PENDING_MAX = 400,
@@ -41,18 +40,22 @@ struct txn {
 
 static struct outside {
     struct weir_sim_node *broker;
-    bool calls_hang;
+    bool hangs;
     struct weir_sim_job jobs[WEIR_SIM_JOBS_MAX];
     uint32_t njobs;
     struct txn txns[TXNS_MAX];
     uint32_t ntxns;
 } outside;
 
-void weir_sim_outside_init(struct weir_sim_node *broker, bool calls_hang)
+void weir_sim_outside_init(struct weir_sim_node *broker)
 {
     outside.broker = broker;
-    outside.calls_hang = calls_hang;
     broker->power = WEIR_SIM_UP;
+}
+
+void weir_sim_outside_hang(bool hangs)
+{
+    outside.hangs = hangs;
 }
 
 /* --- jobs ---------------------------------------------------------------------------------------------------------------- */
@@ -361,7 +364,7 @@ static bool reaches(const struct weir_sim_node *from, const struct weir_sim_node
 /* Nobody will answer: the client says so in the end, or never comes back. */
 static bool no_answer(const struct target *target)
 {
-    bool stuck = outside.calls_hang && weir_sim_one_in(STUCK_ONE_IN);
+    bool stuck = outside.hangs && weir_sim_one_in(STUCK_ONE_IN);
     if (stuck) {
         weir_sim_trace("%s: a call of %s does not come back", target->txn->id, target->node->name);
     }
@@ -505,7 +508,7 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     (void)snprintf(id, sizeof(id), "%s/%s/%s/%u/%u", weir_table_option(ctx->table, "sink.transactional-id-prefix"), ctx->job_id, ctx->uid, ctx->run,
                    ctx->subtask);
     struct target *target = weir_calloc(1, sizeof(*target));
-    *target = (struct target){.base = {.vtable = &target_vtable, .call_ms_max = CALL_MS_MAX},
+    *target = (struct target){.base = {.vtable = &target_vtable, .call_ms_max = WEIR_SIM_CALL_MS_MAX},
                               .node = weir_sim_node_here(),
                               .txn = txn_of(id, weir_table_option(ctx->table, "topic"))};
     *out_target = &target->base;

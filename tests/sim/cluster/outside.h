@@ -32,8 +32,12 @@ struct weir_sim_job {
 
 enum { WEIR_SIM_JOBS_MAX = 4 };
 
-/* broker: the outside log's machine, which the network leads to. calls_hang: some calls of the sinks' clients never come back. */
-void weir_sim_outside_init(struct weir_sim_node *broker, bool calls_hang);
+enum { WEIR_SIM_CALL_MS_MAX = 15000 }; /* a call of a sink's client that lasts longer is given up (E10): each request of it has time to fail */
+
+/* The outside log's machine, which the network leads to. */
+void weir_sim_outside_init(struct weir_sim_node *broker);
+/* From now on some calls of the sinks' clients never come back, or no other does so. */
+void weir_sim_outside_hang(bool hangs);
 struct weir_sim_job *weir_sim_job_add(void); /* zeroed but for its number, and its topic */
 uint32_t weir_sim_job_count(void);
 struct weir_sim_job *weir_sim_job_at(uint32_t i);

@@ -57,6 +57,8 @@ struct weir__drain {
     struct weir__cursor_seen seen;
     uint64_t cursor;
     uint64_t announced; /* the `committed` whose drain has begun */
+    uint32_t halvings;  /* D4: of the limits of a chunk */
+    uint32_t oks, grow_after; /* chunks in a row; so many double it */
     int64_t backoff_ms;
     struct weir__segment_reader reader;
     struct weir_buf bytes; /* of the chunk */
@@ -83,6 +85,8 @@ struct weir__drain *weir__drain_create(const struct weir_conn_ctx *ctx, struct w
     drain->wake_ctx = ctx->wake_ctx;
     drain->limits = limits;
     drain->backoff_ms = WEIR__DRAIN_BACKOFF_MS_MIN;
+    drain->halvings = WEIR__DRAIN_HALVINGS_MAX;
+    drain->grow_after = 1;
     return drain;
 }
 
@@ -301,10 +305,10 @@ static enum weir_rc resolve(struct weir__drain *drain, struct weir_error *err)
                               " are committed: something else has moved it. Does another job or program use this transactional id or its consumer group?",
                               cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first, committed);
     }
-    if (cursor > drain->chunk.first) {
-        weir__segment_close(&drain->reader); /* it may stand before or behind the cursor */
+    weir__segment_close(&drain->reader); /* it may stand before or behind the cursor */
+    drain->chunk.count = 0; /* it is cut anew (D4) */
+    if (cursor > drain->cursor) {
         drain->cursor = cursor;
-        drain->chunk.count = 0;
         publish(drain);
     }
     return WEIR_OK;
@@ -395,8 +399,32 @@ static void take_block(struct weir__drain *drain, const struct weir__block *bloc
     drain->chunk.count += block->count - skipped;
 }
 
+/* (D4) */
+static struct weir__drain_limits limits_now(const struct weir__drain *drain)
+{
+    uint32_t records_max = drain->limits.records_max >> drain->halvings;
+    uint32_t bytes_max = drain->limits.bytes_max >> drain->halvings;
+    return (struct weir__drain_limits){.records_max = records_max > 0 ? records_max : 1, .bytes_max = bytes_max > 0 ? bytes_max : 1};
+}
+
+static void grow(struct weir__drain *drain)
+{
+    drain->oks++;
+    if (drain->halvings > 0 && drain->oks >= drain->grow_after) {
+        drain->oks = 0;
+        drain->halvings--;
+    }
+}
+
+static void shrink(struct weir__drain *drain)
+{
+    drain->oks = 0;
+    drain->grow_after = WEIR__DRAIN_GROW_AFTER;
+    drain->halvings = drain->halvings + 2 < WEIR__DRAIN_HALVINGS_MAX ? drain->halvings + 2 : WEIR__DRAIN_HALVINGS_MAX;
+}
+
 /* Adds the next block to the chunk; *out_full: it would be too large. */
-static enum weir_rc add_block(struct weir__drain *drain, bool *out_full, struct weir_error *err)
+static enum weir_rc add_block(struct weir__drain *drain, struct weir__drain_limits limits, bool *out_full, struct weir_error *err)
 {
     struct weir__block block;
     enum weir_rc rc = weir__segment_peek(&drain->reader, &block, err);
@@ -409,7 +437,7 @@ static enum weir_rc add_block(struct weir__drain *drain, bool *out_full, struct 
         return WEIR_OK;
     }
     uint32_t count = drain->chunk.count;
-    if (count > 0 && (block.count > drain->limits.records_max - count || block.bytes > drain->limits.bytes_max - drain->bytes.len)) {
+    if (count > 0 && (block.count > limits.records_max - count || block.bytes > limits.bytes_max - drain->bytes.len)) {
         *out_full = true;
         return WEIR_OK;
     }
@@ -427,14 +455,12 @@ static enum weir_rc add_block(struct weir__drain *drain, bool *out_full, struct 
 static enum weir_rc fill_chunk(struct weir__drain *drain, uint64_t committed, struct weir_error *err)
 {
     struct weir__segment_reader *reader = &drain->reader;
+    struct weir__drain_limits limits = limits_now(drain);
     enum weir_rc rc = WEIR_OK;
     bool full = false;
     weir_buf_clear(&drain->bytes);
     drain->chunk = (struct weir_drain_chunk){.first = drain->cursor};
-    if (reader->file != NULL && reader->next > drain->cursor) { /* the chunk before was given up */
-        weir__segment_close(reader);
-    }
-    while (rc == WEIR_OK && !full && drain->chunk.count < drain->limits.records_max && drain->bytes.len <= drain->limits.bytes_max) {
+    while (rc == WEIR_OK && !full && drain->chunk.count < limits.records_max && drain->bytes.len <= limits.bytes_max) {
         uint64_t position = drain->chunk.first + drain->chunk.count;
         if (reader->file != NULL && reader->next == reader->segment.end) {
             weir__segment_close(reader);
@@ -443,7 +469,7 @@ static enum weir_rc fill_chunk(struct weir__drain *drain, uint64_t committed, st
             break;
         }
         rc = reader->file == NULL ? open_segment(drain, position, err) : WEIR_OK;
-        rc = rc != WEIR_OK ? rc : add_block(drain, &full, err);
+        rc = rc != WEIR_OK ? rc : add_block(drain, limits, &full, err);
     }
     if (rc != WEIR_OK) {
         drain->chunk.count = 0;
@@ -477,10 +503,15 @@ static enum weir_rc drain_chunk(struct weir__drain *drain, const struct inbox *i
     if (rc == WEIR_OK) {
         drain->cursor += drain->chunk.count;
         drain->chunk.count = 0;
+        grow(drain);
         publish(drain);
-    } else if (rc == WEIR_AGAIN) {
+    } else if (rc == WEIR_AGAIN || rc == WEIR_TIMEOUT) {
         drain->fenced = false;
         note(drain, "sink_transaction_in_doubt", err);
+    }
+    if (rc == WEIR_TIMEOUT) {
+        shrink(drain);
+        rc = WEIR_AGAIN;
     }
     return rc == WEIR_STALE ? fenced(err) : rc;
 }

@@ -16,6 +16,8 @@
  *     same records (I1) before it was fenced again. Before the beginning, or beyond what is committed: DATA.
  * D3  What the thread uses is its own or outlives all tasks (fs, clock): once `stop` has returned it calls no wake. It is freed by whoever leaves
  *     last, the log or the thread.
+ * D4  Chunks begin small and double, so that what a slow way outside can carry in time gets through: one that took too long (TIMEOUT) is cut into
+ *     quarters, and then only WEIR__DRAIN_GROW_AFTER that did not double them again. A block of the log is the least.
  *
  * The log's calls: the task's thread; none blocks but for a short lock. `step` is what the thread does again and again; a test may be the thread.
  */
@@ -30,6 +32,8 @@ enum {
     WEIR__DRAIN_BACKOFF_MS_MIN = 20,
     WEIR__DRAIN_BACKOFF_MS_MAX = 2000,
     WEIR__DRAIN_PAUSED_MS = 100, /* between two looks at a closed fence */
+    WEIR__DRAIN_HALVINGS_MAX = 4,
+    WEIR__DRAIN_GROW_AFTER = 8,
 };
 
 struct weir__drain;

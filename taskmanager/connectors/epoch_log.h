@@ -65,7 +65,8 @@ struct weir_drain_vtable {
      * *out_found: false when there is none. AGAIN: not now (try later); STALE: this attempt was fenced; anything else ends the task. */
     enum weir_rc (*recover)(struct weir_drain_target *target, bool *out_found, uint64_t *out_cursor, struct weir_error *err);
     /* One transaction: all records of the chunk become visible and the cursor first + count, or neither. OK: it is committed. AGAIN: it is not, or
-     * nobody knows: recover comes next, and the cursor it reads says which. STALE, anything else: as above. */
+     * nobody knows: recover comes next, and the cursor it reads says which. TIMEOUT: the same, and it took so long that a smaller chunk may do
+     * better. STALE, anything else: as above. */
     enum weir_rc (*drain)(struct weir_drain_target *target, const struct weir_drain_chunk *chunk, struct weir_error *err);
     void (*destroy)(struct weir_drain_target *target);
 };

@@ -227,6 +227,24 @@ START_TEST(a_cursor_that_cannot_be_is_refused)
 }
 END_TEST
 
+/* D4 */
+START_TEST(what_takes_too_long_is_tried_in_less)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 5);
+    complete(&model, 20);
+    ck_assert(notify(&model, model.live));
+    model.broker.count_max = 7;
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    ck_assert_uint_eq(model.broker.visible.len, model.canon.len);
+    check(&model);
+    ck_assert_uint_gt(model.broker.late, 0); /* it tries more, */
+    ck_assert_uint_lt(model.broker.late, 20); /* now and then */
+    model_fini(&model);
+}
+END_TEST
+
 /* D2; _i: where the cursor is when it is read again. */
 START_TEST(a_cursor_behind_a_transaction_in_doubt)
 {
@@ -778,6 +796,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, damage_is_found_and_the_file_named);
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);
     tcase_add_loop_test(tcase, a_cursor_behind_a_transaction_in_doubt, 0, 5);
+    tcase_add_test(tcase, what_takes_too_long_is_tried_in_less);
     tcase_add_test(tcase, a_log_of_an_earlier_run_is_over);
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);
     tcase_add_test(tcase, an_aborted_checkpoint_whose_directory_is_gone_harms_nobody);

@@ -87,6 +87,8 @@ struct broker {
     bool control;     /* reads the cursor before it fences: wrong */
     struct weir_rand rand;
     bool dying;       /* the process is gone behind this call */
+    uint32_t count_max; /* what is more takes too long; 0: nothing */
+    uint32_t late;      /* so many have */
     uint64_t checkpoint_max;
     uint32_t attempt_max; /* of those that have recovered */
     bool raced;           /* an older one recovered after it: its lease was from before */
@@ -163,7 +165,12 @@ static inline enum weir_rc target_drain(struct weir_drain_target *base, const st
     broker->dying = dice < 4 && broker_chance(broker, 50);
     target->again = dice < 4;
     if (dice == 0) { /* before anything was sent */
-        return WEIR_AGAIN;
+        return WEIR_TIMEOUT;
+    }
+    if (broker->count_max > 0 && chunk->count > broker->count_max) {
+        broker->late++;
+        target->again = true;
+        return WEIR_TIMEOUT;
     }
     for (uint32_t i = 0; i < chunk->count; i++) {
         uint32_t from = i == 0 ? 0 : chunk->ends[i - 1];

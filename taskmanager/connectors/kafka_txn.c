@@ -637,7 +637,11 @@ static enum weir_rc drain(struct weir_drain_target *target, const struct weir_dr
         txn->state = BROKEN;
         return rc;
     }
-    return again(txn, began_ms, &txn->drain_stalled_ms, err);
+    rc = again(txn, began_ms, &txn->drain_stalled_ms, err);
+    if (rc == WEIR_AGAIN && now_ms(txn) - began_ms >= txn->socket_timeout_ms) {
+        rc = err->rc = WEIR_TIMEOUT;
+    }
+    return rc;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */

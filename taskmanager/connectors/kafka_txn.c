@@ -1,9 +1,9 @@
 /*
  * X1  The client's life, in order:
  *
- *       CLOSED ──recover──> FENCING ──init_transactions──> FENCED ──cursor read──> READY ──drain──> READY
- *          ^                                                                         │
- *          └────recover──── SPENT <──drain: an outcome is unknown, or R7─────────────┘
+ *       CLOSED ──recover──> FENCING ──init_transactions──> FENCED ──mark──> MARKED ──cursor read──> READY ──drain──> READY
+ *          ^                                                                                          │
+ *          └────recover──── SPENT <──drain: an outcome is unknown, or R7──────────────────────────────┘
  *
  *     An AGAIN of recover stays where it is and goes on from there; only SPENT (or READY) is made anew, and a client that has been FENCING for
  *     longer than recover's patience: it may be asking a coordinator that is cut off from the other brokers, and would never ask who it is now.
@@ -12,6 +12,10 @@
  * X3  A transaction whose commit was sent is never aborted here: the next init finds out how it ended.
  * X4  A transaction whose cursor may have been sent twice is not committed. Kafka's group coordinator before 4.0 forgets the second request's
  *     entry when the replication of the first one times out (failPendingTxnOffsetCommit): the rows would be there, and the cursor where it was.
+ * X5  A group coordinator that is cut off from the other brokers answers with the cursor it knew before, and nothing in the answer tells. So a
+ *     transaction writes a mark first, a second entry of the group, which only the present coordinator can log (acks=all); a cursor counts when the
+ *     same answer has that mark. It lies on the topic's partition 1, or, where there is none, on __consumer_offsets' partition 0; where that is
+ *     not allowed, no mark is written (kafka_txn_no_mark in the log).
  */
 #include "taskmanager/connectors/kafka_txn.h"
 
@@ -39,10 +43,11 @@ enum {
     BROKERS_MAX = 64,
     WHAT_MAX = 640,
     API_END_TXN = 26,
+    MARK_MAX = 48,
     SECOND_MS = 1000,
 };
 
-enum state { CLOSED, FENCING, FENCED, READY, SPENT, BROKEN };
+enum state { CLOSED, FENCING, FENCED, MARKED, READY, SPENT, BROKEN };
 
 struct kafka_txn {
     struct weir_drain_target target; /* first */
@@ -60,6 +65,10 @@ struct kafka_txn {
     enum state state;
     struct weir_kafka_client *client;
     int64_t opened_ms; /* the client */
+    uint32_t attempt, marks;
+    char mark[MARK_MAX]; /* the newest (X5) */
+    bool mark_beside;    /* not in the topic */
+    bool no_marks;
     rd_kafka_topic_t *rkt;
     int64_t recover_stalled_ms, drain_stalled_ms; /* since when it says AGAIN; 0: it does not */
     uint64_t drain_end;                           /* of the chunk that drain_stalled_ms is about */
@@ -304,29 +313,151 @@ static enum weir_rc check_cursor(const struct kafka_txn *txn, const rd_kafka_top
     return WEIR_OK;
 }
 
+/* What an error of the transactional API leaves to do. OK: the call is to be made again. */
+static enum weir_rc after_error(struct kafka_txn *txn, rd_kafka_error_t *error_take, const char *doing, int64_t deadline_ms, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    enum judgement judgement = judge(txn, error_take, doing, &rc, err);
+    if (judgement == REPEAT_CALL && now_ms(txn) < deadline_ms) {
+        (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), BACKOFF_MS);
+        return WEIR_OK;
+    }
+    return judgement == GIVE_UP ? rc : passing(txn, rc);
+}
+
+/* One entry of the group, in the transaction. */
+static enum weir_rc send_offset(struct kafka_txn *txn, const char *topic, int32_t partition, int64_t offset, const char *metadata, const char *doing,
+                                int64_t deadline_ms, struct weir_error *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *entry = rd_kafka_topic_partition_list_add(list, topic, partition);
+    entry->offset = offset;
+    entry->metadata = weir_strdup(metadata); /* the list frees it */
+    entry->metadata_size = strlen(metadata);
+    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata_new(txn->group);
+    enum weir_rc rc = WEIR_OK;
+    rd_kafka_error_t *error = NULL;
+    do {
+        error = rd_kafka_send_offsets_to_transaction(weir__kafka_client_handle(txn->client), list, group, -1);
+        rc = error == NULL ? WEIR_OK : after_error(txn, error, doing, deadline_ms, err);
+    } while (error != NULL && rc == WEIR_OK);
+    rd_kafka_consumer_group_metadata_destroy(group);
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
+static enum weir_rc end_transaction(struct kafka_txn *txn, const char *doing, int64_t deadline_ms, struct weir_error *err)
+{
+    enum weir_rc rc = WEIR_OK;
+    rd_kafka_error_t *error = NULL;
+    do {
+        error = rd_kafka_commit_transaction(weir__kafka_client_handle(txn->client), -1);
+        rc = error == NULL ? WEIR_OK : after_error(txn, error, doing, deadline_ms, err);
+    } while (error != NULL && rc == WEIR_OK);
+    return rc;
+}
+
+static const char *mark_topic(const struct kafka_txn *txn)
+{
+    return txn->mark_beside ? "__consumer_offsets" : txn->topic;
+}
+
+static int32_t mark_partition(const struct kafka_txn *txn)
+{
+    return txn->mark_beside ? 0 : 1;
+}
+
+/* A topic that is not there, or not for us, is the first chunk's trouble. */
+static enum weir_rc choose_mark(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
+{
+    uint32_t partitions = 1;
+    int64_t left_ms = deadline_ms - now_ms(txn);
+    enum weir_rc rc = passing(txn, weir__kafka_partitions(weir__kafka_client_handle(txn->client), txn->topic, left_ms < 1 ? 1 : (int)left_ms,
+                                                          &partitions, err));
+    txn->mark_beside = partitions < 2;
+    return rc == WEIR_AGAIN ? rc : WEIR_OK;
+}
+
+static enum weir_rc run_mark(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
+{
+    enum weir_rc rc = choose_mark(txn, deadline_ms, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    (void)snprintf(txn->mark, sizeof(txn->mark), "mark=%u.%u", txn->attempt, ++txn->marks);
+    atomic_store(&txn->connection_lost, false);
+    int64_t began_ms = now_ms(txn);
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(weir__kafka_client_handle(txn->client));
+    if (error != NULL) {
+        return after_error(txn, error, "beginning a transaction", 0, err);
+    }
+    rc = send_offset(txn, mark_topic(txn), mark_partition(txn), txn->marks, txn->mark, "marking the cursor", deadline_ms, err);
+    rc = rc == WEIR_OK ? end_transaction(txn, "marking the cursor", deadline_ms, err) : rc;
+    if (rc == WEIR_OK && (atomic_load(&txn->connection_lost) || now_ms(txn) - began_ms > txn->socket_timeout_ms)) { /* X4, R7 */
+        rc = weir_error_set(err, WEIR_AGAIN, "topic %s, transactional id %s: a connection broke while the cursor was marked", txn->topic, txn->id);
+    }
+    return rc;
+}
+
+/* (X5) What is left of a mark that failed is the next init's (X3). */
+static enum weir_rc write_mark(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
+{
+    enum weir_rc rc = run_mark(txn, deadline_ms, err);
+    if (rc == WEIR_OK) {
+        txn->state = MARKED;
+        return WEIR_OK;
+    }
+    if (txn->state != BROKEN && txn->mark_beside && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) {
+        weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_no_mark", "topic", txn->topic, "why", err->text, NULL);
+        txn->no_marks = true;
+        err->rc = rc = WEIR_AGAIN;
+    }
+    if (txn->state != BROKEN) {
+        close_client(txn);
+        txn->state = CLOSED;
+    }
+    return rc;
+}
+
+static bool has_mark(const struct kafka_txn *txn, const rd_kafka_topic_partition_t *mark)
+{
+    return mark->metadata_size == strlen(txn->mark) && memcmp(mark->metadata, txn->mark, mark->metadata_size) == 0;
+}
+
 /* By a consumer of its own, which lives no longer than the question; in read_committed it asks for stable offsets. */
 static enum weir_rc read_cursor(struct kafka_txn *txn, int64_t deadline_ms, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
 {
+    bool forgotten = false;
     struct weir_kafka_client *client = NULL;
     enum weir_rc rc = weir__kafka_client_create(txn->log, txn->table_name, WEIR_KAFKA_CONSUMER, rd_kafka_conf_dup(txn->consumer_conf), &client, err);
     if (rc != WEIR_OK) {
         return rc;
     }
     rd_kafka_t *handle = weir__kafka_client_handle(client);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    const rd_kafka_topic_partition_t *cursor = rd_kafka_topic_partition_list_add(list, txn->topic, 0);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
+    (void)rd_kafka_topic_partition_list_add(list, txn->topic, 0);
+    if (txn->state == MARKED) {
+        (void)rd_kafka_topic_partition_list_add(list, mark_topic(txn), mark_partition(txn));
+    }
+    const rd_kafka_topic_partition_t *cursor = &list->elems[0], *mark = &list->elems[list->cnt - 1]; /* rd_kafka_committed moves none */
     do {
         int64_t left_ms = deadline_ms - now_ms(txn);
         left_ms = left_ms > COMMITTED_MS ? COMMITTED_MS : left_ms < 1 ? 1 : left_ms;
         rd_kafka_resp_err_t code = rd_kafka_committed(handle, list, (int)left_ms);
         code = code == RD_KAFKA_RESP_ERR_NO_ERROR ? cursor->err : code;
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = code == RD_KAFKA_RESP_ERR_NO_ERROR ? mark->err : code;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && txn->state == MARKED && !has_mark(txn, mark)) {
+            txn->state = FENCED; /* another mark, and another consumer, which may find another coordinator */
+            forgotten = true;
+            rc = weir_error_set(err, WEIR_AGAIN, "topic %s, transactional id %s: the group coordinator that answers does not know what was committed a "
+                                "moment ago: it is cut off from the other brokers, or has lost it", txn->topic, txn->id);
+        } else if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             rc = check_cursor(txn, cursor, out_found, out_cursor, err);
         } else { /* also UNSTABLE_OFFSET_COMMIT: a transaction of the group has yet to end */
             rc = passing(txn, fail(txn, code, NULL, "reading the cursor", err));
             (void)rd_kafka_poll(handle, rc == WEIR_AGAIN ? BACKOFF_MS : 0);
         }
-    } while (rc == WEIR_AGAIN && now_ms(txn) < deadline_ms);
+    } while (rc == WEIR_AGAIN && !forgotten && now_ms(txn) < deadline_ms);
     rd_kafka_topic_partition_list_destroy(list);
     weir__kafka_client_destroy(client);
     return rc;
@@ -375,6 +506,9 @@ static enum weir_rc open_and_read(struct kafka_txn *txn, int64_t deadline_ms, bo
     if (rc == WEIR_OK && txn->state == FENCING) {
         int64_t fence_deadline_ms = now_ms(txn) + FENCE_MS;
         rc = fence(txn, fence_deadline_ms < deadline_ms ? fence_deadline_ms : deadline_ms, err);
+    }
+    if (rc == WEIR_OK && !wrong_order && txn->state == FENCED && !txn->no_marks) {
+        rc = write_mark(txn, deadline_ms, err);
     }
     if (rc == WEIR_OK && !wrong_order) {
         rc = read_cursor(txn, deadline_ms, out_found, out_cursor, err);
@@ -486,38 +620,12 @@ static enum weir_rc produce_all(struct kafka_txn *txn, const struct weir_drain_c
     return WEIR_OK;
 }
 
-/* OK: the call is to be made again. */
-static enum weir_rc after_error(struct kafka_txn *txn, rd_kafka_error_t *error_take, const char *doing, int64_t deadline_ms, struct weir_error *err)
-{
-    enum weir_rc rc = WEIR_OK;
-    enum judgement judgement = judge(txn, error_take, doing, &rc, err);
-    if (judgement == REPEAT_CALL && now_ms(txn) < deadline_ms) {
-        (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), BACKOFF_MS);
-        return WEIR_OK;
-    }
-    return judgement == GIVE_UP ? rc : passing(txn, rc);
-}
-
 static enum weir_rc move_cursor(struct kafka_txn *txn, const struct weir_drain_chunk *chunk, const char *doing, int64_t deadline_ms,
                                 struct weir_error *err)
 {
     char metadata[64];
-    int len = snprintf(metadata, sizeof(metadata), "run=%u checkpoint=%" PRIu64, txn->run, chunk->checkpoint);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *cursor = rd_kafka_topic_partition_list_add(list, txn->topic, 0);
-    cursor->offset = (int64_t)(chunk->first + chunk->count);
-    cursor->metadata = weir_strdup(metadata); /* the list frees it */
-    cursor->metadata_size = (size_t)len;
-    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata_new(txn->group);
-    enum weir_rc rc = WEIR_OK;
-    rd_kafka_error_t *error = NULL;
-    do {
-        error = rd_kafka_send_offsets_to_transaction(weir__kafka_client_handle(txn->client), list, group, -1);
-        rc = error == NULL ? WEIR_OK : after_error(txn, error, doing, deadline_ms, err);
-    } while (error != NULL && rc == WEIR_OK);
-    rd_kafka_consumer_group_metadata_destroy(group);
-    rd_kafka_topic_partition_list_destroy(list);
-    return rc;
+    (void)snprintf(metadata, sizeof(metadata), "run=%u checkpoint=%" PRIu64, txn->run, chunk->checkpoint);
+    return send_offset(txn, txn->topic, 0, (int64_t)(chunk->first + chunk->count), metadata, doing, deadline_ms, err);
 }
 
 /* (X4) AGAIN where it may have been sent twice. */
@@ -536,13 +644,8 @@ static enum weir_rc move_cursor_once(struct kafka_txn *txn, const struct weir_dr
 
 static enum weir_rc commit(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
 {
-    enum weir_rc rc = WEIR_OK;
-    rd_kafka_error_t *error = NULL;
     atomic_store(&txn->committing, true);
-    do {
-        error = rd_kafka_commit_transaction(weir__kafka_client_handle(txn->client), -1);
-        rc = error == NULL ? WEIR_OK : after_error(txn, error, "committing", deadline_ms, err);
-    } while (error != NULL && rc == WEIR_OK);
+    enum weir_rc rc = end_transaction(txn, "committing", deadline_ms, err);
     atomic_store(&txn->committing, false);
     return rc;
 }
@@ -760,6 +863,7 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     txn->table_name = weir_strdup(ctx->table->name);
     txn->topic = weir_strdup(topic);
     txn->run = ctx->run;
+    txn->attempt = ctx->attempt;
     txn->log = ctx->log == NULL ? NULL : weir_log_bind(ctx->log, "part", "kafka-txn");
     weir_mutex_init(&txn->mutex);
     enum weir_rc rc = make_ids(ctx, txn, err);
@@ -772,4 +876,9 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     }
     *out_target = &txn->target;
     return WEIR_OK;
+}
+
+void weir__kafka_txn_without_marks(struct weir_drain_target *target)
+{
+    ((struct kafka_txn *)target)->no_marks = true;
 }

@@ -53,6 +53,7 @@ static struct weir_drain_target *make_target(struct kafka_kit *kit)
 {
     struct weir_drain_target *target = NULL;
     ck_assert_msg(weir__kafka_txn_create(&kit->conn.ctx, &target, &kit->err) == WEIR_OK, "%s", kit->err.text);
+    weir__kafka_txn_without_marks(target);
     return target;
 }
 

@@ -407,7 +407,7 @@ static enum weir_rc write_mark(struct kafka_txn *txn, int64_t deadline_ms, struc
         txn->state = MARKED;
         return WEIR_OK;
     }
-    if (txn->state != BROKEN && txn->mark_beside && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) {
+    if (txn->state != BROKEN && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) {
         weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_no_mark", "topic", txn->topic, "why", err->text, NULL);
         txn->no_marks = true;
         err->rc = rc = WEIR_AGAIN;
@@ -509,6 +509,9 @@ static enum weir_rc open_and_read(struct kafka_txn *txn, int64_t deadline_ms, bo
     }
     if (rc == WEIR_OK && !wrong_order && txn->state == FENCED && !txn->no_marks) {
         rc = write_mark(txn, deadline_ms, err);
+        if (rc != WEIR_OK && txn->no_marks) {
+            return open_and_read(txn, deadline_ms, out_found, out_cursor, err);
+        }
     }
     if (rc == WEIR_OK && !wrong_order) {
         rc = read_cursor(txn, deadline_ms, out_found, out_cursor, err);
@@ -876,9 +879,4 @@ enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir
     }
     *out_target = &txn->target;
     return WEIR_OK;
-}
-
-void weir__kafka_txn_without_marks(struct weir_drain_target *target)
-{
-    ((struct kafka_txn *)target)->no_marks = true;
 }

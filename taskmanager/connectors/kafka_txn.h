@@ -14,7 +14,4 @@
  * NOT_FOUND (a secret). */
 enum weir_rc weir__kafka_txn_create(const struct weir_conn_ctx *ctx, struct weir_drain_target **out_target, struct weir_error *err) WEIR_CHECKED;
 
-/* For tests with librdkafka's mock cluster, which does not keep offsets that a transaction commits: no marks (X5). Before the first recover. */
-void weir__kafka_txn_without_marks(struct weir_drain_target *target);
-
 #endif

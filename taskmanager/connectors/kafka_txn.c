@@ -386,14 +386,14 @@ static enum weir_rc run_mark(struct kafka_txn *txn, int64_t deadline_ms, struct 
     }
     (void)snprintf(txn->mark, sizeof(txn->mark), "mark=%u.%u", txn->attempt, ++txn->marks);
     atomic_store(&txn->connection_lost, false);
-    int64_t began_ms = now_ms(txn);
     rd_kafka_error_t *error = rd_kafka_begin_transaction(weir__kafka_client_handle(txn->client));
     if (error != NULL) {
         return after_error(txn, error, "beginning a transaction", 0, err);
     }
     rc = send_offset(txn, mark_topic(txn), mark_partition(txn), txn->marks, txn->mark, "marking the cursor", deadline_ms, err);
+    int64_t sent_ms = now_ms(txn);
     rc = rc == WEIR_OK ? end_transaction(txn, "marking the cursor", deadline_ms, err) : rc;
-    if (rc == WEIR_OK && (atomic_load(&txn->connection_lost) || now_ms(txn) - began_ms > txn->socket_timeout_ms)) { /* X4, R7 */
+    if (rc == WEIR_OK && (atomic_load(&txn->connection_lost) || now_ms(txn) - sent_ms > txn->socket_timeout_ms)) { /* X4, R7 */
         rc = weir_error_set(err, WEIR_AGAIN, "topic %s, transactional id %s: a connection broke while the cursor was marked", txn->topic, txn->id);
     }
     return rc;

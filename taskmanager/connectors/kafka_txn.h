@@ -3,7 +3,7 @@
  * send_offsets_to_transaction. RELIABILITY 4.2 to 4.5; R1 to R9 are named in the code where they hold.
  *
  * transactional.id = <sink.transactional-id-prefix>/<job-id>/<sink uid>/<run>/<subtask>; cursor: the offset committed by group
- * `cursor.<transactional.id>` on (topic, partition 0), read with the producer fenced and stable offsets required.
+ * `cursor.<transactional.id>` on (topic, partition 0), read with the producer fenced and stable offsets required, together with a mark (X5).
  */
 #ifndef WEIR_TASKMANAGER_CONNECTORS_KAFKA_TXN_H
 #define WEIR_TASKMANAGER_CONNECTORS_KAFKA_TXN_H

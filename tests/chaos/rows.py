@@ -98,10 +98,10 @@ class Stage:
         begin = self.cluster.watch.checkpoint
         wait_for(lambda: self.cluster.watch.checkpoint >= begin + count, f"{count} new checkpoints: {what}", deadline_s)
 
-    def new_copies(self, count, what):
+    def new_copies(self, count, what, deadline_s=rig.GRACE_S):
         """Waits until so many further records of every partition have come out."""
         begin = self.cluster.copies.latest.lowest
-        wait_for(lambda: self.cluster.copies.latest.lowest >= begin + count, f"{count} new copies in each partition: {what}", rig.GRACE_S)
+        wait_for(lambda: self.cluster.copies.latest.lowest >= begin + count, f"{count} new copies in each partition: {what}", deadline_s)
 
     def wait_new_leader(self):
         """Another than before, when there can be another."""
@@ -364,7 +364,7 @@ def coordinator_moves(stage):
         stage.peace(way.kind)
     cluster.net.slow(cluster.tm_hosts, brokers.hosts, delay_ms=300, jitter_ms=300, loss=0.03)
     for node in (moves, stays):
-        stage.new_copies(1000, f"links are slow, {node.host} will die")
+        stage.new_copies(1000, f"links are slow, {node.host} will die", 180) # fencing, marking and reading the cursor take some 15 s there, each time
         node.kill()
         node.start_again()
     cluster.net.heal(cluster.tm_hosts, brokers.hosts)

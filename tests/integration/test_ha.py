@@ -428,6 +428,9 @@ class Kafka(Ha, unittest.TestCase):
             self.arrived((2 + 2 * kill) * RATE)
             self.cluster.start_jobmanager(number=dead)
         self.ends()
+        logs = "".join(taskmanager.log_path.read_text(errors="replace") for taskmanager in self.cluster.taskmanagers)
+        self.assertIn("kafka_txn_recovered", logs)
+        self.assertNotIn("kafka_txn_no_mark", logs)  # marks lie on __consumer_offsets where a topic has one partition
 
     def test_at_least_once_while_no_jobmanager_runs(self):
         self.begin("at-least-once", 16)

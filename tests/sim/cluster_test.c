@@ -113,7 +113,7 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_METADATA_NOT_SYNCED, 150, "--files-unchecked", {"/_metadata: it has "}},
     {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 80, "", {"is not durable"}},
     {WEIR_SIM_SABOTAGE_ACK_NOT_SYNCED, 150, "--files-unchecked", {"is damaged: its length or hash is not what the checkpoint recorded"}},
-    {WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED, 80, "", {"than was applied before", "and has left out", "damaged, or no file of Weir's", "is not where it should be"}},
+    {WEIR_SIM_SABOTAGE_LOG_NOT_SYNCED, 80, "", {"than was applied before", "and has left out", "damaged, ", "is not where it should be"}},
     {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10, "", {"was accepted, and is in no log", "of a job that goes on needs"}},
     {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80, "", {"the cursor outside stands at record"}},
     {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300, "", {"it came before", "expected window"}},

@@ -5,8 +5,9 @@
  *          ^                                                                                          │
  *          └────recover──── SPENT <──drain: an outcome is unknown, or R7──────────────────────────────┘
  *
- *     An AGAIN of recover stays where it is and goes on from there; only SPENT (or READY) is made anew, and a client that has been FENCING for
- *     longer than recover's patience: it may be asking a coordinator that is cut off from the other brokers, and would never ask who it is now.
+ *     An AGAIN of recover stays where it is and goes on from there; only SPENT (or READY) is made anew, a client whose mark failed, and one that
+ *     has been FENCING for longer than recover's patience: it may be asking a coordinator that is cut off from the other brokers, and would never
+ *     ask who it is now.
  *     BROKEN, from anywhere: this attempt was fenced, or the error will not pass; init is never called again (4.2 step 5).
  * X2  Messages point into the chunk, they are no copies: when drain returns, none is in the client any more, or the client is gone.
  * X3  A transaction whose commit was sent is never aborted here: the next init finds out how it ended.
@@ -380,17 +381,13 @@ static enum weir_rc choose_mark(struct kafka_txn *txn, int64_t deadline_ms, stru
 
 static enum weir_rc run_mark(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
 {
-    enum weir_rc rc = choose_mark(txn, deadline_ms, err);
-    if (rc != WEIR_OK) {
-        return rc;
-    }
     (void)snprintf(txn->mark, sizeof(txn->mark), "mark=%u.%u", txn->attempt, ++txn->marks);
     atomic_store(&txn->connection_lost, false);
     rd_kafka_error_t *error = rd_kafka_begin_transaction(weir__kafka_client_handle(txn->client));
     if (error != NULL) {
         return after_error(txn, error, "beginning a transaction", 0, err);
     }
-    rc = send_offset(txn, mark_topic(txn), mark_partition(txn), txn->marks, txn->mark, "marking the cursor", deadline_ms, err);
+    enum weir_rc rc = send_offset(txn, mark_topic(txn), mark_partition(txn), txn->marks, txn->mark, "marking the cursor", deadline_ms, err);
     int64_t sent_ms = now_ms(txn);
     rc = rc == WEIR_OK ? end_transaction(txn, "marking the cursor", deadline_ms, err) : rc;
     if (rc == WEIR_OK && (atomic_load(&txn->connection_lost) || now_ms(txn) - sent_ms > txn->socket_timeout_ms)) { /* X4, R7 */
@@ -402,14 +399,20 @@ static enum weir_rc run_mark(struct kafka_txn *txn, int64_t deadline_ms, struct 
 /* (X5) What is left of a mark that failed is the next init's (X3). */
 static enum weir_rc write_mark(struct kafka_txn *txn, int64_t deadline_ms, struct weir_error *err)
 {
-    enum weir_rc rc = run_mark(txn, deadline_ms, err);
+    enum weir_rc rc = txn->marks > 0 ? WEIR_OK : choose_mark(txn, deadline_ms, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    rc = run_mark(txn, deadline_ms, err);
     if (rc == WEIR_OK) {
         txn->state = MARKED;
         return WEIR_OK;
     }
-    if (txn->state != BROKEN && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) {
+    if (txn->state != BROKEN && rc == WEIR_REFUSED) {
         weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_no_mark", "topic", txn->topic, "why", err->text, NULL);
         txn->no_marks = true;
+    }
+    if (txn->state != BROKEN && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) { /* a partition that was found: not every broker knows it yet */
         err->rc = rc = WEIR_AGAIN;
     }
     if (txn->state != BROKEN) {

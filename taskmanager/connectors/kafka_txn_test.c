@@ -24,7 +24,8 @@ struct kafka_kit {
     struct weir_error err;
 };
 
-static void kit_init(struct kafka_kit *kit, const char *timeout_ms)
+/* request_timeout_ms: NULL for what follows from timeout_ms. */
+static void kit_init_with(struct kafka_kit *kit, const char *timeout_ms, const char *request_timeout_ms)
 {
     static const char *const columns[] = {"a", "BIGINT", NULL};
     char text[256];
@@ -36,9 +37,15 @@ static void kit_init(struct kafka_kit *kit, const char *timeout_ms)
     ck_assert_int_eq(rd_kafka_mock_topic_create(kit->cluster, "out", 2, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
     const char *const options[] = {"topic", "out", "sink.transactional-id-prefix", "weir", "properties.bootstrap.servers",
                                    rd_kafka_mock_cluster_bootstraps(kit->cluster), "properties.transaction.timeout.ms", timeout_ms,
-                                   "properties.retry.backoff.ms", "10", NULL};
+                                   "properties.retry.backoff.ms", "10",
+                                   request_timeout_ms == NULL ? NULL : "properties.request.timeout.ms", request_timeout_ms, NULL};
     conn_kit_init(&kit->conn, "kafka", columns, options);
     kit->conn.ctx.uid = "write";
+}
+
+static void kit_init(struct kafka_kit *kit, const char *timeout_ms)
+{
+    kit_init_with(kit, timeout_ms, NULL);
 }
 
 static void kit_fini(struct kafka_kit *kit)
@@ -55,12 +62,17 @@ static void refuse_mark(struct kafka_kit *kit)
     rd_kafka_mock_push_request_errors(kit->cluster, API_TXN_OFFSETS, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
 }
 
-static struct weir_drain_target *make_target(struct kafka_kit *kit)
+static struct weir_drain_target *make_marking_target(struct kafka_kit *kit)
 {
     struct weir_drain_target *target = NULL;
     ck_assert_msg(weir__kafka_txn_create(&kit->conn.ctx, &target, &kit->err) == WEIR_OK, "%s", kit->err.text);
-    refuse_mark(kit);
     return target;
+}
+
+static struct weir_drain_target *make_target(struct kafka_kit *kit)
+{
+    refuse_mark(kit);
+    return make_marking_target(kit);
 }
 
 static void put_record(struct kafka_kit *kit, int32_t partition, const char *key, const char *value)
@@ -164,23 +176,29 @@ START_TEST(a_chunk_and_its_cursor)
 }
 END_TEST
 
+/* An entry of the cursor's group, written by somebody else. */
+static void commit_by_hand(struct kafka_kit *kit, int32_t partition, int64_t offset, const char *metadata)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    ck_assert_int_eq(rd_kafka_conf_set(conf, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(kit->cluster), text, sizeof(text)), 0);
+    ck_assert_int_eq(rd_kafka_conf_set(conf, "group.id", "cursor.weir/0123456789abcdef0123456789abcdef/write/0/0", text, sizeof(text)), 0);
+    rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *entry = rd_kafka_topic_partition_list_add(list, "out", partition);
+    entry->offset = offset;
+    entry->metadata = weir_strdup(metadata);
+    entry->metadata_size = strlen(metadata);
+    ck_assert_int_eq(rd_kafka_commit(consumer, list, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(consumer);
+}
+
 START_TEST(the_cursor_is_read)
 {
     struct kafka_kit kit;
     kit_init(&kit, "60000");
-    char text[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    ck_assert_int_eq(rd_kafka_conf_set(conf, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(kit.cluster), text, sizeof(text)), 0);
-    ck_assert_int_eq(rd_kafka_conf_set(conf, "group.id", "cursor.weir/0123456789abcdef0123456789abcdef/write/0/0", text, sizeof(text)), 0);
-    rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *cursor = rd_kafka_topic_partition_list_add(list, "out", 0);
-    cursor->offset = _i == 2 ? 0 : 4242;
-    cursor->metadata = weir_strdup(_i == 1 ? "reset by hand" : "run=0 checkpoint=3");
-    cursor->metadata_size = strlen(cursor->metadata);
-    ck_assert_int_eq(rd_kafka_commit(consumer, list, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(consumer);
+    commit_by_hand(&kit, 0, _i == 2 ? 0 : 4242, _i == 1 ? "reset by hand" : "run=0 checkpoint=3");
     struct weir_drain_target *target = make_target(&kit);
     if (_i == 1) {
         int64_t found = 0;
@@ -189,6 +207,41 @@ START_TEST(the_cursor_is_read)
     } else {
         ck_assert_int_eq(recover_ok(&kit, target), _i == 2 ? 0 : 4242);
     }
+    target->vtable->destroy(target);
+    kit_fini(&kit);
+}
+END_TEST
+
+/* X5. The mock cluster is such a coordinator: it does not know what a transaction has committed. */
+START_TEST(an_answer_without_the_mark_is_not_taken)
+{
+    struct kafka_kit kit;
+    int64_t cursor = 0;
+    kit_init(&kit, "60000");
+    commit_by_hand(&kit, 0, 4242, "run=0 checkpoint=3");
+    struct weir_drain_target *target = make_marking_target(&kit);
+    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
+    ck_assert_msg(strstr(kit.err.text, "does not know what was committed a moment ago") != NULL, "%s", kit.err.text);
+    commit_by_hand(&kit, 1, 1, "mark=1.1"); /* that of before */
+    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
+    commit_by_hand(&kit, 1, 3, "mark=1.3");
+    ck_assert_int_eq(recover_ok(&kit, target), 4242);
+    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 4242), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    target->vtable->destroy(target);
+    kit_fini(&kit);
+}
+END_TEST
+
+/* D4: a smaller chunk may do better. */
+START_TEST(what_takes_longer_than_a_request_may_is_said)
+{
+    struct kafka_kit kit;
+    kit_init_with(&kit, "5000", "1000");
+    struct weir_drain_target *target = make_target(&kit);
+    ck_assert_int_eq(recover_ok(&kit, target), -1);
+    ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(kit.cluster, -1, 2000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    ck_assert_int_eq(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err), WEIR_TIMEOUT);
+    ck_assert_int_eq(kit.err.rc, WEIR_TIMEOUT);
     target->vtable->destroy(target);
     kit_fini(&kit);
 }
@@ -428,6 +481,8 @@ Suite *kafka_txn_suite(void)
     TCase *tcase = tcase_create("kafka_txn");
     tcase_add_test(tcase, a_chunk_and_its_cursor);
     tcase_add_loop_test(tcase, the_cursor_is_read, 0, 3);
+    tcase_add_test(tcase, an_answer_without_the_mark_is_not_taken);
+    tcase_add_test(tcase, what_takes_longer_than_a_request_may_is_said);
     tcase_add_loop_test(tcase, a_request_fails_in_a_transaction, 0, sizeof(drain_rows) / sizeof(drain_rows[0]));
     tcase_add_loop_test(tcase, a_request_fails_in_recovery, 0, sizeof(recover_rows) / sizeof(recover_rows[0]));
     tcase_add_loop_test(tcase, no_broker_answers, 0, 2);

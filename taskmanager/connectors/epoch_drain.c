@@ -52,7 +52,8 @@ struct weir__drain {
     /* The thread's. */
     struct weir_drain_target *target;
     uint64_t heard;   /* changes of the inbox it has acted on */
-    bool fenced;      /* recovered, and not since told AGAIN: then the chunk is in doubt */
+    bool fenced;      /* recovered, and need not again */
+    bool in_doubt;    /* nobody knows whether the chunk was committed */
     bool judged;
     struct weir__cursor_seen seen;
     uint64_t cursor;
@@ -299,14 +300,25 @@ static enum weir_rc resolve(struct weir__drain *drain, struct weir_error *err)
 {
     uint64_t cursor = drain->seen.found ? drain->seen.cursor : 0;
     uint64_t committed = listen(drain).committed;
-    if (cursor < drain->chunk.first || cursor > committed) {
-        return weir_error_set(err, WEIR_DATA,
-                              "the cursor outside stands at record %" PRIu64 "%s, but the last transaction began at %" PRIu64 ", and %" PRIu64
-                              " are committed: something else has moved it. Does another job or program use this transactional id or its consumer group?",
-                              cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first, committed);
+    if (!drain->in_doubt && cursor < drain->cursor) {
+        weir_log(drain->log, WEIR_LOG_WARN, "sink_cursor_forgotten", "cursor", WEIR_LOG_INT(cursor), "committed", WEIR_LOG_INT(drain->cursor), NULL);
+        cursor = drain->cursor;
+    }
+    if (cursor < drain->chunk.first) {
+        return weir_error_set(err, WEIR_CORRUPT,
+                              "the cursor outside stands at record %" PRIu64 "%s, but the outside system has acknowledged all below %" PRIu64 ": it was set "
+                              "back, or lost, and nobody knows what became of the next transaction. Submit the job anew: a new job has a transactional "
+                              "id and a cursor of its own, but its records come again",
+                              cursor, drain->seen.found ? "" : " (there is none)", drain->chunk.first);
+    }
+    if (cursor > committed) {
+        return weir_error_set(err, WEIR_CORRUPT,
+                              "the cursor outside stands at record %" PRIu64 ", but only %" PRIu64 " are committed: something else has moved it. Does "
+                              "another job or program use this transactional id or its consumer group?", cursor, committed);
     }
     weir__segment_close(&drain->reader); /* it may stand before or behind the cursor */
     drain->chunk.count = 0; /* it is cut anew (D4) */
+    drain->in_doubt = false;
     if (cursor > drain->cursor) {
         drain->cursor = cursor;
         publish(drain);
@@ -342,7 +354,7 @@ static enum weir_rc fence(struct weir__drain *drain, struct weir_error *err)
     }
     drain->fenced = true;
     drain->seen = seen;
-    return drain->judged ? resolve(drain, err) : WEIR_OK; /* not the first time: a chunk was handed over, and nobody knows */
+    return drain->judged ? resolve(drain, err) : WEIR_OK; /* not the first time */
 }
 
 /* (E5) */
@@ -492,13 +504,14 @@ static enum weir_rc drain_chunk(struct weir__drain *drain, const struct inbox *i
         }
     }
     weir_assert(drain->chunk.first == drain->cursor);
+    weir_assert(!drain->in_doubt);
     if (drain->announced != inbox->committed) {
         drain->announced = inbox->committed;
         WEIR_FAILPOINT("sink.before_begin");
     }
     drain->chunk.checkpoint = inbox->checkpoint;
     enter(drain);
-    enum weir_rc rc = drain->target->vtable->drain(drain->target, &drain->chunk, err);
+    enum weir_rc rc = drain->target->vtable->drain(drain->target, &drain->chunk, &drain->in_doubt, err);
     leave(drain);
     if (rc == WEIR_OK) {
         drain->cursor += drain->chunk.count;
@@ -507,7 +520,7 @@ static enum weir_rc drain_chunk(struct weir__drain *drain, const struct inbox *i
         publish(drain);
     } else if (rc == WEIR_AGAIN || rc == WEIR_TIMEOUT) {
         drain->fenced = false;
-        note(drain, "sink_transaction_in_doubt", err);
+        note(drain, drain->in_doubt ? "sink_transaction_in_doubt" : "sink_transaction_failed", err);
     }
     if (rc == WEIR_TIMEOUT) {
         shrink(drain);

@@ -11,9 +11,11 @@
  * D1  It recovers as soon as it is started, also when a checkpoint will be restored: reading the cursor early is sound, since once recover has
  *     returned only this attempt can move it (I4, I5), or one that has fenced it: then its own first chunk is refused, or in doubt (D2). It is
  *     judged when the log has begun.
- * D2  The transaction in doubt after AGAIN was taken or was not: the cursor that the second recover reads is its beginning or its end. Or it is
+ * D2  A transaction in doubt was taken or was not: the cursor that the second recover reads is its beginning or its end. Or it is
  *     another that is committed: a predecessor that was frozen between its lease and its fencing has fenced this attempt, and written some of the
- *     same records (I1) before it was fenced again. Before the beginning, or beyond what is committed: DATA.
+ *     same records (I1) before it was fenced again. Before the beginning, or beyond what is committed: CORRUPT, for a restart might believe it.
+ *     Where nothing is in doubt, this thread's own cursor is what was acknowledged, and stands above one outside that has forgotten it (a
+ *     coordinator of Kafka's that lost a commit when it moved): the next transaction moves that one, too.
  * D3  What the thread uses is its own or outlives all tasks (fs, clock): once `stop` has returned it calls no wake. It is freed by whoever leaves
  *     last, the log or the thread.
  * D4  Chunks begin small and double, so that what a slow way outside can carry in time gets through: one that took too long (TIMEOUT) is cut into

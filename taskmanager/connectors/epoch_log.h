@@ -64,10 +64,10 @@ struct weir_drain_vtable {
     /* Ends whatever earlier attempts left open outside, so that nothing of them can happen any more, and only then reads the cursor.
      * *out_found: false when there is none. AGAIN: not now (try later); STALE: this attempt was fenced; anything else ends the task. */
     enum weir_rc (*recover)(struct weir_drain_target *target, bool *out_found, uint64_t *out_cursor, struct weir_error *err);
-    /* One transaction: all records of the chunk become visible and the cursor first + count, or neither. OK: it is committed. AGAIN: it is not, or
-     * nobody knows: recover comes next, and the cursor it reads says which. TIMEOUT: the same, and it took so long that a smaller chunk may do
-     * better. STALE, anything else: as above. */
-    enum weir_rc (*drain)(struct weir_drain_target *target, const struct weir_drain_chunk *chunk, struct weir_error *err);
+    /* One transaction: all records of the chunk become visible and the cursor first + count, or neither. OK: it is committed. AGAIN: it is not, and
+     * never will be, or, with *out_in_doubt (false before), nobody knows: recover comes next, and the cursor it reads says which. TIMEOUT: the
+     * same, and it took so long that a smaller chunk may do better. STALE, anything else: as above. */
+    enum weir_rc (*drain)(struct weir_drain_target *target, const struct weir_drain_chunk *chunk, bool *out_in_doubt, struct weir_error *err);
     void (*destroy)(struct weir_drain_target *target);
 };
 

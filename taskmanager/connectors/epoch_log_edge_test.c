@@ -257,7 +257,7 @@ START_TEST(a_cursor_behind_a_transaction_in_doubt)
     uint64_t first = model.broker.cursor;
     complete(&model, 5);
     ck_assert(notify(&model, model.live));
-    model.broker.trouble = 100;
+    model.broker.trouble = IN_DOUBT;
     while (weir__drain_step(weir__epoch_log_drain_of(model.live->log)) != WEIR__DRAIN_LATER) {
     }
     model.broker.trouble = 0;
@@ -266,8 +266,8 @@ START_TEST(a_cursor_behind_a_transaction_in_doubt)
     model.broker.has_cursor = true;
     model.broker.cursor = (const uint64_t[]){first - 1, model.canon.len + 1, first, first + 2, model.canon.len}[_i];
     if (_i < 2) {
-        ck_assert_int_eq(pump_drain(&model, &err), WEIR_DATA);
-        ck_assert_ptr_nonnull(strstr(err.text, "something else has moved it"));
+        ck_assert_int_eq(pump_drain(&model, &err), WEIR_CORRUPT);
+        ck_assert_ptr_nonnull(strstr(err.text, _i == 0 ? "nobody knows what became of the next transaction" : "something else has moved it"));
         ck_assert_uint_eq(model.broker.visible.len, first);
     } else {
         for (uint64_t i = first; i < model.broker.cursor; i++) { /* a predecessor that was frozen has written them */
@@ -277,6 +277,34 @@ START_TEST(a_cursor_behind_a_transaction_in_doubt)
         ck_assert_uint_eq(model.broker.visible.len, model.canon.len);
         check(&model);
     }
+    model_fini(&model);
+}
+END_TEST
+
+/* D2; _i: the cursor is lost, set back, or well, and the client must recover before the next transaction, or when that has failed. */
+START_TEST(a_cursor_that_was_forgotten_outside)
+{
+    struct model model;
+    struct weir_error err;
+    calm_init(&model, 4);
+    complete(&model, 3);
+    ck_assert(notify(&model, model.live));
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    uint64_t first = model.broker.cursor;
+    complete(&model, 5);
+    ck_assert(notify(&model, model.live));
+    model.broker.spent = _i < 3;
+    model.broker.trouble = _i < 3 ? 0 : FAILS;
+    while (weir__drain_step(weir__epoch_log_drain_of(model.live->log)) != WEIR__DRAIN_LATER) {
+    }
+    ck_assert(!model.broker.spent);
+    model.broker.trouble = 0;
+    model.broker.has_cursor = _i % 3 != 0;
+    model.broker.cursor = (const uint64_t[]){0, first - 1, first}[_i % 3];
+    ck_assert_int_eq(pump_drain(&model, &err), WEIR_OK);
+    ck_assert_uint_eq(model.broker.visible.len, model.canon.len); /* none twice */
+    ck_assert_uint_eq(model.broker.cursor, model.canon.len);
+    check(&model);
     model_fini(&model);
 }
 END_TEST
@@ -457,7 +485,7 @@ static enum weir_rc slow_recover(struct weir_drain_target *base, bool *out_found
     return first ? WEIR_AGAIN : WEIR_OK;
 }
 
-static enum weir_rc slow_drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, struct weir_error *err)
+static enum weir_rc slow_drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, bool *out_in_doubt, struct weir_error *err)
 {
     struct slow *slow = slow_of(base);
     (void)err;
@@ -477,6 +505,7 @@ static enum weir_rc slow_drain(struct weir_drain_target *base, const struct weir
     slow->cursor += chunk->count;
     bool lost = slow->calls++ % 7 == 3;
     weir_mutex_unlock(&slow->mutex);
+    *out_in_doubt = lost;
     return lost ? WEIR_AGAIN : WEIR_OK;
 }
 
@@ -796,6 +825,7 @@ Suite *epoch_log_edge_suite(void)
     tcase_add_test(tcase, damage_is_found_and_the_file_named);
     tcase_add_test(tcase, a_cursor_that_cannot_be_is_refused);
     tcase_add_loop_test(tcase, a_cursor_behind_a_transaction_in_doubt, 0, 5);
+    tcase_add_loop_test(tcase, a_cursor_that_was_forgotten_outside, 0, 6);
     tcase_add_test(tcase, what_takes_too_long_is_tried_in_less);
     tcase_add_test(tcase, a_log_of_an_earlier_run_is_over);
     tcase_add_test(tcase, only_what_is_committed_and_not_drained_stops_the_input);

@@ -75,6 +75,8 @@ static inline void salts_copy(struct salts *to, const struct salts *from, size_t
 
 enum txn { TXN_NONE, TXN_OPEN, TXN_COMMITTING };
 
+enum { FAILS = 101, IN_DOUBT = 102 }; /* each transaction */
+
 struct broker {
     uint64_t epoch;
     bool has_cursor;
@@ -83,9 +85,10 @@ struct broker {
     enum txn txn;
     struct salts staged;
     uint64_t staged_cursor;
-    uint32_t trouble; /* percent of calls with some */
+    uint32_t trouble; /* percent of calls with some; FAILS, IN_DOUBT */
     bool control;     /* reads the cursor before it fences: wrong */
     struct weir_rand rand;
+    bool spent;       /* the next drain must recover first */
     bool dying;       /* the process is gone behind this call */
     uint32_t count_max; /* what is more takes too long; 0: nothing */
     uint32_t late;      /* so many have */
@@ -120,7 +123,7 @@ struct target {
     uint32_t attempt;
     uint64_t epoch;
     uint32_t recovers;
-    bool again; /* its last drain said AGAIN */
+    bool again; /* its last drain said that recover must come */
 };
 
 static inline enum weir_rc target_recover(struct weir_drain_target *base, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
@@ -150,7 +153,8 @@ static inline enum weir_rc target_recover(struct weir_drain_target *base, bool *
     return WEIR_OK;
 }
 
-static inline enum weir_rc target_drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, struct weir_error *err)
+static inline enum weir_rc target_drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, bool *out_in_doubt,
+                                        struct weir_error *err)
 {
     struct target *target = (struct target *)base;
     struct broker *broker = target->broker;
@@ -158,10 +162,16 @@ static inline enum weir_rc target_drain(struct weir_drain_target *base, const st
         return weir_error_set(err, WEIR_STALE, "fenced");
     }
     WEIR_HOT_ASSERT(broker->txn == TXN_NONE);
+    if (broker->spent) {
+        broker->spent = false;
+        target->again = true;
+        return WEIR_AGAIN;
+    }
     WEIR_HOT_ASSERT(chunk->checkpoint <= broker->checkpoint_max);
     WEIR_HOT_ASSERT(chunk->count > 0 && chunk->count <= small.chunk.records_max);
     WEIR_HOT_ASSERT(chunk->count == 1 || chunk->ends[chunk->count - 1] <= small.chunk.bytes_max);
     uint64_t dice = broker_chance(broker, broker->trouble) ? weir_rand_below(&broker->rand, 4) : 4;
+    dice = broker->trouble == FAILS ? 1 : broker->trouble == IN_DOUBT ? 2 : dice;
     broker->dying = dice < 4 && broker_chance(broker, 50);
     target->again = dice < 4;
     if (dice == 0) { /* before anything was sent */
@@ -178,10 +188,12 @@ static inline enum weir_rc target_drain(struct weir_drain_target *base, const st
     }
     broker->staged_cursor = chunk->first + chunk->count;
     broker->txn = dice == 2 ? TXN_COMMITTING : TXN_OPEN;
+    *out_in_doubt = dice == 2 || dice == 3;
     if (dice == 1 || dice == 2) { /* in the middle; or the coordinator has logged the commit but not done it */
         return WEIR_AGAIN;
     }
     broker_end(broker, true);
+    broker->spent = broker_chance(broker, broker->trouble / 4); /* its connection broke */
     return dice == 3 ? WEIR_AGAIN : WEIR_OK; /* 3: the answer was lost */
 }
 

@@ -711,7 +711,7 @@ static bool abort_transaction(struct kafka_txn *txn, struct weir_error *out_err)
     }
 }
 
-static enum weir_rc drain(struct weir_drain_target *target, const struct weir_drain_chunk *chunk, struct weir_error *err)
+static enum weir_rc drain(struct weir_drain_target *target, const struct weir_drain_chunk *chunk, bool *out_in_doubt, struct weir_error *err)
 {
     struct kafka_txn *txn = (struct kafka_txn *)target;
     weir_assert(chunk->count > 0);
@@ -724,6 +724,7 @@ static enum weir_rc drain(struct weir_drain_target *target, const struct weir_dr
     for (uint32_t tries = 0; rc == WEIR_AGAIN && txn->state == READY; tries++) {
         bool commit_sent = false;
         rc = run_transaction(txn, chunk, began_ms + txn->timeout_ms, &commit_sent, err);
+        *out_in_doubt = commit_sent && rc != WEIR_OK;
         if (rc == WEIR_OK) {
             txn->drain_stalled_ms = 0;
             return WEIR_OK;

@@ -21,6 +21,7 @@ struct kafka_kit {
     struct weir_buf bytes;
     uint32_t ends[RECORDS_MAX];
     struct weir_drain_chunk chunk;
+    bool in_doubt; /* what the last drain said */
     struct weir_error err;
 };
 
@@ -108,6 +109,12 @@ static enum weir_rc recover_once(struct kafka_kit *kit, struct weir_drain_target
     return rc;
 }
 
+static enum weir_rc drain_at(struct kafka_kit *kit, struct weir_drain_target *target, uint64_t first)
+{
+    kit->in_doubt = false;
+    return target->vtable->drain(target, chunk_at(kit, first), &kit->in_doubt, &kit->err);
+}
+
 static int64_t recover_ok(struct kafka_kit *kit, struct weir_drain_target *target)
 {
     int64_t cursor = -2;
@@ -156,8 +163,8 @@ START_TEST(a_chunk_and_its_cursor)
     put_record(&kit, 1, "gone", NULL);
     put_record(&kit, 1, "", "");
     put_record(&kit, 1, NULL, NULL);
-    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 100), &kit.err) == WEIR_OK, "%s", kit.err.text);
-    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 105), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, target, 100) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, target, 105) == WEIR_OK, "%s", kit.err.text);
     struct weir_drain_target *next = make_target(&kit);
     (void)recover_ok(&kit, next);
     struct weir_buf read = {0};
@@ -169,7 +176,7 @@ START_TEST(a_chunk_and_its_cursor)
     weir_buf_clear(&kit.bytes);
     put_record(&kit, -1, "by hash", "1");
     put_record(&kit, -1, NULL, "2");
-    ck_assert_msg(next->vtable->drain(next, chunk_at(&kit, 110), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, next, 110) == WEIR_OK, "%s", kit.err.text);
     next->vtable->destroy(next);
     target->vtable->destroy(target);
     kit_fini(&kit);
@@ -226,7 +233,7 @@ START_TEST(an_answer_without_the_mark_is_not_taken)
     ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
     commit_by_hand(&kit, 1, 3, "mark=1.3");
     ck_assert_int_eq(recover_ok(&kit, target), 4242);
-    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 4242), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, target, 4242) == WEIR_OK, "%s", kit.err.text);
     target->vtable->destroy(target);
     kit_fini(&kit);
 }
@@ -236,11 +243,11 @@ END_TEST
 START_TEST(what_takes_longer_than_a_request_may_is_said)
 {
     struct kafka_kit kit;
-    kit_init_with(&kit, "5000", "1000");
+    kit_init_with(&kit, "2000", "1000");
     struct weir_drain_target *target = make_target(&kit);
     ck_assert_int_eq(recover_ok(&kit, target), -1);
     ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(kit.cluster, -1, 2000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    ck_assert_int_eq(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err), WEIR_TIMEOUT);
+    ck_assert_int_eq(drain_at(&kit, target, 0), WEIR_TIMEOUT);
     ck_assert_int_eq(kit.err.rc, WEIR_TIMEOUT);
     target->vtable->destroy(target);
     kit_fini(&kit);
@@ -280,19 +287,20 @@ START_TEST(a_request_fails_in_a_transaction)
     kit_init(&kit, "60000");
     struct weir_drain_target *target = make_target(&kit);
     ck_assert_int_eq(recover_ok(&kit, target), -1);
-    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, target, 0) == WEIR_OK, "%s", kit.err.text);
     rd_kafka_mock_push_request_errors(kit.cluster, drain_rows[_i].api, 1, drain_rows[_i].code);
-    enum weir_rc rc = target->vtable->drain(target, chunk_at(&kit, 2), &kit.err);
+    enum weir_rc rc = drain_at(&kit, target, 2);
+    ck_assert(!kit.in_doubt || rc == WEIR_STALE);
     ck_assert_msg(rc == drain_rows[_i].first, "row %d: %s: %s", _i, weir_rc_name(rc), rc == WEIR_OK ? "" : kit.err.text);
     if (rc == WEIR_OK) {
-        rc = target->vtable->drain(target, chunk_at(&kit, 4), &kit.err);
+        rc = drain_at(&kit, target, 4);
         ck_assert_msg(rc == (drain_rows[_i].renewed ? WEIR_AGAIN : WEIR_OK), "row %d: %s", _i, weir_rc_name(rc));
         (void)recover_ok(&kit, target);
-        ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 6), &kit.err) == WEIR_OK, "%s", kit.err.text);
+        ck_assert_msg(drain_at(&kit, target, 6) == WEIR_OK, "%s", kit.err.text);
     } else if (rc == WEIR_AGAIN) {
         ck_assert_msg(strstr(kit.err.text, drain_rows[_i].text) != NULL, "%s", kit.err.text);
         (void)recover_ok(&kit, target);
-        ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 2), &kit.err) == WEIR_OK, "%s", kit.err.text);
+        ck_assert_msg(drain_at(&kit, target, 2) == WEIR_OK, "%s", kit.err.text);
     } else {
         ck_assert_msg(strstr(kit.err.text, drain_rows[_i].text) != NULL, "%s", kit.err.text);
         int64_t cursor = 0;
@@ -318,6 +326,21 @@ static const struct {
     {API_OFFSET_FETCH, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, WEIR_REFUSED},
 };
 
+START_TEST(an_end_that_fails_is_in_doubt)
+{
+    struct kafka_kit kit;
+    kit_init(&kit, "60000");
+    struct weir_drain_target *target = make_target(&kit);
+    ck_assert_int_eq(recover_ok(&kit, target), -1);
+    rd_kafka_mock_push_request_errors(kit.cluster, API_END_TXN, 1, RD_KAFKA_RESP_ERR_UNKNOWN);
+    enum weir_rc rc = drain_at(&kit, target, 0);
+    ck_assert_msg(rc == WEIR_AGAIN || rc == WEIR_TIMEOUT, "%s: %s", weir_rc_name(rc), kit.err.text);
+    ck_assert(kit.in_doubt);
+    target->vtable->destroy(target);
+    kit_fini(&kit);
+}
+END_TEST
+
 START_TEST(a_request_fails_in_recovery)
 {
     struct kafka_kit kit;
@@ -332,7 +355,7 @@ START_TEST(a_request_fails_in_recovery)
     ck_assert_msg(rc == recover_rows[_i].want, "row %d: %s: %s", _i, weir_rc_name(rc), rc == WEIR_OK ? "" : kit.err.text);
     if (rc == WEIR_OK) {
         ck_assert_int_eq(cursor, -1);
-        ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err) == WEIR_OK, "%s", kit.err.text);
+        ck_assert_msg(drain_at(&kit, target, 0) == WEIR_OK, "%s", kit.err.text);
     } else {
         ck_assert_ptr_nonnull(strstr(kit.err.text, "weir/0123456789abcdef0123456789abcdef/write/0/0"));
     }
@@ -351,11 +374,11 @@ START_TEST(no_broker_answers)
     int64_t cursor = 0;
     if (recovered) {
         ck_assert_int_eq(recover_ok(&kit, target), -1);
-        ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err) == WEIR_OK, "%s", kit.err.text);
+        ck_assert_msg(drain_at(&kit, target, 0) == WEIR_OK, "%s", kit.err.text);
     }
     ck_assert_int_eq(rd_kafka_mock_broker_set_down(kit.cluster, -1), RD_KAFKA_RESP_ERR_NO_ERROR);
     if (recovered) {
-        ck_assert_int_eq(target->vtable->drain(target, chunk_at(&kit, 2), &kit.err), WEIR_AGAIN);
+        ck_assert_int_eq(drain_at(&kit, target, 2), WEIR_AGAIN);
     }
     int64_t began_ms = weir_clock_mono_ms(weir_clock_real());
     ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
@@ -387,7 +410,7 @@ START_TEST(brokers_come_back_between_calls)
     ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
     ck_assert_int_eq(rd_kafka_mock_broker_set_up(kit.cluster, -1), RD_KAFKA_RESP_ERR_NO_ERROR);
     ck_assert_int_eq(recover_ok(&kit, target), -1);
-    ck_assert_msg(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err) == WEIR_OK, "%s", kit.err.text);
+    ck_assert_msg(drain_at(&kit, target, 0) == WEIR_OK, "%s", kit.err.text);
     target->vtable->destroy(target);
     kit_fini(&kit);
 }
@@ -436,7 +459,7 @@ START_TEST(bad_records_and_options)
     ck_assert_int_eq(recover_ok(&kit, target), -1);
     put_record(&kit, 0, "k", "v");
     kit.bytes.data[0] = 0xff;
-    ck_assert_int_eq(target->vtable->drain(target, chunk_at(&kit, 41), &kit.err), WEIR_CORRUPT);
+    ck_assert_int_eq(drain_at(&kit, target, 41), WEIR_CORRUPT);
     ck_assert_ptr_nonnull(strstr(kit.err.text, "record 41"));
     target->vtable->destroy(target);
     /* a partition that is not there */
@@ -446,7 +469,7 @@ START_TEST(bad_records_and_options)
     weir_buf_clear(&kit.bytes);
     put_record(&kit, 0, "k", "v");
     put_record(&kit, 77, "k", "v");
-    ck_assert_int_eq(target->vtable->drain(target, chunk_at(&kit, 0), &kit.err), WEIR_NOT_FOUND);
+    ck_assert_int_eq(drain_at(&kit, target, 0), WEIR_NOT_FOUND);
     target->vtable->destroy(target);
     /* ids that are too long are hashed, and still told apart */
     char uid[400];
@@ -484,6 +507,7 @@ Suite *kafka_txn_suite(void)
     tcase_add_test(tcase, an_answer_without_the_mark_is_not_taken);
     tcase_add_test(tcase, what_takes_longer_than_a_request_may_is_said);
     tcase_add_loop_test(tcase, a_request_fails_in_a_transaction, 0, sizeof(drain_rows) / sizeof(drain_rows[0]));
+    tcase_add_test(tcase, an_end_that_fails_is_in_doubt);
     tcase_add_loop_test(tcase, a_request_fails_in_recovery, 0, sizeof(recover_rows) / sizeof(recover_rows[0]));
     tcase_add_loop_test(tcase, no_broker_answers, 0, 2);
     tcase_add_test(tcase, brokers_come_back_between_calls);

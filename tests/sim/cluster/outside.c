@@ -18,6 +18,8 @@ enum {
     WINDOW_MS = 1000,
     STEP_MS = 10,          /* of the event time of two rows that follow each other */
     PATIENCE_MS = 1500,    /* of a request */
+    RENEWED_ONE_IN = 10,   /* of the commits: R7 */
+    FORGETS_ONE_IN = 2,    /* of those */
     STUCK_ONE_IN = 20,     /* of the requests that nobody answers */
     STUCK_MS = 3600000,
     LOOSE_PENDING_MAX = 400,
@@ -353,7 +355,9 @@ struct target {
     struct weir_sim_node *node;
     struct txn *txn;
     uint64_t epoch;
-    bool spent; /* an outcome is unknown: only recover may follow */
+    bool spent;   /* an outcome is unknown: only recover may follow */
+    bool renewed; /* the last commit was acknowledged, but only recover may follow (R7) */
+    uint64_t before, committed; /* the cursor before it, and by it */
 };
 
 static bool reaches(const struct weir_sim_node *from, const struct weir_sim_node *to)
@@ -410,13 +414,15 @@ static enum weir_rc recover(struct weir_drain_target *base, bool *out_found, uin
         return weir_error_set(err, WEIR_AGAIN, "init, or the cursor: no answer");
     }
     if (!cursor_first) {
+        /* Coordinators of Kafka that have moved may do so. */
+        bool forgets = target->renewed && txn->cursor == target->committed && weir_sim_one_in(FORGETS_ONE_IN);
         *out_found = txn->has_cursor;
-        *out_cursor = txn->cursor;
+        *out_cursor = forgets ? target->before : txn->cursor;
     }
     if (!answered(target)) {
         return weir_error_set(err, WEIR_AGAIN, "the cursor: no answer");
     }
-    target->spent = false;
+    target->spent = target->renewed = false;
     return WEIR_OK;
 }
 
@@ -455,14 +461,20 @@ static enum weir_rc commit(struct target *target, struct weir_error *err)
     while (txn->serial == serial) {
         weir_sim_sleep(MS);
     }
+    target->renewed = weir_sim_one_in(RENEWED_ONE_IN);
     return WEIR_OK;
 }
 
-static enum weir_rc drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, struct weir_error *err)
+static enum weir_rc drain(struct weir_drain_target *base, const struct weir_drain_chunk *chunk, bool *out_in_doubt, struct weir_error *err)
 {
     struct target *target = (struct target *)base;
     struct txn *txn = target->txn;
     weir_assert(!target->spent);
+    if (target->renewed) {
+        return weir_error_set(err, WEIR_AGAIN, "%s: must fence anew", txn->id);
+    }
+    target->before = txn->cursor;
+    target->committed = chunk->first + chunk->count;
     uint32_t requests = 1 + (uint32_t)weir_sim_below(3), done = 0;
     for (uint32_t r = 0; r < requests; r++) {
         uint32_t upto = r + 1 == requests ? chunk->count : done + (uint32_t)weir_sim_below(chunk->count - done + 1);
@@ -490,7 +502,12 @@ static enum weir_rc drain(struct weir_drain_target *base, const struct weir_drai
     }
     txn->staged_moves = weir_sim_sabotage() != WEIR_SIM_SABOTAGE_NO_CURSOR || chunk->first == 0;
     txn->staged_cursor = chunk->first + chunk->count;
-    return answered(target) ? commit(target, err) : unknown(target, "the cursor", err);
+    if (!answered(target)) {
+        return unknown(target, "the cursor", err);
+    }
+    enum weir_rc rc = commit(target, err);
+    *out_in_doubt = rc == WEIR_AGAIN;
+    return rc;
 }
 
 static void target_destroy(struct weir_drain_target *base)

@@ -150,14 +150,14 @@ class HostBrokers:
         return [line.split("\t") for line in self.run(kafka.TOOL, verb, self.servers, topic, *words).splitlines()]
 
     def coordinator(self):
-        """The number of the node that the controller has made the coordinator, -1: none."""
-        return int(self.load("leader", STATE, 0))
+        """The number of the node that the controller has made the coordinator, -1: none, or no broker answers in time."""
+        with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+            return int(self.load("leader", STATE, 0))
+        return -1
 
     def state_text(self):
         text = ", ".join(f"{node.host} {'runs' if node.alive() else 'is down'}" for node in self.nodes)
-        with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-            text += f", coordinator {self.coordinator()}"
-        return text
+        return f"{text}, coordinator {self.coordinator()}"
 
     def kill(self):
         for node in self.nodes:

@@ -5,7 +5,8 @@
  *   FENCING ----------------------------> FENCED ----------------------------> DRAINING
  *      ^                                                                           |
  *      +------------------------ the target said AGAIN ----------------------------+
- *   While the attempt's fence is closed it begins nothing, neither to recover nor a chunk.
+ *   While the attempt's fence is closed it begins nothing, neither to recover nor a chunk. (What recover has begun may go on in the target's own
+ *   threads, as librdkafka's do: it may still fence a successor then, which starts again; it writes nothing.)
  *   Any error of lease, target, cursor or file ends it: every call of the log says it from then on.
  *
  * D1  It recovers as soon as it is started, also when a checkpoint will be restored: reading the cursor early is sound, since once recover has

@@ -573,7 +573,10 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
     } else if (rc == WEIR_OK && log->fill.bytes.len >= log->options.fill_bytes) {
         rc = retry(log, WRITE, err);
     }
-    rc = rc != WEIR_OK ? rc : look(log, false, &view, err);
+    if (rc == WEIR_OK || rc == WEIR_AGAIN) { /* where it waits for room, too, what has ended the drain is heard here only */
+        enum weir_rc looked = look(log, false, &view, err);
+        rc = looked == WEIR_OK ? rc : looked;
+    }
     if (rc == WEIR_OK && weir__epoch_book_full(&log->book, log->options.bytes_max)) {
         rc = look(log, true, &view, err); /* it may have gone on since */
         rc = rc == WEIR_OK && weir__epoch_book_full(&log->book, log->options.bytes_max) ? WEIR_AGAIN : rc;
@@ -650,6 +653,7 @@ static enum weir_rc own_state(const struct weir_epoch_log *log, const struct wei
 
 enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpoint, struct weir_slice state, struct weir_error *err)
 {
+    struct weir__drain_view view;
     weir_assert(checkpoint > 0);
     enum weir_rc rc = settled(log, err);
     if (rc != WEIR_OK || log->begun) {
@@ -672,7 +676,12 @@ enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpo
     } else {
         rc = retry(log, RESTORE, err);
     }
-    return rc == WEIR_OK && log->stalled ? WEIR_AGAIN : rc;
+    rc = rc == WEIR_OK && log->stalled ? WEIR_AGAIN : rc;
+    if (rc == WEIR_AGAIN) {
+        enum weir_rc looked = look(log, false, &view, err);
+        rc = looked == WEIR_OK ? rc : looked;
+    }
+    return rc;
 }
 
 enum weir_rc weir_epoch_log_drain(struct weir_epoch_log *log, struct weir_error *err)

@@ -208,6 +208,49 @@ START_TEST(restoring_waits_for_room)
 }
 END_TEST
 
+/* _i: while it restores, and while input waits. What has ended the drain is heard all the same. */
+START_TEST(without_room_the_drains_end_is_heard)
+{
+    struct model model;
+    struct weir_error err;
+    int64_t wait_ms;
+    bool restores = _i == 0;
+    enum weir_rc rc;
+    calm_init(&model, 1);
+    ck_assert(append_some(&model, model.live));
+    ck_assert(prepare(&model, model.live));
+    decide(&model, model.live, true);
+    if (restores) {
+        attempt_end(&model.live, true);
+        model.live = attempt_create(&model);
+        give_room(&model, 0);
+        while ((rc = weir_epoch_log_restore(model.live->log, model.committed, weir_buf_slice(&model.committed_state), &err)) == WEIR_AGAIN &&
+               attempt_work(model.live)) {
+        }
+    } else {
+        ck_assert_int_eq(weir__drain_step(weir__epoch_log_drain_of(model.live->log)), WEIR__DRAIN_RAN);
+        give_room(&model, 0);
+        while ((rc = append_one(&model, &err)) == WEIR_OK || attempt_work(model.live)) {
+        }
+        ck_assert(notify(&model, model.live));
+        model.broker.epoch++; /* somebody else has fenced it */
+    }
+    ck_assert_int_eq(rc, WEIR_AGAIN);
+    ck_assert(weir_epoch_log_stalled(model.live->log, &wait_ms, &err));
+    model.broker.refuses = restores;
+    while (weir__drain_step(weir__epoch_log_drain_of(model.live->log)) != WEIR__DRAIN_OVER) {
+    }
+    if (restores) {
+        rc = weir_epoch_log_restore(model.live->log, model.committed, weir_buf_slice(&model.committed_state), &err);
+        ck_assert_int_eq(rc, WEIR_REFUSED);
+    } else {
+        ck_assert_int_eq(append_one(&model, &err), WEIR_EXTERNAL);
+        ck_assert_ptr_nonnull(strstr(err.text, "another attempt has taken the output over"));
+    }
+    model_fini(&model);
+}
+END_TEST
+
 Suite *epoch_log_full_suite(void);
 
 Suite *epoch_log_full_suite(void)
@@ -218,6 +261,7 @@ Suite *epoch_log_full_suite(void)
     tcase_add_test(tcase, it_goes_on_wherever_the_room_ended);
     tcase_add_test(tcase, an_fsync_that_fails_is_no_lack_of_room);
     tcase_add_test(tcase, restoring_waits_for_room);
+    tcase_add_loop_test(tcase, without_room_the_drains_end_is_heard, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

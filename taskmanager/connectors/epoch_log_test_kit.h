@@ -88,6 +88,7 @@ struct broker {
     uint32_t trouble; /* percent of calls with some; FAILS, IN_DOUBT */
     bool control;     /* reads the cursor before it fences: wrong */
     struct weir_rand rand;
+    bool refuses;     /* to let anybody recover */
     bool spent;       /* the next drain must recover first */
     bool dying;       /* the process is gone behind this call */
     uint32_t count_max; /* what is more takes too long; 0: nothing */
@@ -132,6 +133,9 @@ static inline enum weir_rc target_recover(struct weir_drain_target *base, bool *
     struct broker *broker = target->broker;
     if (broker_chance(broker, broker->trouble / 2)) {
         return WEIR_AGAIN;
+    }
+    if (broker->refuses) {
+        return weir_error_set(err, WEIR_REFUSED, "not allowed");
     }
     bool found = broker->has_cursor;
     uint64_t cursor = broker->cursor;

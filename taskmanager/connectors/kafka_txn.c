@@ -61,8 +61,9 @@ struct kafka_txn {
     char *group; /* cursor.<id> */
     rd_kafka_conf_t *producer_conf; /* templates: each client takes a copy */
     rd_kafka_conf_t *consumer_conf;
-    int64_t timeout_ms;        /* transaction.timeout.ms */
+    int64_t timeout_ms; /* transaction.timeout.ms */
     int64_t socket_timeout_ms;
+    int64_t slow_ms; /* what took longer may do better in smaller pieces (D4) */
     enum state state;
     struct weir_kafka_client *client;
     int64_t opened_ms; /* the client */
@@ -73,6 +74,7 @@ struct kafka_txn {
     rd_kafka_topic_t *rkt;
     int64_t recover_stalled_ms, drain_stalled_ms; /* since when it says AGAIN; 0: it does not */
     uint64_t drain_end;                           /* of the chunk that drain_stalled_ms is about */
+    uint32_t drain_count;
     /* Of the chunk under way: written by delivery reports, which are served on the drain thread. */
     uint32_t outstanding;
     rd_kafka_resp_err_t failure;
@@ -408,7 +410,7 @@ static enum weir_rc write_mark(struct kafka_txn *txn, int64_t deadline_ms, struc
         txn->state = MARKED;
         return WEIR_OK;
     }
-    if (txn->state != BROKEN && rc == WEIR_REFUSED) {
+    if (txn->state != BROKEN && (rc == WEIR_REFUSED || (rc == WEIR_NOT_FOUND && txn->mark_beside))) { /* brokers that hide __consumer_offsets */
         weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_no_mark", "topic", txn->topic, "why", err->text, NULL);
         txn->no_marks = true;
     }
@@ -721,6 +723,8 @@ static enum weir_rc drain(struct weir_drain_target *target, const struct weir_dr
     int64_t began_ms = now_ms(txn);
     enum weir_rc rc = WEIR_AGAIN;
     txn->drain_end = chunk->first + chunk->count;
+    txn->drain_stalled_ms = chunk->count < txn->drain_count ? 0 : txn->drain_stalled_ms; /* a smaller one has its own time */
+    txn->drain_count = chunk->count;
     for (uint32_t tries = 0; rc == WEIR_AGAIN && txn->state == READY; tries++) {
         bool commit_sent = false;
         rc = run_transaction(txn, chunk, began_ms + txn->timeout_ms, &commit_sent, err);
@@ -748,7 +752,7 @@ static enum weir_rc drain(struct weir_drain_target *target, const struct weir_dr
         return rc;
     }
     rc = again(txn, began_ms, &txn->drain_stalled_ms, err);
-    if (rc == WEIR_AGAIN && now_ms(txn) - began_ms >= txn->socket_timeout_ms) {
+    if (rc == WEIR_AGAIN && now_ms(txn) - began_ms >= txn->slow_ms) {
         rc = err->rc = WEIR_TIMEOUT;
     }
     return rc;
@@ -834,9 +838,12 @@ static enum weir_rc make_confs(const struct weir_conn_ctx *ctx, struct kafka_txn
     }
     txn->timeout_ms = conf_number(txn->producer_conf, "transaction.timeout.ms");
     txn->target.call_ms_max = 2 * txn->timeout_ms + 3 * CALL_MS; /* R1: all tries, the last request of them, aborting, closing */
-    txn->socket_timeout_ms = conf_number(txn->producer_conf, "socket.timeout.ms");
     int64_t message_ms = conf_number(txn->producer_conf, "message.timeout.ms");
     message_ms = message_ms <= 0 || message_ms > txn->timeout_ms ? txn->timeout_ms : message_ms; /* R3 */
+    int64_t socket_ms = conf_number(txn->producer_conf, "socket.timeout.ms"), socket_ms_max = txn->timeout_ms - 100;
+    socket_ms_max = socket_ms_max < 900 ? 900 : socket_ms_max; /* rd_kafka_new's bounds, where nobody has set it */
+    txn->socket_timeout_ms = socket_ms < socket_ms_max ? socket_ms : socket_ms_max;
+    txn->slow_ms = txn->socket_timeout_ms < message_ms ? txn->socket_timeout_ms : message_ms;
     (void)snprintf(timeout, sizeof(timeout), "%" PRId64, message_ms);
     const struct {
         rd_kafka_conf_t *conf;

@@ -56,6 +56,9 @@ enum weir_rc weir_cmd_config(const struct weir_options *options, struct weir_gat
     for (uint32_t i = 0; i < options->ndefines && rc == WEIR_OK; i++) {
         rc = weir_config_set_pair(config, options->defines[i], err);
     }
+    if (rc == WEIR_OK && !show) {
+        rc = weir_config_check(config, err);
+    }
     if (rc == WEIR_OK) {
         *out_exit = WEIR_EXIT_OK;
         if (show && (options->given & WEIR_OPTION_JSON)) {

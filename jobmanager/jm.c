@@ -316,7 +316,8 @@ static enum weir_rc listen_for_requests(struct weir_jm *jm, struct weir_error *e
 enum weir_rc weir_jm_create(const struct weir_jm_options *options, struct weir_jm **out_jm, struct weir_error *err)
 {
     struct weir_adaptive_settings adaptive;
-    enum weir_rc rc = read_adaptive_settings(options->config, &adaptive, err);
+    enum weir_rc rc = weir_config_check(options->config, err);
+    rc = rc == WEIR_OK ? read_adaptive_settings(options->config, &adaptive, err) : rc;
     rc = rc == WEIR_OK ? check_machine(options, err) : rc;
     if (rc != WEIR_OK) {
         return rc;

@@ -476,6 +476,7 @@ static void node_configure(struct node *node, uint32_t i, const char *list)
     set(node, pair);
     set(node, "rest.port=0");
     set(node, "heartbeat.timeout=1 h"); /* the TaskManager of the test sends none */
+    set(node, "cluster.fencing.timeout=0");
     set(node, "jobmanager.raft.election-timeout=300 ms");
     set(node, "jobmanager.raft.heartbeat-interval=30 ms");
 }

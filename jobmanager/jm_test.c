@@ -454,7 +454,7 @@ START_TEST(a_closed_connection_is_noticed_at_once)
     struct fake tm;
     struct weir_error err;
     fixture_init(&f);
-    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=1 h", &err), WEIR_OK); /* not by silence */
+    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=50 s", &err), WEIR_OK); /* not by silence */
     jm_start(&f);
     tm_start(&tm, &f);
     tm_connect(&tm);
@@ -548,6 +548,10 @@ START_TEST(start_up_refuses_what_cannot_work)
     ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
     ck_assert_ptr_nonnull(strstr(err.text, "\"reactive\" is none"));
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.scheduler=default", &err), WEIR_OK);
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.raft.heartbeat-interval=400 ms", &err), WEIR_OK);
+    ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "jobmanager.raft.election-timeout"));
+    ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.raft.heartbeat-interval=40 ms", &err), WEIR_OK);
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.data.dir=/proc/weir", &err), WEIR_OK);
     ck_assert_int_ne(weir_jm_create(&options, &jm, &err), WEIR_OK);
     ck_assert_ptr_nonnull(strstr(err.text, "jobmanager.data.dir"));

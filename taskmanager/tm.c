@@ -408,19 +408,6 @@ static void on_heard(void *ctx, int64_t sent_boot_ns)
     weir_tm_fences_heard(tm->fences, sent_boot_ns);
 }
 
-static enum weir_rc check_fencing(const struct weir_config *config, struct weir_error *err)
-{
-    int64_t fencing_ms = weir_config_int(config, WEIR_CFG_FENCING_TIMEOUT);
-    int64_t heartbeat_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT);
-    if (fencing_ms == 0 || fencing_ms > heartbeat_ms) {
-        return WEIR_OK;
-    }
-    return weir_error_set(err, WEIR_INVALID,
-                          "cluster.fencing.timeout is %lld ms and heartbeat.timeout %lld ms: tasks would pause before a silent leader counts as lost "
-                          "and another is looked for; set cluster.fencing.timeout to more than heartbeat.timeout, or to 0 to let them never pause",
-                          (long long)fencing_ms, (long long)heartbeat_ms);
-}
-
 static enum weir_rc check_address(const struct weir_config *config, struct weir_error *err)
 {
     const char *host = weir_config_string(config, WEIR_CFG_TM_HOST);
@@ -599,8 +586,8 @@ static void stop_deadline(void *ctx)
 enum weir_rc weir_tm_create(const struct weir_config *config, struct weir_log_sink *sink, const struct weir_log *log,
                             struct weir_tm **out_tm, struct weir_error *err)
 {
-    enum weir_rc rc = check_address(config, err);
-    rc = rc != WEIR_OK ? rc : check_fencing(config, err);
+    enum weir_rc rc = weir_config_check(config, err);
+    rc = rc != WEIR_OK ? rc : check_address(config, err);
     if (rc != WEIR_OK) {
         return rc;
     }

@@ -659,3 +659,42 @@ const char *weir_config_origin(const struct weir_config *config, enum weir_confi
 {
     return config->settings[key].origin;
 }
+
+/* --- settings together ---------------------------------------------------------------------------------------------- */
+
+/* `larger` must be at least `times` as much as `smaller`, and `more` besides. */
+struct rule {
+    enum weir_config_key named_first, smaller, larger;
+    int64_t times, more;
+    bool zero_is_never; /* larger may be 0 */
+    const char *advice;
+};
+
+static const struct rule rules[] = {
+    {WEIR_CFG_RAFT_HEARTBEAT, WEIR_CFG_RAFT_HEARTBEAT, WEIR_CFG_RAFT_ELECTION, 5, 0, false,
+     "JobManagers would take a leader that is alive for dead; set jobmanager.raft.heartbeat-interval to at most a fifth of "
+     "jobmanager.raft.election-timeout (a tenth is usual), or raise the latter"},
+    {WEIR_CFG_HEARTBEAT_INTERVAL, WEIR_CFG_HEARTBEAT_INTERVAL, WEIR_CFG_HEARTBEAT_TIMEOUT, 3, 0, false,
+     "TaskManagers that are alive would count as lost; set heartbeat.interval to at most a third of heartbeat.timeout (a tenth is usual), or raise "
+     "the latter"},
+    {WEIR_CFG_FENCING_TIMEOUT, WEIR_CFG_HEARTBEAT_TIMEOUT, WEIR_CFG_FENCING_TIMEOUT, 1, 1, true,
+     "tasks would pause before a silent leader counts as lost and another is looked for; set cluster.fencing.timeout to more than heartbeat.timeout, or "
+     "to 0 to let them never pause"},
+};
+
+enum weir_rc weir_config_check(const struct weir_config *config, struct weir_error *err)
+{
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        const struct rule *rule = &rules[i];
+        int64_t larger_ms = weir_config_int(config, rule->larger);
+        enum weir_config_key first = rule->named_first, second = first == rule->larger ? rule->smaller : rule->larger;
+        bool never = rule->zero_is_never && larger_ms == 0;
+        /* Divided, as larger_ms is unlimited above. */
+        if (!never && weir_config_int(config, rule->smaller) > (larger_ms - rule->more) / rule->times) {
+            return weir_error_set(err, WEIR_INVALID, "%s is %lld ms (%s) and %s %lld ms (%s): %s", rows[first].name,
+                                  (long long)weir_config_int(config, first), config->settings[first].origin, rows[second].name,
+                                  (long long)weir_config_int(config, second), config->settings[second].origin, rule->advice);
+        }
+    }
+    return WEIR_OK;
+}

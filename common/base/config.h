@@ -55,6 +55,18 @@ enum weir_rc weir_config_set(struct weir_config *config, struct weir_slice key, 
 /* "key=value" as given to -D. */
 enum weir_rc weir_config_set_pair(struct weir_config *config, const char *pair, struct weir_error *err) WEIR_CHECKED;
 
+/* Whether the daemons' settings fit each other; every daemon asks this of its configuration before it starts, and `weir config check` does.
+ * All daemons of a cluster read the same settings, so each refuses what any of them could not work with:
+ * (V1) jobmanager.raft.heartbeat-interval at most a fifth of jobmanager.raft.election-timeout. Within it followers must hear from the leader, or
+ *      they elect another one, and the leader from a majority, or it steps down; so one heartbeat and its answer is the least, and the others
+ *      are for what the network loses and the disk delays. From equality on the library cannot run at all.
+ * (V2) heartbeat.interval at most a third of heartbeat.timeout. Each answered heartbeat is followed by a pause of one interval, so at equality every
+ *      TaskManager would be lost each heartbeat.timeout; after a stall of the JobManager it has half the timeout to be heard (tm_registry.h, T4).
+ * (V3) cluster.fencing.timeout more than heartbeat.timeout, or 0: a TaskManager looks for another leader after heartbeat.timeout, before which its
+ *      tasks have no reason to pause.
+ * INVALID: err names the first rule that is broken: both settings, their values and origins, and what to do. */
+enum weir_rc weir_config_check(const struct weir_config *config, struct weir_error *err) WEIR_CHECKED;
+
 /* Values; the key must be of the type (asserted). Strings are borrowed until the key is set again or the config destroyed. */
 const char *weir_config_string(const struct weir_config *config, enum weir_config_key key); /* STRING, SECRET (resolved) */
 bool weir_config_bool(const struct weir_config *config, enum weir_config_key key);

@@ -225,6 +225,54 @@ START_TEST(nearest_names)
 }
 END_TEST
 
+/* What weir_config_check says after "key=value", "key=value", ..., NULL. */
+static enum weir_rc check_with(struct weir_error *err, const char *const *pairs)
+{
+    struct weir_config *config = weir_config_create();
+    for (; *pairs != NULL; pairs++) {
+        ck_assert_msg(weir_config_set_pair(config, *pairs, err) == WEIR_OK, "%s", err->text);
+    }
+    enum weir_rc rc = weir_config_check(config, err);
+    weir_config_destroy(config);
+    return rc;
+}
+
+#define CHECK_WITH(err, ...) check_with(err, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+START_TEST(settings_that_contradict_each_other)
+{
+    struct weir_error err = {0};
+    ck_assert_int_eq(CHECK_WITH(&err), WEIR_OK);
+
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.heartbeat-interval=80 ms"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.heartbeat-interval=81 ms"), WEIR_INVALID);
+    ck_assert_str_eq(err.text, "jobmanager.raft.heartbeat-interval is 81 ms (-D) and jobmanager.raft.election-timeout 400 ms (default): JobManagers would "
+                               "take a leader that is alive for dead; set jobmanager.raft.heartbeat-interval to at most a fifth of "
+                               "jobmanager.raft.election-timeout (a tenth is usual), or raise the latter");
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.heartbeat-interval=400 ms"), WEIR_INVALID);
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.election-timeout=199 ms"), WEIR_INVALID);
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.election-timeout=60 s", "jobmanager.raft.heartbeat-interval=10 s"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "jobmanager.raft.election-timeout=50 ms", "jobmanager.raft.heartbeat-interval=5 ms"), WEIR_OK);
+
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.interval=666 ms"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.interval=667 ms"), WEIR_INVALID);
+    ck_assert_str_eq(err.text, "heartbeat.interval is 667 ms (-D) and heartbeat.timeout 2000 ms (default): TaskManagers that are alive would count as lost; "
+                               "set heartbeat.interval to at most a third of heartbeat.timeout (a tenth is usual), or raise the latter");
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.timeout=200 ms"), WEIR_INVALID);
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.timeout=50 ms", "heartbeat.interval=10 ms"), WEIR_OK);
+
+    ck_assert_int_eq(CHECK_WITH(&err, "cluster.fencing.timeout=2001 ms"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "cluster.fencing.timeout=2 s"), WEIR_INVALID);
+    ck_assert_str_eq(err.text, "cluster.fencing.timeout is 2000 ms (-D) and heartbeat.timeout 2000 ms (default): tasks would pause before a silent leader counts "
+                               "as lost and another is looked for; set cluster.fencing.timeout to more than heartbeat.timeout, or to 0 to let them never pause");
+    ck_assert_int_eq(CHECK_WITH(&err, "cluster.fencing.timeout=1 ms"), WEIR_INVALID);
+    ck_assert_int_eq(CHECK_WITH(&err, "cluster.fencing.timeout=0"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.timeout=1 h"), WEIR_INVALID);
+    ck_assert_int_eq(CHECK_WITH(&err, "heartbeat.timeout=1 h", "cluster.fencing.timeout=0"), WEIR_OK);
+    ck_assert_int_eq(CHECK_WITH(&err, "cluster.fencing.timeout=100000000 d"), WEIR_OK);
+}
+END_TEST
+
 Suite *config_suite(void);
 Suite *config_suite(void)
 {
@@ -239,6 +287,7 @@ Suite *config_suite(void)
     tcase_add_test(tc, quantities);
     tcase_add_test(tc, secrets);
     tcase_add_test(tc, nearest_names);
+    tcase_add_test(tc, settings_that_contradict_each_other);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -53,6 +53,25 @@ class Daemons(unittest.TestCase):
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn("--insecure", result.stderr)
 
+    def test_settings_that_contradict_each_other_are_refused_by_all(self):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = pathlib.Path(folder) / "weir.yaml"
+            settings.write_text(f"rest.port: 0\njobmanager:\n  rpc.port: 0\n  data.dir: {folder}/data\n")
+            for pair, text in (
+                ("jobmanager.raft.heartbeat-interval=400 ms",
+                 r"jobmanager\.raft\.heartbeat-interval is 400 ms \(-D\) and jobmanager\.raft\.election-timeout 400 ms \(default\).* a fifth of"),
+                ("heartbeat.interval=2 s", r"heartbeat\.interval is 2000 ms \(-D\) and heartbeat\.timeout 2000 ms \(default\).* a third of"),
+                ("cluster.fencing.timeout=2 s",
+                 r"cluster\.fencing\.timeout is 2000 ms \(-D\) and heartbeat\.timeout 2000 ms \(default\).* more than heartbeat\.timeout, or to 0"),
+            ):
+                for command in (["weir", "config", "check"], *([name] for name in DAEMONS)):
+                    with self.subTest(command=command, pair=pair):
+                        result = self.run_daemon(*command, "--config", str(settings), "-D", pair)
+                        self.assertEqual(result.returncode, 1, result.stderr)
+                        self.assertRegex(result.stderr, text)
+            result = self.run_daemon("weir", "config", "check", "--config", str(settings))
+            self.assertEqual((result.returncode, result.stdout), (0, "the configuration is valid\n"))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -21,6 +21,17 @@ packages=(
 
 # This version and no other: Debian 12's own 0.15.0 can commit two histories, and later ones change who owns what.
 raft_version=0.22.1
+pin=/etc/apt/preferences.d/weir-libraft
+
+# Once that version is there it stays: at a priority above 1000 no upgrade replaces it, and apt goes back to it from any other.
+pin_raft() {
+    local text="Explanation: written by Weir's deploy/deps.sh, which says why
+Package: libraft0 libraft-dev
+Pin: version $raft_version-*
+Pin-Priority: 1001"
+    [ "$(cat "$pin" 2>/dev/null)" = "$text" ] || echo "$text" >"$pin" ||
+        echo "deps.sh: $pin cannot be written: take care that no upgrade replaces libraft $raft_version" >&2
+}
 
 # Kafka's broker, for tests and demonstrations, runs on any Java from 11 on and is fetched with Maven: whichever is there.
 command -v java >/dev/null || packages+=(default-jre-headless)
@@ -40,6 +51,7 @@ if [ -z "$(raft_installed)" ] && [[ " ${missing[*]-} " != *" libraft-dev "* ]]; 
     missing+=(libraft-dev)
 fi
 if [ ${#missing[@]} -eq 0 ]; then
+    [ "$(id -u)" -ne 0 ] || pin_raft
     exit 0
 fi
 
@@ -93,3 +105,4 @@ done
 # shellcheck disable=SC2086 # the list has two packages in one item
 apt-get install -y --no-install-recommends ${missing[*]} >>"$log" 2>&1 || fail "installation failed"
 rm -f "$log"
+pin_raft

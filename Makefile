@@ -268,7 +268,7 @@ ROUNDS ?= 20
 soak: all test-asan test-tsan
 	CHAOS_STORM_S=600 $(MAKE) chaos ROWS=all MINUTES=20
 	for i in $$(seq $(ROUNDS)); do $(MAKE) fuzz SECONDS=60 SEED=$$(date +%s) || exit 1; done
-	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SEEDS=$$first..$$((first + 9999)) || exit 1; done
+	for i in $$(seq $(ROUNDS)); do first=$$(date +%s); $(MAKE) sim SIM_FLAGS=--ledger SEEDS=$$first..$$((first + 9999)) || exit 1; done
 	for i in $$(seq $(ROUNDS)); do WEIR_ISOLATION_JOBS=10000 $(MAKE) integration || exit 1; $(MAKE) integration-asan integration-tsan || exit 1; done
 	first=$$(date +%s); $(MAKE) mutants T="--seeds $$first..$$((first + 59))"
 

@@ -145,7 +145,8 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.finishes(cluster, job)
         print(f"    handed over in {', '.join(f'{ms:.0f}' for ms in took_ms)} ms", flush=True)
         if "WEIR_BIN_DIR" not in os.environ:  # sanitizers take their time
-            self.assertLess(min(took_ms), 400, "no election can be faster than its time-out: leadership was not handed over")
+            # A leader whose members lag just then leaves without: that may be one of four, not three.
+            self.assertLess(sorted(took_ms)[-2], 400, "no election can be faster than its time-out: leadership was not handed over")
 
     def rows_written(self, folder):
         return sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0

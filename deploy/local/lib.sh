@@ -2,6 +2,8 @@
 #
 #   WEIR_HOME_DIR  run directory: pids, logs, ports, data (default /tmp/weir-$USER)
 #   WEIR_BIN_DIR   folder of the binaries (default: build/ of the source tree, bin/ of a distribution)
+#   WEIR_LOG_MB    a daemon that starts puts its log aside when it is larger than so many MB (default 64)
+#   WEIR_LOG_FILES logs put aside that are kept, NAME.log.1 the newest (default 10; 0: none)
 #   WEIR_OPTS      options for every daemon, such as "-D rest.port=8082 -D log.level=debug"; what a script sets itself wins
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,6 +11,8 @@ root=$(cd "$here/../.." && pwd)
 bin=${WEIR_BIN_DIR:-$root/build}
 [ -x "$bin/weir-jobmanager" ] || bin=$root/bin
 run=${WEIR_HOME_DIR:-/tmp/weir-${USER:-$(id -un)}}
+log_mb=${WEIR_LOG_MB:-64}
+log_files=${WEIR_LOG_FILES:-10}
 start_deadline_s=20
 stop_deadline_s=30
 
@@ -16,6 +20,9 @@ die() {
     echo "${0##*/}: $*" >&2
     exit 1
 }
+
+[[ $log_mb =~ ^(0|[1-9][0-9]{0,8})$ ]] || die "WEIR_LOG_MB=$log_mb: expected MB"
+[[ $log_files =~ ^(0|[1-9][0-9]{0,2})$ ]] || die "WEIR_LOG_FILES=$log_files: expected 0 to 999"
 
 # alive NAME: whether the daemon that NAME.pid names still runs, and is ours (a pid may have been given to another process).
 alive() {
@@ -43,6 +50,25 @@ is_ready_or_dead() {
     grep -q ' ready ' "$run/$1.out" 2>/dev/null || ! readlink "/proc/$(cat "$run/$1.pid")/exe" >/dev/null 2>&1
 }
 
+# rotate_log NAME: before its daemon starts: nobody writes to it.
+rotate_log() {
+    local log=$run/$1.log old i size
+    size=$(stat -c %s "$log" 2>/dev/null) || return 0
+    [ "$size" -gt $((log_mb * 1000000)) ] || return 0
+    for old in "$log".*; do
+        i=${old##*.}
+        [[ ! $i =~ ^[1-9][0-9]*$ ]] || [ "$i" -lt "$log_files" ] || rm -f "$old"
+    done
+    for ((i = log_files - 1; i > 0; i--)); do
+        [ ! -e "$log.$i" ] || mv "$log.$i" "$log.$((i + 1))"
+    done
+    if [ "$log_files" -gt 0 ]; then
+        mv "$log" "$log.1"
+    else
+        rm -f "$log"
+    fi
+}
+
 # launch NAME BINARY OPTION...: starts a daemon; await NAME waits for its ready line.
 launch() {
     local name=$1 binary=$2
@@ -51,6 +77,7 @@ launch() {
     ! alive "$name" || die "$name runs already (pid $(cat "$run/$name.pid"))"
     mkdir -p "$run"
     : >"$run/$name.out"
+    rotate_log "$name"
     # shellcheck disable=SC2086 # WEIR_OPTS is a list of options
     setsid "$bin/$binary" ${WEIR_OPTS:-} "$@" >"$run/$name.out" 2>>"$run/$name.log" </dev/null &
     echo $! >"$run/$name.pid"

@@ -101,6 +101,18 @@ class Isolation(unittest.TestCase):
         self.assertEqual(numbers, list(range(len(numbers))))
         self.assertGreater(len(numbers), 0)
 
+    def assert_others_are_in_the_logs(self):
+        """The good job's lines, and those of a job that fails while the logs are full of others' failures."""
+        once = self.submit(POISON.format(number="once", strategy="none", more=""))
+        self.cluster.wait_state(once, "FAILED")
+        for job, log in ((job, log) for job in (once, self.good)
+                         for log in (self.cluster.jobmanager.log_path.read_text(), self.cluster.weir("logs", job).stdout)):
+            lines = [line for line in log.splitlines() if f"job={job}" in line]
+            states = [line.split(" to=")[1].split()[0] for line in lines if "event=job_state" in line]
+            failures = [line for line in lines if "event=job_failure" in line]
+            self.assertIn("FAILED" if job == once else "RUNNING", states, lines)
+            self.assertEqual(["divided by zero" in line for line in failures], [True] if job == once else [], lines)
+
     def test_many_jobs_leave_nothing_that_grows(self):
         folder = tempfile.TemporaryDirectory(prefix="weir-it-chk-")
         self.addCleanup(folder.cleanup)
@@ -136,7 +148,8 @@ class Isolation(unittest.TestCase):
             vertex = detail["vertices"][0]["id"]
             return self.cluster.get(f"/jobs/{job}/vertices/{vertex}")["subtasks"][0]["attempt"]
 
-        wait_for(lambda: all(attempts(job) >= 3 for job in loops), "the broken jobs are restarted")
+        wait_for(lambda: all(attempts(job) >= 8 for job in loops), "the broken jobs are restarted")
+        self.assert_others_are_in_the_logs()
         began = self.completed()
         before = [attempts(job) for job in loops]
         wait_for(lambda: self.completed() >= began + 20, "the good job completes 20 checkpoints meanwhile")

@@ -100,6 +100,41 @@ class LocalScripts(unittest.TestCase):
             self.assertFalse(pathlib.Path(f"/proc/{pid}/exe").exists(), pid)
         self.assertIn("cluster of 3 JobManagers", self.script("start-cluster.sh").stderr)
 
+    def test_logs_are_rotated(self):
+        log = self.run_dir / "jobmanager.log"
+        self.run_dir.mkdir()
+        self.environment["WEIR_LOG_FILES"] = "2"
+
+        def kept():
+            return {path.name.removeprefix("jobmanager.log"): path.read_text().splitlines()[0] for path in self.run_dir.glob("jobmanager.log*")}
+
+        def mark(text):
+            log.write_text(f"{text}\n")
+
+        for name in ("1", "2", "3", "gz"):
+            (self.run_dir / f"jobmanager.log.{name}").write_text(f"old {name}\n")
+        mark("small")
+        self.ok("start-cluster.sh", "-t", "0")
+        self.assertEqual(kept(), {"": "small", ".1": "old 1", ".2": "old 2", ".3": "old 3", ".gz": "old gz"})
+        self.assertGreater(len(log.read_text().splitlines()), 1, "appended")
+
+        # logrotate's copytruncate: the daemon goes on at the beginning of the file
+        os.truncate(log, 0)
+        self.ok("jobmanager.sh", "stop")
+        text = log.read_bytes()
+        self.assertTrue(text.startswith(b"ts=") and b"\0" not in text, text[:100])
+
+        self.environment["WEIR_LOG_MB"] = "0"
+        mark("first")
+        self.ok("jobmanager.sh", "start")
+        self.assertEqual({**kept(), "": None}, {"": None, ".1": "first", ".2": "old 1", ".gz": "old gz"})
+        self.ok("jobmanager.sh", "kill")
+        mark("second")
+        self.environment["WEIR_LOG_FILES"] = "0"
+        self.ok("jobmanager.sh", "start")
+        self.assertEqual(set(kept()), {"", ".gz"})
+        self.assertNotIn("second", log.read_text())
+
     def test_pids_of_others_are_left_alone(self):
         other = subprocess.Popen(["tail", "-f", "/dev/null"])
         try:
@@ -118,6 +153,10 @@ class LocalScripts(unittest.TestCase):
                           ["jobmanager.sh", "start", "1", "2"]):
             self.assertEqual(self.script(*arguments).returncode, 2, arguments)
         self.assertIn("no JobManager runs", self.script("taskmanager.sh", "start").stderr)
+        for setting in ("WEIR_LOG_MB", "WEIR_LOG_FILES"):
+            self.environment[setting] = "many"
+            self.assertIn(f"{setting}=many", self.script("start-cluster.sh").stderr)
+            del self.environment[setting]
 
 
 if __name__ == "__main__":

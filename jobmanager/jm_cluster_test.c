@@ -21,6 +21,8 @@
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
+#include "proto/raft.pb-c.h"
+#include "tests/lib/test_tls.h"
 
 enum { WAIT_MS = 30000, NODES = 4 /* the last joins */, FOUNDERS = 3, NOBODY = NODES, LOOK_MS = 20 };
 
@@ -66,17 +68,21 @@ struct cluster {
     char dir[64];
     struct weir_fs *fs;
     struct node nodes[NODES];
+    struct weir_test_tls certs;
+    struct weir_tls *jm_tls, *tm_tls; /* NULL: plaintext */
     struct weir_rpc_server *tm;
     char tm_address[64];
     uint32_t deployments, cancels;
     bool called;
     enum weir_rc call_rc;
     struct weir_buf call_body;
+    char call_text[WEIR_ERROR_TEXT_MAX];
     bool answered;
     enum weir_rc answer_rc;
     struct weir_error answer_err;
     enum weir_job_state state;
     struct weir_jm_cluster_view view;
+    uint64_t incarnations[WEIR_JM_MEMBERS_VIEW_MAX]; /* of the view's members */
     uint32_t recorded; /* JobManagers in the replicated state, those removed too */
 };
 
@@ -232,9 +238,9 @@ static void on_request(void *ctx, struct weir_rpc_request *request)
 static void on_called(void *ctx, enum weir_rc rc, struct weir_slice body, const char *text)
 {
     struct cluster *c = ctx;
-    (void)text;
     weir_mutex_lock(&c->mutex);
     c->call_rc = rc;
+    (void)snprintf(c->call_text, sizeof(c->call_text), "%s", text);
     weir_buf_clear(&c->call_body);
     weir_buf_put_slice(&c->call_body, body);
     c->called = true;
@@ -242,21 +248,44 @@ static void on_called(void *ctx, enum weir_rc rc, struct weir_slice body, const 
     weir_mutex_unlock(&c->mutex);
 }
 
-static enum weir_rc call(struct node *node, uint16_t method, const ProtobufCMessage *message)
+static enum weir_rc call_by(struct cluster *c, struct weir_rpc_client *client, uint16_t method, const ProtobufCMessage *message, uint32_t deadline_ms)
 {
-    struct cluster *c = node->c;
     struct weir_error err;
     struct weir_buf body = {0};
     weir_pb_encode(message, &body);
     weir_mutex_lock(&c->mutex);
     c->called = false;
     weir_mutex_unlock(&c->mutex);
-    ck_assert_int_eq(weir_rpc_call(node->client, method, weir_buf_slice(&body), 1000, on_called, c, &err), WEIR_OK);
+    ck_assert_int_eq(weir_rpc_call(client, method, weir_buf_slice(&body), deadline_ms, on_called, c, &err), WEIR_OK);
     weir_mutex_lock(&c->mutex);
     wait_for(c, &c->called);
     weir_mutex_unlock(&c->mutex);
     weir_buf_fini(&body);
     return c->call_rc;
+}
+
+static enum weir_rc call(struct node *node, uint16_t method, const ProtobufCMessage *message)
+{
+    return call_by(node->c, node->client, method, message, 1000);
+}
+
+/* A client of that JobManager: what it says that it is, and by which certificate. */
+static struct weir_rpc_client *client_of(struct node *node, const char *role, struct weir_tls *tls)
+{
+    char address[64];
+    struct weir_error err;
+    struct weir_rpc_client *client = NULL;
+    (void)snprintf(address, sizeof(address), "tcp://%s", node->address);
+    const struct weir_rpc_client_options options = {.address = address,
+                                                    .cluster_id = "weir",
+                                                    .role = role,
+                                                    .name = "tm",
+                                                    .server_role = WEIR_ROLE_JOBMANAGER,
+                                                    .protocol_version = WEIR_PROTOCOL_VERSION,
+                                                    .tls = tls};
+    const struct weir_rpc_client_callbacks none = {0};
+    ck_assert_int_eq(weir_rpc_client_create(&options, &none, NULL, &client, &err), WEIR_OK);
+    return client;
 }
 
 /* Who says that it leads; the others must say who that is, once they know. */
@@ -379,6 +408,9 @@ static void look(void *payload)
     weir_mutex_lock(&q->node->c->mutex);
     q->node->c->state = job == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(job);
     weir_jm_cluster_view(q->jm, &q->node->c->view);
+    for (uint32_t i = 0; i < q->node->c->view.nmembers; i++) {
+        q->node->c->incarnations[i] = weir__jm_known_incarnation(q->jm, q->node->c->view.members[i].id);
+    }
     q->node->c->recorded = weir_meta_member_count(weir_dispatcher_meta(q->jm->dispatcher));
     weir_mutex_unlock(&q->node->c->mutex);
     answer(q->node->c, WEIR_OK, NULL);
@@ -430,6 +462,16 @@ static const struct weir_jm_member_view *member_view(struct cluster *c, const ch
     return NULL;
 }
 
+/* Which one of the view it is. */
+static uint32_t member_at(const struct cluster *c, const char *address)
+{
+    uint32_t at = 0;
+    while (at < c->view.nmembers && strcmp(c->view.members[at].rpc_address, address) != 0) {
+        at++;
+    }
+    return at;
+}
+
 static void wait_until_role(struct node *node, const char *address, enum weir_jm_role role)
 {
     int64_t deadline_ms = now_ms() + WAIT_MS;
@@ -479,9 +521,15 @@ static void node_configure(struct node *node, uint32_t i, const char *list)
     set(node, "cluster.fencing.timeout=0");
     set(node, "jobmanager.raft.election-timeout=300 ms");
     set(node, "jobmanager.raft.heartbeat-interval=30 ms");
+    if (node->c->jm_tls != NULL) {
+        set(node, "security.ssl.internal.enabled=true");
+        set(node, "jobmanager.raft.election-timeout=1 s"); /* handshakes take their time, with a sanitizer above all */
+        (void)snprintf(pair, sizeof(pair), "security.ssl.internal.dir=%s/%s", node->c->certs.dir, WEIR_ROLE_JOBMANAGER);
+        set(node, pair);
+    }
 }
 
-static void cluster_init(struct cluster *c)
+static void cluster_init_secured(struct cluster *c, bool secured)
 {
     struct weir_error err;
     int fds[NODES];
@@ -491,30 +539,30 @@ static void cluster_init(struct cluster *c)
     weir_cond_init(&c->cond);
     ck_assert_ptr_nonnull(mkdtemp(c->dir));
     c->fs = weir_fs_local_create();
+    if (secured) {
+        weir_test_tls_init(&c->certs);
+        c->jm_tls = weir_test_tls_node(&c->certs, WEIR_ROLE_JOBMANAGER);
+        c->tm_tls = weir_test_tls_node(&c->certs, WEIR_ROLE_TASKMANAGER);
+    }
     for (uint32_t i = 0; i < NODES; i++) {
         c->nodes[i].c = c;
         c->nodes[i].port = free_port(&fds[i]);
         (void)snprintf(c->nodes[i].address, sizeof(c->nodes[i].address), "127.0.0.1:%u", c->nodes[i].port);
     }
     (void)snprintf(list, sizeof(list), "%s,%s,%s", c->nodes[0].address, c->nodes[1].address, c->nodes[2].address);
-    const struct weir_rpc_server_options server = {
-        .address = "tcp://127.0.0.1:0", .cluster_id = "weir", .role = WEIR_ROLE_TASKMANAGER, .name = "tm", .protocol_version = WEIR_PROTOCOL_VERSION};
+    const struct weir_rpc_server_options server = {.address = "tcp://127.0.0.1:0",
+                                                   .cluster_id = "weir",
+                                                   .role = WEIR_ROLE_TASKMANAGER,
+                                                   .name = "tm",
+                                                   .protocol_version = WEIR_PROTOCOL_VERSION,
+                                                   .tls = c->tm_tls};
     const struct weir_rpc_server_callbacks callbacks = {.on_request = on_request};
     ck_assert_int_eq(weir_rpc_server_create(&server, &callbacks, c, &c->tm, &err), WEIR_OK);
     (void)snprintf(c->tm_address, sizeof(c->tm_address), "tcp://127.0.0.1:%u", weir_rpc_server_port(c->tm));
     for (uint32_t i = 0; i < NODES; i++) {
         (void)close(fds[i]);
         node_configure(&c->nodes[i], i, list);
-        char address[64];
-        (void)snprintf(address, sizeof(address), "tcp://%s", c->nodes[i].address);
-        const struct weir_rpc_client_options client = {.address = address,
-                                                       .cluster_id = "weir",
-                                                       .role = WEIR_ROLE_TASKMANAGER,
-                                                       .name = "tm",
-                                                       .server_role = WEIR_ROLE_JOBMANAGER,
-                                                       .protocol_version = WEIR_PROTOCOL_VERSION};
-        const struct weir_rpc_client_callbacks none = {0};
-        ck_assert_int_eq(weir_rpc_client_create(&client, &none, NULL, &c->nodes[i].client, &err), WEIR_OK);
+        c->nodes[i].client = client_of(&c->nodes[i], WEIR_ROLE_TASKMANAGER, c->tm_tls);
     }
     for (uint32_t i = 0; i < FOUNDERS; i++) {
         node_start(&c->nodes[i]);
@@ -522,6 +570,11 @@ static void cluster_init(struct cluster *c)
     for (uint32_t i = 0; i < FOUNDERS; i++) {
         node_started(&c->nodes[i]);
     }
+}
+
+static void cluster_init(struct cluster *c)
+{
+    cluster_init_secured(c, false);
 }
 
 static void cluster_fini(struct cluster *c)
@@ -535,6 +588,11 @@ static void cluster_fini(struct cluster *c)
         weir_config_destroy(c->nodes[i].config);
     }
     weir_rpc_server_destroy(c->tm);
+    weir_tls_destroy(c->jm_tls);
+    weir_tls_destroy(c->tm_tls);
+    if (c->jm_tls != NULL) {
+        weir_test_tls_fini(&c->certs);
+    }
     weir_buf_fini(&c->call_body);
     weir_fs_local_destroy(c->fs);
     weir_cond_fini(&c->cond);
@@ -758,6 +816,97 @@ START_TEST(a_lost_directory_is_known_without_a_leader)
 }
 END_TEST
 
+/* What a candidate asks, with a term that makes whoever believes it a follower. */
+static enum weir_rc ask_for_vote(struct node *to, struct weir_rpc_client *client, uint64_t to_id, uint64_t from, uint64_t incarnation, uint64_t term)
+{
+    struct weir_buf bytes = {0};
+    struct weir_buf part = {0};
+    Weir__Raft__RequestVote vote = WEIR__RAFT__REQUEST_VOTE__INIT;
+    Weir__Raft__Message message = WEIR__RAFT__MESSAGE__INIT;
+    Weir__Raft__Chunk chunk = WEIR__RAFT__CHUNK__INIT;
+    Weir__Raft__RaftRequest request = WEIR__RAFT__RAFT_REQUEST__INIT;
+    vote.term = term;
+    vote.candidate_id = from;
+    vote.last_log_index = 1000000;
+    vote.last_log_term = term - 1;
+    vote.disrupt_leader = true;
+    message.body_case = WEIR__RAFT__MESSAGE__BODY_REQUEST_VOTE;
+    message.request_vote = &vote;
+    weir_pb_encode(&message.base, &bytes);
+    chunk.number = term;
+    chunk.message_bytes = bytes.len;
+    chunk.bytes = weir_pb_bytes(weir_buf_slice(&bytes));
+    weir_pb_encode(&chunk.base, &part);
+    request.from = from;
+    request.incarnation = incarnation;
+    request.to = to_id;
+    request.chunk = weir_pb_bytes(weir_buf_slice(&part));
+    enum weir_rc rc = call_by(to->c, client, WEIR_METHOD_RAFT, &request.base, WAIT_MS);
+    weir_buf_fini(&part);
+    weir_buf_fini(&bytes);
+    return rc;
+}
+
+/* As an empty JobManager there that waits to be let in. */
+static enum weir_rc say_hello(struct node *to, struct weir_rpc_client *client, const char *address)
+{
+    char *text = (char *)(uintptr_t)address;
+    Weir__Raft__HelloRequest hello = WEIR__RAFT__HELLO_REQUEST__INIT;
+    hello.id = 4711;
+    hello.incarnation = 4711;
+    hello.rpc_address = text;
+    hello.rest_address = text;
+    hello.empty = true;
+    return call_by(to->c, client, WEIR_METHOD_JM_HELLO, &hello.base, WAIT_MS);
+}
+
+/* Raft, and who is who, is a matter of JobManagers: of others nothing is believed. The same words of a JobManager are. _i: with certificates. */
+START_TEST(who_is_no_jobmanager_has_no_say_among_them)
+{
+    enum { FAR = 1000000 }; /* no election comes there by itself */
+    static const char here[] = "127.0.0.1:2";
+    static const char wrong_here[] = "127.0.0.1:1";
+    static const char *const roles[] = {WEIR_ROLE_TASKMANAGER, "client", WEIR_ROLE_JOBMANAGER /* but its certificate is a TaskManager's */};
+    bool secured = _i == 1;
+    struct cluster c;
+    uint64_t epoch = 0;
+    cluster_init_secured(&c, secured);
+    struct node *node = &c.nodes[wait_for_leader(&c, &epoch)];
+    const struct node *other = node == &c.nodes[0] ? &c.nodes[1] : &c.nodes[0];
+    wait_until_role(node, node->address, WEIR_JM_ROLE_LEADER);
+    wait_until_recorded(node, FOUNDERS);
+    wait_until_role(node, other->address, WEIR_JM_ROLE_STANDBY);
+    uint32_t candidate = member_at(&c, other->address);
+    uint64_t from = c.view.members[candidate].id;
+    uint64_t incarnation = c.incarnations[candidate];
+    uint64_t to = c.view.members[member_at(&c, node->address)].id;
+    for (uint32_t i = 0; i < (secured ? 3 : 2); i++) {
+        const char *expected = i == 0    ? "only a JobManager"
+                               : secured ? "certificate is for \"taskmanager\""
+                                         : "serves TaskManagers and JobManagers only";
+        struct weir_rpc_client *client = client_of(node, roles[i], c.tm_tls);
+        ck_assert_int_eq(ask_for_vote(node, client, to, from, incarnation, epoch + UINT64_C(2) * FAR), WEIR_REFUSED);
+        ck_assert_msg(strstr(c.call_text, expected) != NULL, "%s", c.call_text);
+        ck_assert_int_eq(say_hello(node, client, wrong_here), WEIR_REFUSED);
+        ck_assert_msg(strstr(c.call_text, expected) != NULL, "%s", c.call_text);
+        weir_rpc_client_destroy(client);
+    }
+    struct weir_rpc_client *client = client_of(node, WEIR_ROLE_JOBMANAGER, c.jm_tls);
+    Weir__Control__RegisterRequest request = WEIR__CONTROL__REGISTER_REQUEST__INIT;
+    ck_assert_int_eq(call_by(&c, client, WEIR_METHOD_REGISTER, &request.base, WAIT_MS), WEIR_UNSUPPORTED);
+    ck_assert_int_eq(say_hello(node, client, here), WEIR_OK);
+    wait_until_role(node, here, WEIR_JM_ROLE_JOINING);
+    ck_assert_uint_eq(member_at(&c, wrong_here), c.view.nmembers);
+    ck_assert_int_eq(ask_for_vote(node, client, to, from, incarnation, epoch + FAR), WEIR_OK);
+    weir_rpc_client_destroy(client);
+    uint64_t before = epoch;
+    epoch += FAR - 1;
+    (void)wait_for_leader(&c, &epoch);
+    ck_assert_uint_lt(epoch, before + UINT64_C(2) * FAR);
+    cluster_fini(&c);
+}
+END_TEST
+
 Suite *jm_cluster_suite(void);
 
 Suite *jm_cluster_suite(void)
@@ -769,6 +918,7 @@ Suite *jm_cluster_suite(void)
     tcase_add_test(tcase, no_lease_without_a_majority);
     tcase_add_loop_test(tcase, one_is_replaced, 0, 3);
     tcase_add_test(tcase, a_lost_directory_is_known_without_a_leader);
+    tcase_add_loop_test(tcase, who_is_no_jobmanager_has_no_say_among_them, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

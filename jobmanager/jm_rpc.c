@@ -361,6 +361,11 @@ static void handle_request(struct weir_jm *jm, struct weir_rpc_request *request)
     case WEIR_METHOD_WHO_LEADS:
         handle_who_leads(jm, request);
         return;
+    case WEIR_METHOD_RAFT:
+    case WEIR_METHOD_JM_HELLO:
+        weir_log(jm->options.log, WEIR_LOG_WARN, "posing_as_jobmanager", "peer", weir_rpc_request_peer_name(request), NULL);
+        weir_rpc_reply(request, WEIR_REFUSED, weir_slice_str("only a JobManager may say this to a JobManager"));
+        return;
     default:
         weir_rpc_reply(request, WEIR_UNSUPPORTED, weir_slice_str("a JobManager does not serve this method"));
     }

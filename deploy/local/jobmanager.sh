@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts, stops (SIGTERM: it hands leadership over) or kills (SIGKILL) one JobManager of the local cluster.
 #
-#   jobmanager.sh start|stop|kill [N]       N defaults to the first that does not run for start, to the greatest running one otherwise
+#   jobmanager.sh start|stop|kill [N]       N defaults to the first member that does not run for start, to the greatest running one otherwise
 #   jobmanager.sh start [N] --join          an empty one that belongs to no cluster yet, in the place of the lost one N or as a further one;
 #                                           `weir cluster replace-jobmanager` lets it in
 set -euo pipefail
@@ -53,6 +53,7 @@ start_to_join() {
     else
         name=$(name_of "$1")
         ! alive "$name" || die "$name runs already (pid $(cat "$run/$name.pid"))"
+        mark "$1"
     fi
     old=$run/$name.data
     [ ! -e "$old" ] || mv "$old" "$old.$(date +%Y%m%d-%H%M%S.%N)"
@@ -77,8 +78,10 @@ start)
     if [ -n "$join" ]; then
         start_to_join "$number"
     else
+        learn_removed
         name=$([ -n "$number" ] && name_of "$number" || first_not_running)
         [ -d "$run/$name.data" ] || die "$run has no $name: deploy/local/start-cluster.sh starts a cluster"
+        ! was_removed "$name" || die_removed "$name"
         ports=() # the single one's may be of the kernel: TaskManagers and clients know it by those that it had
         if [ "$name" = jobmanager ] && ! alive "$name" && [ -n "$(endpoint rpc)" ]; then
             rpc=$(endpoint rpc)

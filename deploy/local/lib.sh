@@ -83,9 +83,14 @@ launch() {
     echo $! >"$run/$name.pid"
 }
 
+# false: a JobManager that has left at once, because the others say that it was removed.
 await() {
     local name=$1
     until_true "$start_deadline_s" is_ready_or_dead "$name" || true
+    if ! alive "$name" && tail -n 1 "$run/$name.log" | grep -q ' was removed from the cluster'; then
+        mark "${name#jobmanager-}" removed
+        return 1
+    fi
     if ! alive "$name" || ! grep -q ' ready ' "$run/$name.out"; then
         tail -n 5 "$run/$name.log" >&2
         die "$name did not start; its log is $run/$name.log"
@@ -118,24 +123,48 @@ endpoint() {
 }
 
 # A cluster of several JobManagers has their RPC addresses in this file, "127.0.0.1:6123", one a line: the first is jobmanager-1's, and so on.
-# They are the JobManagers' names in the log, so they are kept for the life of the run directory. One that was added later has "joins" behind it.
-# A single JobManager is called jobmanager.
+# They are the JobManagers' names in the log, so they are kept for the life of the run directory. One that was added later has "joins" behind it,
+# and one that is no member any more, because another has taken its place, "removed" at the end. A single JobManager is called jobmanager.
 several=$run/jobmanagers
 
+# jobmanager_names: without those that were removed.
 jobmanager_names() {
     if [ -e "$several" ]; then
-        awk '{ print "jobmanager-" NR }' "$several"
+        awk '$NF != "removed" { print "jobmanager-" NR }' "$several"
     else
         echo jobmanager
     fi
 }
 
-# jobmanager_addresses: as the cluster was founded; the others are found through these.
-jobmanager_addresses() {
-    awk '$2 == "" { print $1 }' "$several" | paste -sd,
+# was_removed NAME
+was_removed() {
+    ! grep -qx "$1" <<<"$(jobmanager_names)"
 }
 
-# rest_addresses: of all JobManagers that have ever been ready.
+# mark N [removed]: writes to the file that jobmanager-N is no member any more, or that it may be one again.
+mark() {
+    awk -v n="$1" -v word="${2:-}" 'NR == n { sub(/ *removed$/, ""); $0 = $0 (word == "" ? "" : " " word) } { print }' "$several" >"$several.new"
+    mv "$several.new" "$several"
+}
+
+# learn_removed: marks each as the leader knows it. At one address several may have stood, one after the other. Nothing while nobody leads.
+learn_removed() {
+    local members
+    [ -e "$several" ] && any_jobmanager_alive || return 0
+    members=$(timeout 5 "$bin/weir" cluster --json -m "$(rest_addresses)" 2>/dev/null | jq -r '.jobmanagers[] | "\(.rpc) \(.role)"') || return 0
+    awk 'NR == FNR { if ($2 == "removed") gone[$1]; else here[$1]; next }
+         $1 in here { sub(/ *removed$/, "") }
+         $1 in gone && !($1 in here) && $NF != "removed" { $0 = $0 " removed" }
+         { print }' - "$several" <<<"$members" >"$several.new"
+    mv "$several.new" "$several"
+}
+
+# jobmanager_addresses: as the cluster was founded, whoever was removed since; the others are found through these.
+jobmanager_addresses() {
+    awk '$2 != "joins" { print $1 }' "$several" | paste -sd,
+}
+
+# rest_addresses: of all JobManagers that have ever been ready, and were not removed.
 rest_addresses() {
     local name
     for name in $(jobmanager_names); do
@@ -192,8 +221,8 @@ jobmanager_launch() {
         launch "$name" weir-jobmanager -D "jobmanager.data.dir=$run/$name.data" "$@"
         return
     fi
-    read -r rpc kind < <(sed -n "${number}p" "$several") || die "there is no $name in $several"
-    [ -z "$kind" ] || set -- -D jobmanager.join=true "$@"
+    read -r rpc kind _ < <(sed -n "${number}p" "$several") || die "there is no $name in $several"
+    [ "$kind" != joins ] || set -- -D jobmanager.join=true "$@"
     rest=$(option rest.port 8081)
     if [ "$rest" = 0 ]; then
         rest=$(endpoint rest "$name")
@@ -207,7 +236,11 @@ jobmanager_launch() {
 
 jobmanager_start() {
     jobmanager_launch "$@"
-    await "$1"
+    await "$1" || die_removed "$1"
+}
+
+die_removed() {
+    die "$1 was removed from the cluster: \`jobmanager.sh start ${1#jobmanager-} --join\` starts an empty one in its place"
 }
 
 taskmanager_start() {

@@ -28,7 +28,7 @@ shift $((OPTIND - 1))
 
 another="stop-cluster.sh and remove it, or set WEIR_HOME_DIR"
 if [ -e "$several" ]; then
-    known=$(awk '$2 == ""' "$several" | wc -l)
+    known=$(awk '$2 != "joins"' "$several" | wc -l)
     [ "$known" -eq "$jobmanagers" ] || die "$run belongs to a cluster of $known JobManagers: start that, or $another"
 elif [ "$jobmanagers" -gt 1 ]; then
     [ ! -e "$run/jobmanager.data" ] || die "$run belongs to a cluster of one JobManager: start that, or $another"
@@ -39,19 +39,27 @@ fi
 
 mkdir -p "$run"
 echo "$slots" >"$run/slots"
-for name in $(jobmanager_names); do # all at once: those of a new cluster ask each other whether it is one
+names=$(jobmanager_names)
+for name in $names; do # all at once: those of a new cluster ask each other whether it is one
     jobmanager_launch "$name"
 done
-for name in $(jobmanager_names); do
-    await "$name"
+for name in $names; do
+    await "$name" || true
 done
 for ((i = 1; i <= taskmanagers; i++)); do
     taskmanager_start "$i"
 done
 until_true "$start_deadline_s" has_registered "$taskmanagers" ||
     die "only $(registered) of $taskmanagers TaskManagers registered; logs are in $run"
+learn_removed # of replacements that no script has seen
+for name in $names; do
+    if was_removed "$name"; then
+        stop "$name" TERM
+        echo "$name was removed from the cluster: it does not run"
+    fi
+done
 rest=$(rest_addresses)
 leaders=
-[ "$jobmanagers" -eq 1 ] || leaders="$(wc -l <"$several") JobManagers and "
+[ "$jobmanagers" -eq 1 ] || leaders="$(jobmanager_names | wc -l) JobManagers and "
 echo "cluster of $leaders$taskmanagers TaskManagers with $slots slots each: http://${rest//,/ http://}  (logs in $run)"
 [ "$rest" = 127.0.0.1:8081 ] || echo "export WEIR_JOBMANAGERS=$rest"

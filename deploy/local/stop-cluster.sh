@@ -7,6 +7,7 @@ set -euo pipefail
     echo "usage: stop-cluster.sh" >&2
     exit 2
 }
+learn_removed # while there is somebody to ask: the next start needs it
 for file in "$run"/taskmanager-*.pid "$run"/jobmanager.pid "$run"/jobmanager-*.pid; do
     [ -e "$file" ] || continue
     name=$(basename "$file" .pid)

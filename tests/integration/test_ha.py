@@ -1,4 +1,4 @@
-"""Three JobManagers, of which one leads: what becomes of running jobs when it dies, freezes, leaves, or all of them are gone. With real daemons."""
+"""Several JobManagers, of which one leads: what becomes of running jobs when it dies, freezes, leaves, or all of them are gone. With real daemons."""
 
 import json
 import os
@@ -44,8 +44,8 @@ pipeline:
 class Ha(test_checkpoints.Exactness):
     """What the tests share: a cluster, and the proof that its tasks have not noticed anything."""
 
-    def start(self, taskmanagers=2, build=BUILD, environment=None):
-        cluster = Cluster(jobmanagers=3, taskmanagers=taskmanagers, build=build, checkpoints=True, environment=environment)
+    def start(self, taskmanagers=2, build=BUILD, environment=None, jobmanagers=3):
+        cluster = Cluster(jobmanagers=jobmanagers, taskmanagers=taskmanagers, build=build, checkpoints=True, environment=environment)
         self.addCleanup(cluster.close)
         return cluster
 
@@ -274,6 +274,36 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.new_checkpoint(cluster, job)
         self.check_untouched(cluster, job, before)
         self.finishes(cluster, job)
+
+
+class FiveJobManagers(Ha, unittest.TestCase):
+    def standbys(self, cluster):
+        return sum(jm["role"] == "standby" for jm in cluster.get("/cluster")["jobmanagers"])
+
+    def test_two_may_be_dead_at_a_time(self):
+        cluster = self.start(jobmanagers=5, taskmanagers=1)
+        job = self.submit(cluster, rows=100_000_000)
+        before = self.settled(cluster, job)
+        dead = []
+        for _ in range(2):
+            dead.append(cluster.kill_leader())
+            self.new_checkpoint(cluster, job)
+            self.check_untouched(cluster, job, before)
+        wait_for(lambda: self.standbys(cluster) == 2, "a leader and two standbys are left")
+        for number in dead:
+            cluster.start_jobmanager(number=number)
+        wait_for(lambda: self.standbys(cluster) == 4, "they are back")
+        # two others die, so there is no majority without those
+        for number in [number for number in range(5) if number not in dead][:2]:
+            cluster.jobmanagers[number].kill()
+        self.new_checkpoint(cluster, job)
+        self.check_untouched(cluster, job, before)
+        self.assertEqual(cluster.weir("cancel", job).returncode, 0)
+        cluster.wait_state(job, "CANCELED")
+        self.check_drained({})
+        for tm in cluster.taskmanagers:
+            self.assertEqual(self.epochs(tm), sorted(self.epochs(tm)), "registered with an older leader")
+            self.assertGreaterEqual(len(set(self.epochs(tm))), 3)
 
 
 class OneByOne(unittest.TestCase):

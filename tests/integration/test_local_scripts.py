@@ -135,6 +135,68 @@ class LocalScripts(unittest.TestCase):
         self.assertEqual(set(kept()), {"", ".gz"})
         self.assertNotIn("second", log.read_text())
 
+    def test_five_jobmanagers(self):
+        out = self.ok("start-cluster.sh", "-j", "5", "-s", "1")
+        self.assertIn("cluster of 5 JobManagers and 1 TaskManagers", out)
+        self.assertEqual(len(out.split("export WEIR_JOBMANAGERS=")[1].split()[0].split(",")), 5)
+        wait_for(lambda: "5 JobManagers, 4 of them standby" in self.weir("cluster"), "a leader and four others")
+        for number in ("5", "4"):
+            self.assertIn(f"jobmanager-{number} killed", self.ok("jobmanager.sh", "kill"))
+        wait_for(lambda: "5 JobManagers, 2 of them standby" in self.weir("cluster"), "a majority is left")
+        for number in ("4", "5"):
+            self.assertIn(f"jobmanager-{number} started", self.ok("jobmanager.sh", "start"))
+        wait_for(lambda: "5 JobManagers, 4 of them standby" in self.weir("cluster"), "they are back")
+        self.ok("stop-cluster.sh")
+
+    def alive(self):
+        return {name for name in (f"jobmanager-{number}" for number in range(1, 6))
+                if (self.run_dir / f"{name}.pid").exists()
+                and pathlib.Path(f"/proc/{(self.run_dir / f'{name}.pid').read_text().strip()}/exe").exists()}
+
+    def check_three_of_four(self, out):
+        self.assertIn("cluster of 3 JobManagers and 1 TaskManagers", out)
+        addresses = out.split("export WEIR_JOBMANAGERS=")[1].split()[0].split(",")
+        self.assertEqual(addresses, [self.endpoint(f"jobmanager-{n}") for n in (1, 2, 4)])
+        self.assertEqual(self.alive(), {"jobmanager-1", "jobmanager-2", "jobmanager-4"})
+
+    def test_a_jobmanager_that_was_replaced_is_started_no_more(self):
+        again = "start-cluster.sh", "-j", "3", "-s", "1"
+        self.ok(*again)
+        self.ok("jobmanager.sh", "kill", "3")
+        self.ok("jobmanager.sh", "start", "--join")
+        self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-3", "rpc"), self.endpoint("jobmanager-4", "rpc"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it stands by")
+
+        # no script has seen it: the removed one is started, and told by the others
+        for number in ("4", "2", "1"):
+            self.ok("jobmanager.sh", "kill", number)
+        self.ok("stop-cluster.sh")
+        out = self.ok(*again)
+        self.assertIn("jobmanager-3 was removed from the cluster", out)
+        self.check_three_of_four(out)
+
+        # from then on it is known
+        log = self.run_dir / "jobmanager-3.log"
+        before = log.read_text()
+        self.assertIn("every JobManager", self.script("jobmanager.sh", "start").stderr)
+        self.assertIn("jobmanager-3 was removed", self.script("jobmanager.sh", "start", "3").stderr)
+        self.ok("jobmanager.sh", "kill", "4")
+        self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start"))
+        self.ok("stop-cluster.sh")
+        self.check_three_of_four(self.ok(*again))
+        self.assertEqual(log.read_text(), before, "it was started")
+
+        # its place may be taken by an empty one, which is a member like any other then; its predecessor, removed by the way, is learned at the stop
+        self.assertIn("jobmanager-3 started", self.ok("jobmanager.sh", "start", "3", "--join"))
+        self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-4", "rpc"), self.endpoint("jobmanager-3", "rpc"))
+        wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it stands by")
+        self.ok("stop-cluster.sh")
+        out = self.ok(*again)
+        self.assertIn("cluster of 3 JobManagers and 1 TaskManagers", out)
+        self.assertNotIn("was removed", out)
+        self.assertEqual(self.alive(), {"jobmanager-1", "jobmanager-2", "jobmanager-3"})
+        self.ok("stop-cluster.sh")
+
     def test_pids_of_others_are_left_alone(self):
         other = subprocess.Popen(["tail", "-f", "/dev/null"])
         try:

@@ -11,7 +11,7 @@ START_TEST(a_job_runs_to_its_end)
     ck_assert_uint_eq(sim->deploys, 2); /* 2 slots, spread */
     ck_assert_uint_eq(sim->answers_ok, 1);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_uint_eq(view.ntasks, 3);
     ck_assert_int_eq(view.tasks[2].state, WEIR_TASK_RUNNING);
     ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), 0)->slots_used, 1);
@@ -153,7 +153,7 @@ START_TEST(a_failed_task_fails_the_job_or_restarts_it)
         ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
         run_quietly(sim, 10);
         struct weir_job_view view;
-        weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+        weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
         ck_assert_uint_eq(view.nfailures, failures);
         ck_assert_str_eq(view.failures[0].text, "boom");
         ck_assert_ptr_nonnull(view.failures[0].task_name);
@@ -161,6 +161,39 @@ START_TEST(a_failed_task_fails_the_job_or_restarts_it)
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
     ck_assert_uint_eq(meta_of(sim)->attempt, restarts ? 4 : 1);
     ck_assert_str_eq(meta_of(sim)->text, "boom");
+    sim_destroy(sim);
+}
+END_TEST
+
+static const char *waits_at(const struct sim *sim, int64_t mono_ms)
+{
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), (struct weir_now){.mono_ms = mono_ms, .wall_ms = sim->now.wall_ms}, &view);
+    return view.waiting_for;
+}
+
+START_TEST(a_restart_that_is_delayed_says_when_it_comes)
+{
+    struct sim *sim = running_sim("restart", 1);
+    for (int failures = 1; failures <= 2; failures++) {
+        int64_t due_ms = sim->now.mono_ms + 250;
+        char text[64];
+        ck_assert_ptr_null(view_of(sim).waiting_for);
+        set_tasks(sim, WEIR_TASK_FAILED, 1);
+        run_quietly(sim, 1);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+        (void)snprintf(text, sizeof(text), "restarts in 1 s, after failure %d", failures);
+        ck_assert_str_eq(view_of(sim).waiting_for, text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 1), text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 1000), text);
+        (void)snprintf(text, sizeof(text), "restarts in 38 s, after failure %d", failures);
+        ck_assert_str_eq(waits_at(sim, due_ms - 37001), text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 38000), text);
+        ck_assert_ptr_null(waits_at(sim, due_ms));
+        run_quietly(sim, 5);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+        ck_assert_ptr_null(waits_at(sim, due_ms - 1000));
+    }
     sim_destroy(sim);
 }
 END_TEST
@@ -179,12 +212,12 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
     advance(sim, SLOT_TIMEOUT_MS);
     run_quietly(sim, 5);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
     ck_assert_ptr_nonnull(strstr(view.failures[view.nfailures - 1].text, "slot.request.timeout"));
     if (_i == 1) { /* one arrives */
@@ -491,7 +524,7 @@ START_TEST(a_restart_begins_from_the_newest_checkpoint)
     sim->load_rc = _i == 0 ? WEIR_OK : WEIR_CORRUPT;
     run_quietly(sim, 20);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), sim->now, &view);
     if (_i == 0) {
         ck_assert_int_eq(view.state, WEIR_JOB_RUNNING);
         ck_assert_uint_eq(sim->restores, 1);
@@ -640,7 +673,7 @@ START_TEST(random_events)
     run_quietly(sim, 5);
     for (uint32_t i = 0; i < weir_dispatcher_job_count(sim->d); i++) {
         struct weir_job_view view;
-        weir_job_view(weir_dispatcher_job_at(sim->d, i), &view);
+        weir_job_view(weir_dispatcher_job_at(sim->d, i), sim->now, &view);
         ck_assert_msg(weir_job_state_terminal(view.state), "job %s hangs in %s", view.id, weir_job_state_name(view.state));
     }
     for (uint32_t i = 0; i < weir_tm_registry_count(weir_dispatcher_tms(sim->d)); i++) {
@@ -662,6 +695,7 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
     tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
+    tcase_add_test(tcase, a_restart_that_is_delayed_says_when_it_comes);
     tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);
     tcase_add_test(tcase, a_task_that_heartbeats_do_not_list_is_lost);

@@ -874,7 +874,18 @@ const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, ui
     return NULL;
 }
 
-void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
+/* Why nothing, or less, runs; NULL: no reason is known, or needed. */
+static const char *waiting_for(struct weir_job *job, struct weir_now now)
+{
+    if (job->waiting == NULL && delayed(job) && job->restart_at_ms > now.mono_ms) {
+        (void)snprintf(job->delay_text, sizeof(job->delay_text), "restarts in %lld s, after failure %llu",
+                       (long long)(job->restart_at_ms - now.mono_ms + 999) / 1000, (unsigned long long)weir_restart_strategy_failures(job->restart));
+        return job->delay_text;
+    }
+    return job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting;
+}
+
+void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_view *out_view)
 {
     for (uint32_t i = 0; i < job->nfailures; i++) {
         job->failure_views[i] = (struct weir_failure_view){.at_ms = job->failures[i].at_ms,
@@ -885,7 +896,7 @@ void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
     *out_view = (struct weir_job_view){.id = job->id,
                                        .name = job->name,
                                        .state = job->state,
-                                       .waiting_for = job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting,
+                                       .waiting_for = waiting_for(job, now),
                                        .start_ms = job->start_ms,
                                        .end_ms = job->end_ms,
                                        .modified_ms = job->modified_ms,

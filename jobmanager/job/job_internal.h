@@ -43,6 +43,7 @@ struct weir_job {
     enum weir_job_state state;
     uint32_t attempt; /* the newest applied, of all regions or some */
     char *waiting;
+    char delay_text[80]; /* of the newest view: when it restarts */
     int64_t start_ms, end_ms, modified_ms;
     int64_t since_ms[WEIR_JOB_STATE_COUNT_];
     struct failure failures[WEIR_JOB_FAILURES_MAX];

@@ -321,6 +321,112 @@ START_TEST(splits_that_cannot_be_listed)
 }
 END_TEST
 
+static const char *waits(const struct sim *sim)
+{
+    const char *text = view_of(sim).waiting_for;
+    return text == NULL ? "" : text;
+}
+
+static uint32_t enumeration_on(const struct sim *sim, const char *tm_id)
+{
+    uint32_t i = 0;
+    while (i < sim->norders && !(sim->orders[i]->kind == WEIR_EFFECT_ENUMERATE && strcmp(sim->orders[i]->tm_id, tm_id) == 0)) {
+        i++;
+    }
+    ck_assert_uint_lt(i, sim->norders);
+    return i;
+}
+
+START_TEST(a_job_that_lists_splits_says_where)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    submit(sim, 0, "plain");
+    commit_all(sim);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1");
+    sim->enumerate_failures = 1;
+    sim->enumerate_rc = WEIR_EXTERNAL;
+    deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1, again after: no such directory");
+    advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    kill_tm(sim, 0);
+    advance(sim, WEIR_TM_GRACE_MS);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    deliver(sim, enumeration_on(sim, "tm-0-1"), true);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    tm_start(&sim->tms[1], 1);
+    advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-1-1, again after: closed");
+    deliver(sim, enumeration_on(sim, "tm-1-1"), false);
+    ck_assert_str_eq(waits(sim), "");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_job_tells_of_the_source_that_is_not_listed_yet)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    for (uint32_t i = 0; i < 3; i++) {
+        tm_start(&sim->tms[i], i);
+        tm_talk(sim, &sim->tms[i]);
+    }
+    submit(sim, 0, "two"); /* v0 is listed by the first, v2 by the third */
+    commit_all(sim);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1");
+    if (_i == 0) {
+        deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1");
+    } else {
+        sim->enumerate_failures = 1;
+        sim->enumerate_rc = WEIR_EXTERNAL;
+        deliver(sim, enumeration_on(sim, "tm-2-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1, again after: no such directory");
+        deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1, again after: no such directory");
+        advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    }
+    deliver(sim, enumeration_on(sim, "tm-2-1"), false);
+    ck_assert_str_eq(waits(sim), "");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* The answer does not come in time, or to a job that is over. */
+START_TEST(a_listing_that_nobody_waits_for_any_more)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    submit(sim, 0, "plain");
+    commit_all(sim);
+    uint32_t order = enumeration_on(sim, "tm-0-1");
+    if (_i == 0) {
+        for (int64_t ms = 0; ms < SLOT_TIMEOUT_MS; ms += HEARTBEAT_MS) {
+            advance(sim, HEARTBEAT_MS);
+        }
+        commit_all(sim);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+        ck_assert_str_eq(meta_of(sim)->text, "the job could not start within slot.request.timeout: listing the splits of \"read\" on tm-0-1");
+    } else {
+        cancel(sim, 0);
+        commit_all(sim);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    }
+    deliver(sim, order, true);
+    ck_assert_str_eq(waits(sim), "");
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(a_restarted_job_manager_adopts_the_tasks)
 {
     struct sim *sim = running_sim("plain", 2);
@@ -701,6 +807,9 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, a_task_that_heartbeats_do_not_list_is_lost);
     tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
     tcase_add_test(tcase, splits_that_cannot_be_listed);
+    tcase_add_test(tcase, a_job_that_lists_splits_says_where);
+    tcase_add_loop_test(tcase, a_job_tells_of_the_source_that_is_not_listed_yet, 0, 2);
+    tcase_add_loop_test(tcase, a_listing_that_nobody_waits_for_any_more, 0, 2);
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);
     tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
     tcase_add_test(tcase, who_is_missed_has_time_after_this_process_was_away);

@@ -94,6 +94,10 @@ void weir_job_destroy(struct weir_job *job)
     weir_free(job->undrained);
     weir_free(job->drain_error);
     weir_free(job->drains);
+    for (uint32_t v = 0; job->sources != NULL && v < job->graph->nvertices; v++) {
+        weir_free(job->sources[v].lister);
+        weir_free(job->sources[v].error);
+    }
     weir_free(job->sources);
     weir_free(job->held);
     weir__job_free_homes(job);
@@ -256,12 +260,36 @@ bool weir_job_wants_enumeration(const struct weir_job *job, struct weir_now now,
     return false;
 }
 
+/* Which source is still being listed, and where: the first that has met an error, else the first. */
+static void tell_listing(struct weir_job *job)
+{
+    const struct source *told = NULL;
+    const char *name = NULL;
+    for (uint32_t v = 0; job->state == WEIR_JOB_CREATED && v < job->graph->nvertices; v++) {
+        const struct source *source = &job->sources[v];
+        if (source->lister != NULL && !source->done && (told == NULL || (told->error == NULL && source->error != NULL))) {
+            told = source;
+            name = job->graph->vertices[v].name;
+        }
+    }
+    if (told != NULL) {
+        char *text = weir_strfmt("listing the splits of \"%s\" on %s%s%s", name, told->lister, told->error == NULL ? "" : ", again after: ",
+                                 told->error == NULL ? "" : told->error);
+        weir_job_set_waiting(job, text);
+        weir_free(text);
+    }
+}
+
 void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id)
 {
     weir_assert(vertex < job->graph->nvertices);
-    weir_assert(!job->sources[vertex].in_flight);
-    job->sources[vertex].in_flight = true;
+    struct source *source = &job->sources[vertex];
+    weir_assert(!source->in_flight);
+    source->in_flight = true;
+    weir_free(source->lister);
+    source->lister = weir_strdup(tm_id);
     weir_effects_add_order(job->env->effects, WEIR_EFFECT_ENUMERATE, tm_id, job->id, 0)->vertex = vertex;
+    tell_listing(job);
 }
 
 static bool transport_error(enum weir_rc rc)
@@ -285,6 +313,7 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
             source->splits[i].id = weir_arena_slice(job->splits_arena, splits[i].id);
             source->splits[i].data = weir_arena_slice(job->splits_arena, splits[i].data);
         }
+        tell_listing(job);
         return;
     }
     struct weir_error err;
@@ -296,7 +325,9 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
         weir__job_fail(job, NULL, err.text, true, UINT32_MAX, NULL, now);
     } else {
         source->retry_at_ms = now.mono_ms + WEIR_JOB_ENUMERATE_RETRY_MS;
-        weir_job_set_waiting(job, err.text);
+        weir_free(source->error);
+        source->error = weir_strdup(text);
+        tell_listing(job);
     }
 }
 

@@ -24,6 +24,8 @@ struct source {
     bool in_flight;
     uint32_t tries;
     int64_t retry_at_ms;
+    char *lister; /* the TaskManager that was asked last; NULL: none yet */
+    char *error;  /* of the newest try that failed, or NULL */
     struct weir_ha_split *splits; /* in the job's splits arena */
     uint32_t nsplits;
 };

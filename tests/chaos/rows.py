@@ -147,11 +147,17 @@ def leader_cut_from_jobmanagers(stage):
 def leader_cut_from_taskmanagers(stage):
     cluster = stage.cluster
     cluster.net.cut([stage.leader], cluster.tm_hosts)
+    reason = f"{rig.PARALLELISM} slots needed, 0 free of 0 on 0 TaskManagers"
 
     def noticed():
-        host, overview = cluster.ask("/overview")
-        return host and (host != stage.leader or overview["taskmanagers"] == 0)
-    wait_for(noticed, "the leader knows no TaskManager any more, or another one leads")
+        host, detail = cluster.ask(f"/jobs/{cluster.job}")
+        return host and (host if host != stage.leader else detail["state"] == "RESTARTING" and detail["waiting-for"] == reason)
+    if wait_for(noticed, f"the job says that it waits: {reason}; or another one leads") is True:
+        status = cluster.weir("status", cluster.job)
+        if f"waiting   {reason}\n" not in status.stdout and cluster.leader() == stage.leader:
+            raise AssertionError(f"`weir status` does not say that it waits for slots: {status.stdout}{status.stderr}")
+    else:
+        stage.peace("the job goes on under another leader, the old one still cut off")
     cluster.net.heal([stage.leader])
     stage.peace("the TaskManagers are back")
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import faults
 import rig
 from faults import others
 from patience import DEADLINE_S, wait_for
+from storm import SMALL
 
 ROWS = {}
 STORM_S = float(os.environ.get("CHAOS_STORM_S", "60"))
@@ -243,12 +245,60 @@ def majority_down(stage):
     stage.nothing_restarted()
 
 
-@row(16, "a power cut: every daemon killed at once")
+def log_lengths(cluster):
+    return {host: cluster.daemon(host).log_path.stat().st_size for host in cluster.hosts}
+
+
+def logged(cluster, event, field, job, begin=None, end=None):
+    """Numbers that all daemons' logs tell of the job, those of a daemon in order; between two lengths."""
+    words = re.compile(rf"event={event} .*\bjob={job} .*\b{field}=(\d+)".encode())
+    texts = {host: cluster.daemon(host).log_path.read_bytes()[begin[host] if begin else 0:end[host] if end else None] for host in cluster.hosts}
+    return [int(number) for text in texts.values() for number in words.findall(text)]
+
+
+def submitted(cluster, job, text):
+    """The answer to a submission under that id."""
+    path = f"/jobs?jobid={job}&name=again.yaml&parallelism=1"
+    return cluster.http(cluster.wait_leader(), "POST", path, text.encode(), timeout_s=30, Content_Type="application/yaml")
+
+
+@row(16, "a power cut: every daemon killed at once; no id of a job, attempt or checkpoint comes twice")
 def power_cut(stage):
-    for host in stage.cluster.hosts:
-        stage.cluster.kill(host)
+    cluster, job = stage.cluster, stage.cluster.job
+    path = cluster.folder / "before-the-cut.yaml"
+    path.write_text(SMALL.format(name="before-the-cut"))
+    ran = cluster.weir("run", "-d", "-p", "1", str(path))
+    over = ran.stdout.strip()
+    wait_for(lambda: (cluster.ask(f"/jobs/{over}")[1] or {}).get("state") == "FINISHED", f"a small job has finished: {ran.stdout}{ran.stderr}")
+    stage.mark()
+    for host in cluster.hosts:
+        cluster.kill(host)
+    cut = log_lengths(cluster)
+    made = [int(directory.name[len("chk-"):]) for directory in (cluster.checkpoints / job).glob("chk-*")]
     stage.peace("power is back")
     stage.restarted(3)
+    ended = "checkpoint_(?:completed|aborted)"
+    check_new("checkpoints", max([*made, *logged(cluster, ended, "checkpoint", job, end=cut)]),
+              logged(cluster, "checkpoint_completed", "checkpoint", job, begin=cut))
+    check_new("attempts", max(logged(cluster, "attempt_deployed", "attempt", job, end=cut)),
+              logged(cluster, "attempt_deployed", "attempt", job, begin=cut))
+    ids = logged(cluster, ended, "checkpoint", job)
+    if len(ids) != len(set(ids)):
+        raise AssertionError(f"checkpoints that ended twice: {sorted(id for id in set(ids) if ids.count(id) > 1)}")
+    for id in (over, job):  # whether it has ended or runs: an id is its job's for ever
+        status, text = submitted(cluster, id, SMALL.format(name="after-the-cut"))
+        if status != 409:
+            raise AssertionError(f"job {id} is accepted with other contents: {status} {text}")
+    status, text = submitted(cluster, over, path.read_text())
+    _, detail = cluster.ask(f"/jobs/{over}")
+    if status != 202 or detail is None or detail["state"] != "FINISHED" or logged(cluster, "attempt_deployed", "attempt", over, begin=cut):
+        raise AssertionError(f"a job that had finished began anew: {detail}; {status} {text}")
+
+
+def check_new(what, newest, after):
+    """Those that came after the cut are all greater than the newest before."""
+    if not after or min(after) <= newest:
+        raise AssertionError(f"{what} after the power cut: {after[:5]}..., the newest before was {newest}")
 
 
 def wait_declined(cluster, count, after, what):

@@ -589,10 +589,40 @@ def answer_to(address, data, words, certificate):
     return answer
 
 
-@row(40, "version skew: a daemon of another release is refused, and both versions are named")
+def refuse_other_clients(cluster):
+    """Every JobManager does, whether it leads or not, and serves its own release and who tells none."""
+    own = cluster.weir("--version").stdout.split()[1]
+    for host in cluster.jm_hosts:
+        status, text = cluster.http(host, "GET", "/jobmanager/config", Weir_Version="0.0.9")
+        if status != 400 or "of Weir 0.0.9," not in text or f"of Weir {own}:" not in text:
+            raise AssertionError(f"{host} answers a client of version 0.0.9: {status} {text}")
+        for headers in ({"Weir_Version": own}, {}):
+            status, text = cluster.http(host, "GET", "/jobmanager/config", **headers)
+            if status != 200:
+                raise AssertionError(f"{host} answers {headers}: {status} {text}")
+
+
+def refuse_other_data_planes(cluster):
+    """Every TaskManager closes the connection, and tells why in its log: the data plane has no word for it."""
+    import test_bad_input
+    hello = test_bad_input.data_frame(1, test_bad_input.counted(b"weir") + test_bad_input.counted(b"old-1"), channel=0, version=99)
+    for host in cluster.tm_hosts:
+        daemon = cluster.daemon(host)
+        certificate = cluster.folder / "certs" / others(cluster.tm_hosts, host)[0] / "node.pem" if cluster.tls else None
+        words = "data plane version 99, this side speaks 1"
+        before = daemon.log_path.read_text(errors="replace").count(words)
+        answer = answer_to(daemon.ready["data"], hello, (b"WEIR",), certificate)
+        if answer != b"":
+            raise AssertionError(f"the data plane of {host} answers {answer!r}")
+        wait_for(lambda: daemon.log_path.read_text(errors="replace").count(words) == before + 1, f"{host} says: {words}")
+
+
+@row(40, "version skew: a daemon or a client of another release is refused, and both versions are named")
 def version_skew(stage):
     import test_bad_input
     cluster = stage.cluster
+    refuse_other_clients(cluster)
+    refuse_other_data_planes(cluster)
     certificate = cluster.folder / "certs" / cluster.spare / "node.pem" if cluster.tls else None
     for host, address in [(host, cluster.net.address(host) + ":6123") for host in cluster.jm_hosts] + \
             [(host, cluster.taskmanagers[host].ready["rpc"]) for host in cluster.tm_hosts]:

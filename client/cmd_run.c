@@ -108,6 +108,15 @@ static void add_records(const json_t *job, int64_t *out_read, int64_t *out_writt
     }
 }
 
+/* Whether the lines differ in the seconds until a restart only. */
+static bool counts_down(const char *line, const char *shown)
+{
+    static const char words[] = "restarts in ";
+    const char *now = strstr(line, words);
+    const char *before = strstr(shown, words);
+    return now != NULL && before != NULL && strcmp(now + strcspn(now, ","), before + strcspn(before, ",")) == 0;
+}
+
 static void show_progress(struct watch *watch)
 {
     if (watch->quiet) {
@@ -128,7 +137,7 @@ static void show_progress(struct watch *watch)
     } else {
         (void)snprintf(line, sizeof(line), "%s", state);
     }
-    if (strcmp(line, watch->shown) != 0) {
+    if (strcmp(line, watch->shown) != 0 && (watch->terminal || !counts_down(line, watch->shown))) {
         (void)fprintf(stderr, watch->terminal ? "\r\033[K%s" : "%s\n", line);
         (void)snprintf(watch->shown, sizeof(watch->shown), "%s", line);
     }

@@ -1,6 +1,7 @@
 #include "client/gateway.h"
 
 #include "common/base/mem.h"
+#include "common/base/version.h"
 #include "common/net/address.h"
 #include "common/net/http_client.h"
 
@@ -158,7 +159,8 @@ static enum verdict ask(struct weir_gateway *gateway, uint32_t index, const stru
     char *url = weir_strfmt("http://%s%s", gateway->addresses[index], request->path);
     bool brief = gateway->naddresses > 1 && !request->slow && left_ms > WEIR_GATEWAY_ANSWER_MS;
     int64_t timeout_ms = brief ? WEIR_GATEWAY_ANSWER_MS : left_ms > ANSWER_MIN_MS ? left_ms : ANSWER_MIN_MS;
-    struct weir_http_call call = {.method = request->method, .url = url, .content_type = request->content_type, .body = request->body,
+    struct weir_http_call call = {.method = request->method, .url = url, .content_type = request->content_type,
+                                  .header = WEIR_VERSION_HEADER ": " WEIR_VERSION, .body = request->body,
                                   .timeout_ms = (uint32_t)timeout_ms, .location = &location};
     struct weir_error why;
     enum weir_rc rc = weir_http_call(gateway->http, &call, &status, out, &why);

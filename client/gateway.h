@@ -1,7 +1,7 @@
 /*
  * The HTTP API of the cluster, as the commands use it. Any of its JobManagers may be asked: one that does not lead names the leader, which is
  * asked then and first from there on. While nobody answers, or nobody leads, all are tried again until the deadline; so every request must be
- * safe to repeat (submissions carry an id that the client chose).
+ * safe to repeat (submissions carry an id that the client chose). Each names this client's version; a JobManager of another one refuses it.
  *
  * One thread; calls block until the answer or the deadline.
  */

@@ -1,6 +1,7 @@
 #include "client/gateway.h"
 
 #include "common/base/mem.h"
+#include "common/base/version.h"
 #include "common/net/http_server.h"
 #include "common/runtime/sync.h"
 #include "common/runtime/thread.h"
@@ -48,6 +49,9 @@ static void answer(void *ctx, struct weir_http_request *request)
         weir_http_respond(request, 200, "application/json", weir_slice_str("{\"n\":1}"));
     } else if (strcmp(weir_http_request_path(request), "/text") == 0) {
         weir_http_respond(request, 200, "text/plain", weir_slice_str("hello"));
+    } else if (strcmp(weir_http_request_path(request), "/version") == 0) {
+        const char *version = weir_http_request_header(request, "Weir-Version");
+        weir_http_respond(request, 200, "text/plain", weir_slice_str(version == NULL ? "none" : version));
     } else {
         weir_http_respond_error(request, 409, "not now");
     }
@@ -83,6 +87,12 @@ START_TEST(the_first_that_answers_is_asked)
     weir_buf_put_str(&out, "kept ");
     ck_assert_int_eq(weir_gateway_call(gateway, &(struct weir_gateway_request){.method = "GET", .path = "/text"}, &out, &err), WEIR_OK);
     ck_assert(weir_slice_eq_str(weir_buf_slice(&out), "kept hello"));
+    static const char *const methods[] = {"GET", "POST", "PATCH"};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) { /* each request says of which version the client is */
+        weir_buf_clear(&out);
+        ck_assert_int_eq(weir_gateway_call(gateway, &(struct weir_gateway_request){.method = methods[i], .path = "/version"}, &out, &err), WEIR_OK);
+        ck_assert(weir_slice_eq_str(weir_buf_slice(&out), WEIR_VERSION));
+    }
     weir_buf_fini(&out);
 
     weir_http_server_destroy(server);
@@ -234,6 +244,25 @@ static enum weir_rc post(struct several *several, struct weir_buf *out, struct w
                              &(struct weir_gateway_request){.method = "POST", .path = "/jobs?a=b", .body = weir_slice_str("the job"), .slow = true}, out, err);
 }
 
+/* Another release: an answer like any other, at once and not from the next one. */
+START_TEST(a_client_that_is_refused_says_why)
+{
+    struct several several;
+    struct weir_error err = {0};
+    struct weir_buf out = {0};
+    several_init(&several, 3, weir_clock_real());
+    for (int i = 0; i < 3; i++) {
+        says(&several.fakes[i], 400, NULL, "{\"errors\":[\"run the same release of Weir on both\"]}");
+    }
+    ck_assert_int_eq(post(&several, &out, &err), WEIR_INVALID);
+    ck_assert_str_eq(err.text, "run the same release of Weir on both");
+    ck_assert_uint_eq(asked(&several.fakes[0]) + asked(&several.fakes[1]) + asked(&several.fakes[2]), 1);
+    ck_assert_uint_eq(out.len, 0);
+    weir_buf_fini(&out);
+    several_fini(&several);
+}
+END_TEST
+
 START_TEST(the_leader_is_followed_and_remembered)
 {
     struct several several;
@@ -326,6 +355,7 @@ Suite *gateway_suite(void)
     tcase_add_test(tc, lists_of_addresses);
     tcase_add_test(tc, errors_become_lines);
     tcase_add_test(tc, the_first_that_answers_is_asked);
+    tcase_add_test(tc, a_client_that_is_refused_says_why);
     tcase_add_test(tc, the_leader_is_followed_and_remembered);
     tcase_add_test(tc, without_a_leader_it_is_tried_again);
     tcase_add_test(tc, who_was_tried_and_what_they_said);

@@ -110,7 +110,7 @@ struct weir_job_view {
     const char *id; /* 32 hex digits */
     const char *name;
     enum weir_job_state state;
-    const char *waiting_for; /* one sentence why nothing runs yet ("2 slots needed, 1 free"), or what still drains, or NULL */
+    const char *waiting_for; /* one sentence why nothing runs yet ("2 slots needed, 1 free"), when it restarts or what still drains, or NULL */
     const char *undrained; /* CANCELED: what its sinks have not drained ("sink write (statistics), checkpoint 17"), or NULL */
     int64_t start_ms, end_ms, modified_ms; /* wall; end -1 while not terminal */
     int64_t state_since_ms[WEIR_JOB_STATE_COUNT_]; /* 0 = never entered */

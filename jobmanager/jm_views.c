@@ -15,7 +15,7 @@ uint32_t weir_jm_job_count(const struct weir_jm *jm)
 
 void weir_jm_job_view(struct weir_jm *jm, uint32_t i, struct weir_job_view *out_view)
 {
-    weir_job_view(weir_dispatcher_job_at(jm->dispatcher, i), out_view);
+    weir_job_view(weir_dispatcher_job_at(jm->dispatcher, i), weir__jm_now(jm), out_view);
 }
 
 bool weir_jm_job_find(struct weir_jm *jm, struct weir_slice id_or_name, struct weir_job_view *out_view)
@@ -25,14 +25,14 @@ bool weir_jm_job_find(struct weir_jm *jm, struct weir_slice id_or_name, struct w
     for (uint32_t i = 0; !live && i < weir_jm_job_count(jm); i++) {
         struct weir_job *job = weir_dispatcher_job_at(jm->dispatcher, i);
         struct weir_job_view view;
-        weir_job_view(job, &view);
+        weir_job_view(job, weir__jm_now(jm), &view);
         if (weir_slice_eq_str(id_or_name, view.name)) {
             found = job; /* the newest of that name, unless one is live */
             live = !weir_job_state_terminal(view.state);
         }
     }
     if (found != NULL) {
-        weir_job_view(found, out_view);
+        weir_job_view(found, weir__jm_now(jm), out_view);
     }
     return found != NULL;
 }

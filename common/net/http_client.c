@@ -107,6 +107,10 @@ enum weir_rc weir_http_call(struct weir_http_client *client, const struct weir_h
     weir_assert(headers != NULL);
     struct curl_slist *more = curl_slist_append(headers, "Expect:"); /* no round trip before the body */
     weir_assert(more != NULL);
+    if (call->header != NULL) {
+        more = curl_slist_append(headers, call->header);
+        weir_assert(more != NULL);
+    }
     set_up(client->curl, call, &sink, headers, why);
     CURLcode code = curl_easy_perform(client->curl);
     enum weir_rc rc = WEIR_OK;

@@ -16,6 +16,7 @@ struct weir_http_call {
     const char *method;       /* "GET", "POST", "PATCH", "PUT", "DELETE" */
     const char *url;          /* http:// or https:// */
     const char *content_type; /* of the body; may be NULL */
+    const char *header;       /* one more, "Name: value"; may be NULL */
     struct weir_slice body;
     uint32_t timeout_ms;      /* of the whole call, > 0 */
     uint64_t body_bytes_max;  /* of the answer; 0: WEIR_HTTP_CLIENT_BODY_BYTES_MAX */

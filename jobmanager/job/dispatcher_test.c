@@ -11,7 +11,7 @@ START_TEST(a_job_runs_to_its_end)
     ck_assert_uint_eq(sim->deploys, 2); /* 2 slots, spread */
     ck_assert_uint_eq(sim->answers_ok, 1);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_uint_eq(view.ntasks, 3);
     ck_assert_int_eq(view.tasks[2].state, WEIR_TASK_RUNNING);
     ck_assert_uint_eq(weir_tm_registry_at(weir_dispatcher_tms(sim->d), 0)->slots_used, 1);
@@ -153,7 +153,7 @@ START_TEST(a_failed_task_fails_the_job_or_restarts_it)
         ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILING);
         run_quietly(sim, 10);
         struct weir_job_view view;
-        weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+        weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
         ck_assert_uint_eq(view.nfailures, failures);
         ck_assert_str_eq(view.failures[0].text, "boom");
         ck_assert_ptr_nonnull(view.failures[0].task_name);
@@ -161,6 +161,39 @@ START_TEST(a_failed_task_fails_the_job_or_restarts_it)
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
     ck_assert_uint_eq(meta_of(sim)->attempt, restarts ? 4 : 1);
     ck_assert_str_eq(meta_of(sim)->text, "boom");
+    sim_destroy(sim);
+}
+END_TEST
+
+static const char *waits_at(const struct sim *sim, int64_t mono_ms)
+{
+    struct weir_job_view view;
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), (struct weir_now){.mono_ms = mono_ms, .wall_ms = sim->now.wall_ms}, &view);
+    return view.waiting_for;
+}
+
+START_TEST(a_restart_that_is_delayed_says_when_it_comes)
+{
+    struct sim *sim = running_sim("restart", 1);
+    for (int failures = 1; failures <= 2; failures++) {
+        int64_t due_ms = sim->now.mono_ms + 250;
+        char text[64];
+        ck_assert_ptr_null(view_of(sim).waiting_for);
+        set_tasks(sim, WEIR_TASK_FAILED, 1);
+        run_quietly(sim, 1);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
+        (void)snprintf(text, sizeof(text), "restarts in 1 s, after failure %d", failures);
+        ck_assert_str_eq(view_of(sim).waiting_for, text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 1), text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 1000), text);
+        (void)snprintf(text, sizeof(text), "restarts in 38 s, after failure %d", failures);
+        ck_assert_str_eq(waits_at(sim, due_ms - 37001), text);
+        ck_assert_str_eq(waits_at(sim, due_ms - 38000), text);
+        ck_assert_ptr_null(waits_at(sim, due_ms));
+        run_quietly(sim, 5);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+        ck_assert_ptr_null(waits_at(sim, due_ms - 1000));
+    }
     sim_destroy(sim);
 }
 END_TEST
@@ -179,12 +212,12 @@ START_TEST(a_killed_task_manager_is_noticed_at_once)
     run_quietly(sim, 10);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
     advance(sim, SLOT_TIMEOUT_MS);
     run_quietly(sim, 5);
     ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RESTARTING);
-    weir_job_view(weir_dispatcher_job_at(sim->d, 0), &view);
+    weir_job_view(weir_dispatcher_job_at(sim->d, 0), sim->now, &view);
     ck_assert_str_eq(view.waiting_for, "2 slots needed, 0 free of 0 on 0 TaskManagers");
     ck_assert_ptr_nonnull(strstr(view.failures[view.nfailures - 1].text, "slot.request.timeout"));
     if (_i == 1) { /* one arrives */
@@ -284,6 +317,112 @@ START_TEST(splits_that_cannot_be_listed)
     submit(sim, 2, "broken");
     run_quietly(sim, 3);
     ck_assert_int_eq(state_of(sim, 2), WEIR_JOB_FAILED);
+    sim_destroy(sim);
+}
+END_TEST
+
+static const char *waits(const struct sim *sim)
+{
+    const char *text = view_of(sim).waiting_for;
+    return text == NULL ? "" : text;
+}
+
+static uint32_t enumeration_on(const struct sim *sim, const char *tm_id)
+{
+    uint32_t i = 0;
+    while (i < sim->norders && !(sim->orders[i]->kind == WEIR_EFFECT_ENUMERATE && strcmp(sim->orders[i]->tm_id, tm_id) == 0)) {
+        i++;
+    }
+    ck_assert_uint_lt(i, sim->norders);
+    return i;
+}
+
+START_TEST(a_job_that_lists_splits_says_where)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    submit(sim, 0, "plain");
+    commit_all(sim);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1");
+    sim->enumerate_failures = 1;
+    sim->enumerate_rc = WEIR_EXTERNAL;
+    deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1, again after: no such directory");
+    advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    kill_tm(sim, 0);
+    advance(sim, WEIR_TM_GRACE_MS);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    deliver(sim, enumeration_on(sim, "tm-0-1"), true);
+    ck_assert_str_eq(waits(sim), "no TaskManager is registered");
+    tm_start(&sim->tms[1], 1);
+    advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-1-1, again after: closed");
+    deliver(sim, enumeration_on(sim, "tm-1-1"), false);
+    ck_assert_str_eq(waits(sim), "");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    sim_destroy(sim);
+}
+END_TEST
+
+START_TEST(a_job_tells_of_the_source_that_is_not_listed_yet)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    for (uint32_t i = 0; i < 3; i++) {
+        tm_start(&sim->tms[i], i);
+        tm_talk(sim, &sim->tms[i]);
+    }
+    submit(sim, 0, "two"); /* v0 is listed by the first, v2 by the third */
+    commit_all(sim);
+    ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-0-1");
+    if (_i == 0) {
+        deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1");
+    } else {
+        sim->enumerate_failures = 1;
+        sim->enumerate_rc = WEIR_EXTERNAL;
+        deliver(sim, enumeration_on(sim, "tm-2-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1, again after: no such directory");
+        deliver(sim, enumeration_on(sim, "tm-0-1"), false);
+        ck_assert_str_eq(waits(sim), "listing the splits of \"read\" on tm-2-1, again after: no such directory");
+        advance(sim, WEIR_JOB_ENUMERATE_RETRY_MS);
+    }
+    deliver(sim, enumeration_on(sim, "tm-2-1"), false);
+    ck_assert_str_eq(waits(sim), "");
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_RUNNING);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* The answer does not come in time, or to a job that is over. */
+START_TEST(a_listing_that_nobody_waits_for_any_more)
+{
+    struct sim *sim = sim_create(1);
+    commit_all(sim);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    submit(sim, 0, "plain");
+    commit_all(sim);
+    uint32_t order = enumeration_on(sim, "tm-0-1");
+    if (_i == 0) {
+        for (int64_t ms = 0; ms < SLOT_TIMEOUT_MS; ms += HEARTBEAT_MS) {
+            advance(sim, HEARTBEAT_MS);
+        }
+        commit_all(sim);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FAILED);
+        ck_assert_str_eq(meta_of(sim)->text, "the job could not start within slot.request.timeout: listing the splits of \"read\" on tm-0-1");
+    } else {
+        cancel(sim, 0);
+        commit_all(sim);
+        ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_CANCELED);
+    }
+    deliver(sim, order, true);
+    ck_assert_str_eq(waits(sim), "");
     sim_destroy(sim);
 }
 END_TEST
@@ -491,7 +630,7 @@ START_TEST(a_restart_begins_from_the_newest_checkpoint)
     sim->load_rc = _i == 0 ? WEIR_OK : WEIR_CORRUPT;
     run_quietly(sim, 20);
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), sim->now, &view);
     if (_i == 0) {
         ck_assert_int_eq(view.state, WEIR_JOB_RUNNING);
         ck_assert_uint_eq(sim->restores, 1);
@@ -640,7 +779,7 @@ START_TEST(random_events)
     run_quietly(sim, 5);
     for (uint32_t i = 0; i < weir_dispatcher_job_count(sim->d); i++) {
         struct weir_job_view view;
-        weir_job_view(weir_dispatcher_job_at(sim->d, i), &view);
+        weir_job_view(weir_dispatcher_job_at(sim->d, i), sim->now, &view);
         ck_assert_msg(weir_job_state_terminal(view.state), "job %s hangs in %s", view.id, weir_job_state_name(view.state));
     }
     for (uint32_t i = 0; i < weir_tm_registry_count(weir_dispatcher_tms(sim->d)); i++) {
@@ -662,11 +801,15 @@ Suite *dispatcher_suite(void)
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
     tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */
     tcase_add_loop_test(tcase, a_failed_task_fails_the_job_or_restarts_it, 0, 2);
+    tcase_add_test(tcase, a_restart_that_is_delayed_says_when_it_comes);
     tcase_add_loop_test(tcase, a_killed_task_manager_is_noticed_at_once, 0, 2);
     tcase_add_test(tcase, cancelling_waits_for_the_tasks);
     tcase_add_test(tcase, a_task_that_heartbeats_do_not_list_is_lost);
     tcase_add_test(tcase, one_that_does_not_end_its_tasks_is_expelled);
     tcase_add_test(tcase, splits_that_cannot_be_listed);
+    tcase_add_test(tcase, a_job_that_lists_splits_says_where);
+    tcase_add_loop_test(tcase, a_job_tells_of_the_source_that_is_not_listed_yet, 0, 2);
+    tcase_add_loop_test(tcase, a_listing_that_nobody_waits_for_any_more, 0, 2);
     tcase_add_test(tcase, a_restarted_job_manager_adopts_the_tasks);
     tcase_add_loop_test(tcase, what_does_not_come_back_to_a_restarted_job_manager_is_lost, 0, 2);
     tcase_add_test(tcase, who_is_missed_has_time_after_this_process_was_away);

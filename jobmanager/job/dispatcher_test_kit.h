@@ -176,7 +176,7 @@ static inline const struct weir_meta_job *meta_of(const struct sim *sim)
 static inline struct weir_job_view view_of(const struct sim *sim)
 {
     struct weir_job_view view;
-    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), &view);
+    weir_job_view(weir_dispatcher_job(sim->d, weir_slice_str(job_id(0))), sim->now, &view);
     return view;
 }
 

@@ -94,6 +94,10 @@ void weir_job_destroy(struct weir_job *job)
     weir_free(job->undrained);
     weir_free(job->drain_error);
     weir_free(job->drains);
+    for (uint32_t v = 0; job->sources != NULL && v < job->graph->nvertices; v++) {
+        weir_free(job->sources[v].lister);
+        weir_free(job->sources[v].error);
+    }
     weir_free(job->sources);
     weir_free(job->held);
     weir__job_free_homes(job);
@@ -256,12 +260,36 @@ bool weir_job_wants_enumeration(const struct weir_job *job, struct weir_now now,
     return false;
 }
 
+/* Which source is still being listed, and where: the first that has met an error, else the first. */
+static void tell_listing(struct weir_job *job)
+{
+    const struct source *told = NULL;
+    const char *name = NULL;
+    for (uint32_t v = 0; job->state == WEIR_JOB_CREATED && v < job->graph->nvertices; v++) {
+        const struct source *source = &job->sources[v];
+        if (source->lister != NULL && !source->done && (told == NULL || (told->error == NULL && source->error != NULL))) {
+            told = source;
+            name = job->graph->vertices[v].name;
+        }
+    }
+    if (told != NULL) {
+        char *text = weir_strfmt("listing the splits of \"%s\" on %s%s%s", name, told->lister, told->error == NULL ? "" : ", again after: ",
+                                 told->error == NULL ? "" : told->error);
+        weir_job_set_waiting(job, text);
+        weir_free(text);
+    }
+}
+
 void weir_job_enumerate(struct weir_job *job, uint32_t vertex, const char *tm_id)
 {
     weir_assert(vertex < job->graph->nvertices);
-    weir_assert(!job->sources[vertex].in_flight);
-    job->sources[vertex].in_flight = true;
+    struct source *source = &job->sources[vertex];
+    weir_assert(!source->in_flight);
+    source->in_flight = true;
+    weir_free(source->lister);
+    source->lister = weir_strdup(tm_id);
     weir_effects_add_order(job->env->effects, WEIR_EFFECT_ENUMERATE, tm_id, job->id, 0)->vertex = vertex;
+    tell_listing(job);
 }
 
 static bool transport_error(enum weir_rc rc)
@@ -285,6 +313,7 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
             source->splits[i].id = weir_arena_slice(job->splits_arena, splits[i].id);
             source->splits[i].data = weir_arena_slice(job->splits_arena, splits[i].data);
         }
+        tell_listing(job);
         return;
     }
     struct weir_error err;
@@ -296,7 +325,9 @@ void weir_job_enumerated(struct weir_job *job, uint32_t vertex, enum weir_rc rc,
         weir__job_fail(job, NULL, err.text, true, UINT32_MAX, NULL, now);
     } else {
         source->retry_at_ms = now.mono_ms + WEIR_JOB_ENUMERATE_RETRY_MS;
-        weir_job_set_waiting(job, err.text);
+        weir_free(source->error);
+        source->error = weir_strdup(text);
+        tell_listing(job);
     }
 }
 
@@ -874,7 +905,18 @@ const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, ui
     return NULL;
 }
 
-void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
+/* Why nothing, or less, runs; NULL: no reason is known, or needed. */
+static const char *waiting_for(struct weir_job *job, struct weir_now now)
+{
+    if (job->waiting == NULL && delayed(job) && job->restart_at_ms > now.mono_ms) {
+        (void)snprintf(job->delay_text, sizeof(job->delay_text), "restarts in %lld s, after failure %llu",
+                       (long long)(job->restart_at_ms - now.mono_ms + 999) / 1000, (unsigned long long)weir_restart_strategy_failures(job->restart));
+        return job->delay_text;
+    }
+    return job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting;
+}
+
+void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_view *out_view)
 {
     for (uint32_t i = 0; i < job->nfailures; i++) {
         job->failure_views[i] = (struct weir_failure_view){.at_ms = job->failures[i].at_ms,
@@ -885,7 +927,7 @@ void weir_job_view(struct weir_job *job, struct weir_job_view *out_view)
     *out_view = (struct weir_job_view){.id = job->id,
                                        .name = job->name,
                                        .state = job->state,
-                                       .waiting_for = job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting,
+                                       .waiting_for = waiting_for(job, now),
                                        .start_ms = job->start_ms,
                                        .end_ms = job->end_ms,
                                        .modified_ms = job->modified_ms,

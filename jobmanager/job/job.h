@@ -176,6 +176,7 @@ const struct weir_execgraph *weir_job_exec(const struct weir_job *job); /* NULL 
 struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
 /* What the tasks of that attempt start from; NULL: from the beginning. */
 const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt);
-void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
+/* As it is at that moment; borrowed until the next event or view. */
+void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_view *out_view);
 
 #endif

@@ -24,6 +24,8 @@ struct source {
     bool in_flight;
     uint32_t tries;
     int64_t retry_at_ms;
+    char *lister; /* the TaskManager that was asked last; NULL: none yet */
+    char *error;  /* of the newest try that failed, or NULL */
     struct weir_ha_split *splits; /* in the job's splits arena */
     uint32_t nsplits;
 };
@@ -43,6 +45,7 @@ struct weir_job {
     enum weir_job_state state;
     uint32_t attempt; /* the newest applied, of all regions or some */
     char *waiting;
+    char delay_text[80]; /* of the newest view: when it restarts */
     int64_t start_ms, end_ms, modified_ms;
     int64_t since_ms[WEIR_JOB_STATE_COUNT_];
     struct failure failures[WEIR_JOB_FAILURES_MAX];

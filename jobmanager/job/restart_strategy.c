@@ -122,3 +122,8 @@ bool weir_restart_strategy_failed(struct weir_restart_strategy *strategy, int64_
     strategy->newest_at_ms = *out_at_ms;
     return true;
 }
+
+uint64_t weir_restart_strategy_failures(const struct weir_restart_strategy *strategy)
+{
+    return strategy->nrecent;
+}

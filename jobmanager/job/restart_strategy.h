@@ -33,4 +33,7 @@ void weir_restart_strategy_destroy(struct weir_restart_strategy *strategy); /* a
 /* A failure at now_ms, which never goes back. False: the job is to end. *out_at_ms: when it restarts. */
 bool weir_restart_strategy_failed(struct weir_restart_strategy *strategy, int64_t now_ms, int64_t *out_at_ms);
 
+/* How many there were so far, each with all that was part of it. */
+uint64_t weir_restart_strategy_failures(const struct weir_restart_strategy *strategy);
+
 #endif

@@ -26,6 +26,7 @@ START_TEST(fixed_delay_counts_its_attempts)
     for (int i = 0; i < 3; i++) {
         ck_assert(weir_restart_strategy_failed(strategy, now_ms, &at_ms));
         ck_assert_int_eq(at_ms, now_ms + (_i < WEIR_RESTART_DELAY_MIN_MS ? WEIR_RESTART_DELAY_MIN_MS : _i)); /* (R1) */
+        ck_assert_uint_eq(weir_restart_strategy_failures(strategy), (uint64_t)i + 1);
         now_ms += 100000000;
     }
     ck_assert(!weir_restart_strategy_failed(strategy, now_ms, &at_ms));
@@ -59,7 +60,7 @@ START_TEST(exponential_delay_grows_and_is_reset)
     static const int64_t delays[] = {1000, 1500, 2250, 3375, 5062, 7593, 11390, 17085, 25628, 38443, 57665, 60000, 60000, 60000};
     int64_t now_ms = 3;
     int64_t at_ms = 0;
-    for (int round = 0; round < 2; round++) {
+    for (size_t round = 0; round < 2; round++) {
         for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
             ck_assert(weir_restart_strategy_failed(strategy, now_ms, &at_ms));
             ck_assert_int_eq(at_ms - now_ms, delays[i]);
@@ -67,6 +68,7 @@ START_TEST(exponential_delay_grows_and_is_reset)
             ck_assert(weir_restart_strategy_failed(strategy, now_ms + 1, &again_ms)); /* part of the one before */
             ck_assert(weir_restart_strategy_failed(strategy, at_ms, &again_ms));
             ck_assert_int_eq(again_ms, at_ms);
+            ck_assert_uint_eq(weir_restart_strategy_failures(strategy), round * (sizeof(delays) / sizeof(delays[0])) + i + 1);
             now_ms = at_ms + settings.reset_ms - 1;
         }
         now_ms++;

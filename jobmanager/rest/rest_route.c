@@ -1,6 +1,7 @@
 #include "jobmanager/rest/rest_route.h"
 
 #include "common/base/assert.h"
+#include "common/base/version.h"
 
 /* Cuts the text up to the next '/' off `rest`, which begins after a '/'. */
 static struct weir_slice cut_segment(const char **rest)
@@ -41,4 +42,18 @@ bool weir_route_match(const char *pattern, const char *path, struct weir_route_p
         text[r.len] = '\0';
     }
     return *want == '\0' && *rest == '\0';
+}
+
+enum weir_rc weir_route_check_version(const char *version, struct weir_error *err)
+{
+    if (version == NULL || strcmp(version, WEIR_VERSION) == 0) {
+        return WEIR_OK;
+    }
+    char shown[40] = "";
+    for (size_t i = 0; version[i] != '\0' && i < sizeof(shown) - 1; i++) { /* whatever it is */
+        shown[i] = version[i] > 0x20 && version[i] < 0x7f ? version[i] : '?';
+        shown[i + 1] = '\0';
+    }
+    return weir_error_set(err, WEIR_INVALID, "this client is of Weir %s, but the JobManager is of Weir %s: run the same release of Weir on both",
+                          shown, WEIR_VERSION);
 }

@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/base/version.h"
 #include "common/net/http_server.h"
 #include "jobmanager/rest/rest_request.h"
 
@@ -178,10 +179,15 @@ static void refuse(struct weir_http_request *http, bool path_known)
     weir_free(text);
 }
 
-/* On the server's thread: finds the row and posts. */
+/* On the server's thread: finds the row and posts. A client of another release is refused before, whoever leads. */
 static void http_on_request(void *ctx, struct weir_http_request *http)
 {
     struct weir_rest *rest = ctx;
+    struct weir_error err;
+    if (weir_route_check_version(weir_http_request_header(http, WEIR_VERSION_HEADER), &err) != WEIR_OK) {
+        weir_http_respond_error(http, weir_rest_status(err.rc), err.text);
+        return;
+    }
     struct weir_rest_request *request = weir_calloc(1, sizeof(*request));
     bool path_known;
     request->route = find_route(weir_http_request_method(http), weir_http_request_path(http), &request->params, &path_known);

@@ -244,11 +244,11 @@ class Rig:
 
     # --- asking the cluster ---
 
-    def http(self, host, method, path, body=None, timeout_s=2.0):
+    def http(self, host, method, path, body=None, timeout_s=2.0, **headers):
         """(status, text), (None, reason) when there is no answer."""
         connection = http.client.HTTPConnection(self.net.address(host), REST_PORT, timeout=timeout_s)
         try:
-            connection.request(method, path, body=body)
+            connection.request(method, path, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException) as error:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import faults
 import rig
 from faults import others
 from patience import DEADLINE_S, wait_for
+from storm import SMALL
 
 ROWS = {}
 STORM_S = float(os.environ.get("CHAOS_STORM_S", "60"))
@@ -147,11 +149,17 @@ def leader_cut_from_jobmanagers(stage):
 def leader_cut_from_taskmanagers(stage):
     cluster = stage.cluster
     cluster.net.cut([stage.leader], cluster.tm_hosts)
+    reason = f"{rig.PARALLELISM} slots needed, 0 free of 0 on 0 TaskManagers"
 
     def noticed():
-        host, overview = cluster.ask("/overview")
-        return host and (host != stage.leader or overview["taskmanagers"] == 0)
-    wait_for(noticed, "the leader knows no TaskManager any more, or another one leads")
+        host, detail = cluster.ask(f"/jobs/{cluster.job}")
+        return host and (host if host != stage.leader else detail["state"] == "RESTARTING" and detail["waiting-for"] == reason)
+    if wait_for(noticed, f"the job says that it waits: {reason}; or another one leads") is True:
+        status = cluster.weir("status", cluster.job)
+        if f"waiting   {reason}\n" not in status.stdout and cluster.leader() == stage.leader:
+            raise AssertionError(f"`weir status` does not say that it waits for slots: {status.stdout}{status.stderr}")
+    else:
+        stage.peace("the job goes on under another leader, the old one still cut off")
     cluster.net.heal([stage.leader])
     stage.peace("the TaskManagers are back")
 
@@ -237,12 +245,60 @@ def majority_down(stage):
     stage.nothing_restarted()
 
 
-@row(16, "a power cut: every daemon killed at once")
+def log_lengths(cluster):
+    return {host: cluster.daemon(host).log_path.stat().st_size for host in cluster.hosts}
+
+
+def logged(cluster, event, field, job, begin=None, end=None):
+    """Numbers that all daemons' logs tell of the job, those of a daemon in order; between two lengths."""
+    words = re.compile(rf"event={event} .*\bjob={job} .*\b{field}=(\d+)".encode())
+    texts = {host: cluster.daemon(host).log_path.read_bytes()[begin[host] if begin else 0:end[host] if end else None] for host in cluster.hosts}
+    return [int(number) for text in texts.values() for number in words.findall(text)]
+
+
+def submitted(cluster, job, text):
+    """The answer to a submission under that id."""
+    path = f"/jobs?jobid={job}&name=again.yaml&parallelism=1"
+    return cluster.http(cluster.wait_leader(), "POST", path, text.encode(), timeout_s=30, Content_Type="application/yaml")
+
+
+@row(16, "a power cut: every daemon killed at once; no id of a job, attempt or checkpoint comes twice")
 def power_cut(stage):
-    for host in stage.cluster.hosts:
-        stage.cluster.kill(host)
+    cluster, job = stage.cluster, stage.cluster.job
+    path = cluster.folder / "before-the-cut.yaml"
+    path.write_text(SMALL.format(name="before-the-cut"))
+    ran = cluster.weir("run", "-d", "-p", "1", str(path))
+    over = ran.stdout.strip()
+    wait_for(lambda: (cluster.ask(f"/jobs/{over}")[1] or {}).get("state") == "FINISHED", f"a small job has finished: {ran.stdout}{ran.stderr}")
+    stage.mark()
+    for host in cluster.hosts:
+        cluster.kill(host)
+    cut = log_lengths(cluster)
+    made = [int(directory.name[len("chk-"):]) for directory in (cluster.checkpoints / job).glob("chk-*")]
     stage.peace("power is back")
     stage.restarted(3)
+    ended = "checkpoint_(?:completed|aborted)"
+    check_new("checkpoints", max([*made, *logged(cluster, ended, "checkpoint", job, end=cut)]),
+              logged(cluster, "checkpoint_completed", "checkpoint", job, begin=cut))
+    check_new("attempts", max(logged(cluster, "attempt_deployed", "attempt", job, end=cut)),
+              logged(cluster, "attempt_deployed", "attempt", job, begin=cut))
+    ids = logged(cluster, ended, "checkpoint", job)
+    if len(ids) != len(set(ids)):
+        raise AssertionError(f"checkpoints that ended twice: {sorted(id for id in set(ids) if ids.count(id) > 1)}")
+    for id in (over, job):  # whether it has ended or runs: an id is its job's for ever
+        status, text = submitted(cluster, id, SMALL.format(name="after-the-cut"))
+        if status != 409:
+            raise AssertionError(f"job {id} is accepted with other contents: {status} {text}")
+    status, text = submitted(cluster, over, path.read_text())
+    _, detail = cluster.ask(f"/jobs/{over}")
+    if status != 202 or detail is None or detail["state"] != "FINISHED" or logged(cluster, "attempt_deployed", "attempt", over, begin=cut):
+        raise AssertionError(f"a job that had finished began anew: {detail}; {status} {text}")
+
+
+def check_new(what, newest, after):
+    """Those that came after the cut are all greater than the newest before."""
+    if not after or min(after) <= newest:
+        raise AssertionError(f"{what} after the power cut: {after[:5]}..., the newest before was {newest}")
 
 
 def wait_declined(cluster, count, after, what):
@@ -534,10 +590,40 @@ def answer_to(address, data, words, certificate):
     return answer
 
 
-@row(40, "version skew: a daemon of another release is refused, and both versions are named")
+def refuse_other_clients(cluster):
+    """Every JobManager does, whether it leads or not, and serves its own release and who tells none."""
+    own = cluster.weir("--version").stdout.split()[1]
+    for host in cluster.jm_hosts:
+        status, text = cluster.http(host, "GET", "/jobmanager/config", Weir_Version="0.0.9")
+        if status != 400 or "of Weir 0.0.9," not in text or f"of Weir {own}:" not in text:
+            raise AssertionError(f"{host} answers a client of version 0.0.9: {status} {text}")
+        for headers in ({"Weir_Version": own}, {}):
+            status, text = cluster.http(host, "GET", "/jobmanager/config", **headers)
+            if status != 200:
+                raise AssertionError(f"{host} answers {headers}: {status} {text}")
+
+
+def refuse_other_data_planes(cluster):
+    """Every TaskManager closes the connection, and tells why in its log: the data plane has no word for it."""
+    import test_bad_input
+    hello = test_bad_input.data_frame(1, test_bad_input.counted(b"weir") + test_bad_input.counted(b"old-1"), channel=0, version=99)
+    for host in cluster.tm_hosts:
+        daemon = cluster.daemon(host)
+        certificate = cluster.folder / "certs" / others(cluster.tm_hosts, host)[0] / "node.pem" if cluster.tls else None
+        words = "data plane version 99, this side speaks 1"
+        before = daemon.log_path.read_text(errors="replace").count(words)
+        answer = answer_to(daemon.ready["data"], hello, (b"WEIR",), certificate)
+        if answer != b"":
+            raise AssertionError(f"the data plane of {host} answers {answer!r}")
+        wait_for(lambda: daemon.log_path.read_text(errors="replace").count(words) == before + 1, f"{host} says: {words}")
+
+
+@row(40, "version skew: a daemon or a client of another release is refused, and both versions are named")
 def version_skew(stage):
     import test_bad_input
     cluster = stage.cluster
+    refuse_other_clients(cluster)
+    refuse_other_data_planes(cluster)
     certificate = cluster.folder / "certs" / cluster.spare / "node.pem" if cluster.tls else None
     for host, address in [(host, cluster.net.address(host) + ":6123") for host in cluster.jm_hosts] + \
             [(host, cluster.taskmanagers[host].ready["rpc"]) for host in cluster.tm_hosts]:

@@ -1,5 +1,6 @@
 """The HTTP API of a live cluster against bodies that a real Flink 1.20 answered, and its answers to wrong requests."""
 
+import http.client
 import json
 import unittest
 
@@ -87,6 +88,20 @@ class HttpApi(unittest.TestCase):
                 answer, document = self.cluster.http(method, path, body, content_type)
                 self.assertEqual(answer, status, document)
                 self.assertIn(text, json.loads(document)["errors"][0])
+
+    def test_a_client_of_another_release_is_refused(self):
+        own = self.cluster.weir("--version").stdout.split()[1]
+        for version, status in ((own, 200), ("0.0.9", 400), ("", 400)):
+            for path in ("/overview", "/v1/jobs", "/metrics"):
+                with self.subTest(version=version, path=path):
+                    connection = http.client.HTTPConnection(self.cluster.address, timeout=10)
+                    connection.request("GET", path, headers={"Weir-Version": version})
+                    answer = connection.getresponse()
+                    text = answer.read().decode()
+                    connection.close()
+                    self.assertEqual(answer.status, status, text)
+                    if status == 400:
+                        self.assertIn(f"of Weir {version}, but the JobManager is of Weir {own}: run the same release", json.loads(text)["errors"][0])
 
     def test_submission_is_safe_to_repeat(self):
         text = datagen_job("repeated", rows=10).encode()

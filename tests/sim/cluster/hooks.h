@@ -9,10 +9,17 @@
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/world.h"
 
-/* on_phase: the protocols have got there, at the machine of the coroutine that runs. on_change: an entry was applied for the first time anywhere. */
+/* When an entry was proposed for the first time; at the least when its leader's clock was read for it. */
+struct weir_sim_written {
+    uint64_t hash; /* of the entry */
+    int64_t least_ns, ns;
+};
+
+/* on_phase: the protocols have got there, at the machine of the coroutine that runs. on_change: an entry was applied for the first time anywhere; `written` is
+ * when it was proposed. */
 struct weir_sim_listener {
     void (*on_phase)(enum weir_sim_phase phase);
-    void (*on_change)(enum weir_meta_change change, const struct weir_ha_record *record);
+    void (*on_change)(enum weir_meta_change change, const struct weir_ha_record *record, const struct weir_sim_written *written);
 };
 /* files_unchecked: the files of a checkpoint are not looked at when it is committed. */
 void weir_sim_hooks_init(enum weir_sim_sabotage sabotage, bool files_unchecked, const struct weir_sim_listener *listener);

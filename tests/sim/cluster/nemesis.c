@@ -343,7 +343,7 @@ static void mend_site(struct wound *wound)
 static bool inflict_jump(struct wound *wound)
 {
     wound->a = some_node();
-    wound->a->clock.wall_offset_ms += weir_sim_between(-3600000, 3600000);
+    wound->a->clock.wall_offset_ms += weir_sim_between(-nemesis.options.jump_ms_max, nemesis.options.jump_ms_max);
     return wound->a->power == WEIR_SIM_UP && wound->a->main != NULL;
 }
 
@@ -535,6 +535,11 @@ static int provoke(enum weir_sim_phase phase)
     case WEIR_SIM_PHASE_RESCALE:
         (void)strike(WEIR_SIM_FAULT_KILL_TM);
         return RESCALED_MS_MAX;
+    case WEIR_SIM_PHASE_DROP:
+        if (weir_sim_one_in(2)) {
+            nemesis.options.cancel_now();
+        }
+        return PROVOKED_MS_MAX;
     case WEIR_SIM_PHASE_INIT:
     case WEIR_SIM_PHASE_TXN_OPEN:
     case WEIR_SIM_PHASE_TXN_COMMIT: /* only once a checkpoint with output is committed */
@@ -577,14 +582,15 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.armed = false;
 }
 
-enum { USUAL_PHASES = WEIR_SIM_PHASE_DRAIN, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
-_Static_assert(WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 1 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 2, "those of rescaling are the last");
+enum { USUAL_PHASES = WEIR_SIM_PHASE_DROP, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
+_Static_assert(WEIR_SIM_PHASE_DRAIN == USUAL_PHASES + 1 && WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 2 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 3,
+               "those of some seeds are the last");
 
 /* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
 {
-    uint64_t first = nemesis.options.adaptive ? USUAL_PHASES : 0;
-    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - USUAL_PHASES : USUAL_PHASES;
+    uint64_t first = nemesis.options.adaptive ? WEIR_SIM_PHASE_DRAIN : 0;
+    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - WEIR_SIM_PHASE_DRAIN : USUAL_PHASES;
     *out_fault = (enum weir_sim_fault)(n / phases % WEIR_SIM_FAULT_COUNT);
     *out_phase = (enum weir_sim_phase)(first + n % phases);
 }
@@ -592,6 +598,20 @@ static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_ph
 static bool can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
 {
     return may(fault) && weir_sim_can_meet(fault, phase) && (nemesis.options.adaptive || !weir_sim_rescales(phase));
+}
+
+/* A job is forgotten once or twice in a run, sooner or later; until then it is mostly lain in wait for that. */
+static bool ambush_drop(uint64_t *n)
+{
+    enum weir_sim_fault fault = (enum weir_sim_fault)(*n % WEIR_SIM_FAULT_COUNT);
+    for (int i = 0; i < WEIR_SIM_FAULT_COUNT && (!may(fault) || nemesis.toll->hits[fault][WEIR_SIM_PHASE_DROP] > 0); i++) {
+        fault = (enum weir_sim_fault)(++*n % WEIR_SIM_FAULT_COUNT);
+    }
+    bool lies = !weir_sim_one_in(3);
+    if (lies) {
+        ambush(fault, WEIR_SIM_PHASE_DROP);
+    }
+    return lies;
 }
 
 static void run(void *ctx)
@@ -602,8 +622,12 @@ static void run(void *ctx)
     /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
      * everything begin with others each time. */
     uint64_t pair = nemesis.options.nth * 7 + nemesis.options.nth / PAIRS;
+    uint64_t drop = nemesis.options.nth_of_all;
     for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
         weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
+        if (nemesis.options.expires && ambush_drop(&drop)) {
+            continue;
+        }
         enum weir_sim_fault fault;
         enum weir_sim_phase phase;
         pair_at(pair, &fault, &phase);

@@ -42,6 +42,11 @@ static struct hooks {
     size_t nwritten, written_cap;
     char (*forgotten)[WEIR_JOB_ID_TEXT + 1];
     size_t nforgotten, forgotten_cap;
+    struct made {
+        char job_id[WEIR_JOB_ID_TEXT + 1];
+        int64_t ns;
+    } *made; /* by job: when something was last made in its directory */
+    size_t nmade, made_cap;
     uint64_t *epochs; /* that were led in */
     size_t nepochs, epochs_cap;
     struct begun *begun;
@@ -392,11 +397,45 @@ static void check_unneeded(const char *path, const char *what)
     }
 }
 
+static struct made *made_of(const char *job_id)
+{
+    for (size_t i = 0; i < hooks.nmade; i++) {
+        if (strcmp(hooks.made[i].job_id, job_id) == 0) {
+            return &hooks.made[i];
+        }
+    }
+    return NULL;
+}
+
+void weir_sim_hook_made(const char *path)
+{
+    char job_id[WEIR_JOB_ID_TEXT + 1];
+    if (sscanf(path, "/ckpt/%32[0-9a-f]", job_id) != 1) {
+        return;
+    }
+    struct made *made = made_of(job_id);
+    if (made == NULL) {
+        hooks.made = weir_vec_grow(hooks.made, &hooks.made_cap, sizeof(*hooks.made), hooks.nmade + 1);
+        made = &hooks.made[hooks.nmade++];
+        memcpy(made->job_id, job_id, sizeof(job_id));
+    }
+    made->ns = weir_sim_now_ns();
+}
+
+int64_t weir_sim_hook_made_ns(const char *job_id)
+{
+    const struct made *made = made_of(job_id);
+    return made == NULL ? 0 : made->ns;
+}
+
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode)
 {
     char job_id[33];
     uint64_t id = 0;
     const char *name = NULL;
+    if (mode != WEIR_FS_READ) {
+        weir_sim_hook_made(path);
+    }
     if (!in_checkpoint(path, job_id, &id, &name)) {
         return;
     }

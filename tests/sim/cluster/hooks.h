@@ -31,6 +31,9 @@ void weir_sim_hook_phase(enum weir_sim_phase phase);
 const struct weir_meta *weir_sim_truth(void);
 uint32_t weir_sim_leaders(void); /* elections won */
 
+/* When something was last made, or tried to be, in the checkpoint store's directory of the job; 0: never. */
+int64_t weir_sim_hook_made_ns(const char *job_id);
+
 /* From now on a TaskManager may be expelled for tasks that do not end in time: faults last longer than that. */
 void weir_sim_hook_may_expel(void);
 
@@ -47,5 +50,6 @@ void weir_sim_hook_open(const char *path, enum weir_fs_mode mode);
 bool weir_sim_hook_fsync(const char *path); /* false: it is to be left out */
 void weir_sim_hook_renamed(const char *from, const char *to);
 void weir_sim_hook_unlink(const char *path);
+void weir_sim_hook_made(const char *path); /* a directory; or it was tried */
 
 #endif

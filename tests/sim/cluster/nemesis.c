@@ -321,6 +321,7 @@ static bool inflict_site(struct wound *wound)
         weir_sim_node_kill(nemesis.options.cast->tms[i], true);
     }
     weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
+    nemesis.toll->site_ns = weir_sim_now_ns();
     return true;
 }
 

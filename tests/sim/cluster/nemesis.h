@@ -15,6 +15,7 @@ struct weir_sim_cast {
 /* What has been done. */
 struct weir_sim_toll {
     uint32_t faults; /* that changed something when they came */
+    int64_t site_ns; /* when the whole site lost its power last; 0: never */
     uint32_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT]; /* a fault where the protocols stood so */
 };
 

@@ -10,7 +10,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, RESCALED_MS_MAX = 5000, HOT_ONE_IN = 3, TRIES_MAX = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, RESCALED_MS_MAX = 5000, DROP_MS_MAX = 1500, HOT_ONE_IN = 3, TRIES_MAX = 3 };
 
 static struct nemesis {
     struct weir_sim_nemesis_options options;
@@ -343,7 +343,7 @@ static void mend_site(struct wound *wound)
 
 static bool inflict_jump(struct wound *wound)
 {
-    wound->a = some_node();
+    wound->a = nemesis.options.expires ? some_jm() : some_node();
     wound->a->clock.wall_offset_ms += weir_sim_between(-nemesis.options.jump_ms_max, nemesis.options.jump_ms_max);
     return wound->a->power == WEIR_SIM_UP && wound->a->main != NULL;
 }
@@ -540,7 +540,13 @@ static int provoke(enum weir_sim_phase phase)
         if (weir_sim_one_in(2)) {
             nemesis.options.cancel_now();
         }
-        return PROVOKED_MS_MAX;
+        if (weir_sim_one_in(2)) { /* what may make a leader forget too early */
+            (void)strike(WEIR_SIM_FAULT_CLOCK_JUMP);
+        }
+        if (weir_sim_one_in(2)) {
+            (void)strike(weir_sim_one_in(2) ? WEIR_SIM_FAULT_KILL_JM : WEIR_SIM_FAULT_PAUSE_JM);
+        }
+        return DROP_MS_MAX;
     case WEIR_SIM_PHASE_INIT:
     case WEIR_SIM_PHASE_TXN_OPEN:
     case WEIR_SIM_PHASE_TXN_COMMIT: /* only once a checkpoint with output is committed */
@@ -576,7 +582,7 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.phase = phase;
     nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
     int patience_ms = provoke(phase);
-    nemesis.rare = patience_ms >= PROVOKED_MS_MAX;
+    nemesis.rare = patience_ms > ARMED_MS_MAX;
     for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.options.until_ns; ms += 10) {
         weir_sim_sleep(10 * nemesis.options.pace * MS);
     }

@@ -170,7 +170,7 @@ unit: $(BUILD)/weir-unit $(BUILD)/weir-sim
 # The objects of tests/sim/cluster come before the archives, whose members of the same names are then not taken.
 SIM_WRAPS := getpid access statvfs weir_rpc_call weir_rpc_client_create weir_rpc_client_destroy weir_raft_log_open weir_raft_log_change weir_ckpt_sweep \
              weir_tm_attempts_create weir_tm_link_snapshot weir_tm_attempts_notify weir_jm_submit weir_tm_registry_remove weir_job_drains_first \
-             weir_adaptive_grows weir_task_thread_create
+             weir_adaptive_grows weir_dispatcher_create weir_task_thread_create
 SIM_PARTS := $(call obj,$(call sources_in,tests/sim/cluster) tests/sim/main.c $(SRC_SIM) tests/lib/plain_store.c) \
              $(BUILD)/libjm.a $(BUILD)/libtm.a $(BUILD)/libproto.a $(BUILD)/libcommon.a
 $(BUILD)/weir-sim: $(SIM_PARTS)

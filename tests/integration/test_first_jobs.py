@@ -167,8 +167,8 @@ class Slots(unittest.TestCase):
             submitted = cluster.weir("run", "-d", "-p", "2", str(job_file))
             self.assertEqual(submitted.returncode, 0, submitted.stderr)
             job = submitted.stdout.strip()
-            waiting = wait_for(lambda: cluster.get(f"/jobs/{job}")["waiting-for"], "the job says what it waits for")
-            self.assertIn("slot", waiting)
+            reason = "2 slots needed, 1 free of 1 on 1 TaskManager"
+            wait_for(lambda: cluster.get(f"/jobs/{job}")["waiting-for"] == reason, "the job says what it waits for")
             self.assertEqual(cluster.get("/overview")["jobs-running"], 1)
             cluster.start_taskmanager()
             cluster.wait_state(job, "FINISHED")

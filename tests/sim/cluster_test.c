@@ -47,13 +47,6 @@ static int run_sim(const char *arguments, char out_text[TEXT_BYTES])
     return WEXITSTATUS(status);
 }
 
-START_TEST(jobs_come_right_through_everything)
-{
-    char text[TEXT_BYTES];
-    ck_assert_msg(run_sim("--seeds " SEEDS " cluster", text) == 0, "%s", text);
-}
-END_TEST
-
 static long count_before(const char *text, const char *what)
 {
     const char *at = strstr(text, what);
@@ -63,6 +56,14 @@ static long count_before(const char *text, const char *what)
     }
     return strtol(at, NULL, 10);
 }
+
+START_TEST(jobs_come_right_through_everything)
+{
+    char text[TEXT_BYTES];
+    ck_assert_msg(run_sim("--seeds " SEEDS " cluster", text) == 0, "%s", text);
+    ck_assert_msg(count_before(text, " jobs forgotten") > 0, "%s", text);
+}
+END_TEST
 
 /* What these seeds are for does come about in them. */
 START_TEST(jobs_are_rescaled)
@@ -127,6 +128,8 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80, "", {"409 {\"errors\":[\"a job named", "nobody has submitted it"}},
     {WEIR_SIM_SABOTAGE_NO_DRAIN, 300, "", {"it came before", "expected window", "rows are missing"}},
     {WEIR_SIM_SABOTAGE_NO_GROWTH, 300, "", {"does not grow into"}},
+    {WEIR_SIM_SABOTAGE_DROP_EARLY, 10, "", {"ms after its end, and should be known for"}},
+    {WEIR_SIM_SABOTAGE_NO_DROP, 10, "", {"over and not forgotten"}},
 };
 
 #define WEIR_SIM_NAME(name, text) #name,

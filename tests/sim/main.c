@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 6, WORKERS = 2 };
+enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 7, WORKERS = 2 };
 
 struct options {
     uint64_t first, last, step;
@@ -71,6 +71,7 @@ static void run_cluster(const struct options *options, uint64_t seed, int trace_
     out->counts[3] = result.checkpoints;
     out->counts[4] = result.shrunk;
     out->counts[5] = result.grown;
+    out->counts[6] = result.forgotten;
     memcpy(out->hits, result.toll.hits, sizeof(result.toll.hits));
 }
 
@@ -138,7 +139,7 @@ _Static_assert(WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT <= HITS_MAX && WEIR_R
 static const struct simulation simulations[] = {
     {"cluster",
      run_cluster,
-     {"faults", "leaders", "attempts", "checkpoints", "jobs shrunk", "jobs grown"},
+     {"faults", "leaders", "attempts", "checkpoints", "jobs shrunk", "jobs grown", "jobs forgotten"},
      WEIR_SIM_FAULT_COUNT * WEIR_SIM_PHASE_COUNT,
      cluster_hit},
     {"raft", run_raft, {"elections", "committed", "messages", "restarts"}, WEIR_RAFT_SIM_FAULTS * WEIR_RAFT_SIM_PHASES, raft_hit},

@@ -33,6 +33,10 @@ enum {
     SLOW_PACE_MAX = 140,
     SLOW_LIVENESS = 20,
     ADAPTIVE_ONE_IN = 4, /* odd seeds, which are not spared */
+    EXPIRED_ONE_IN = 4,  /* seeds that are not adaptive; and others */
+    EXPIRATION_MS_MIN = 1000,
+    EXPIRATION_MS_MAX = 5000,
+    HOLD_MS = 60000,     /* or the expiration: for so long an ended job is known, whatever clocks say */
     GROWN_S = 15,        /* and timeouts; a job that can have more slots is to have them by then */
     SLOTS = 3,           /* of a TaskManager: enough */
 };
@@ -51,6 +55,8 @@ static struct cluster {
         bool on;
         uint32_t slots, stabilization_ms, interval_ms;
     } adaptive;
+    int64_t expiration_ms; /* of ended jobs; 0: after all is over */
+    int64_t clock_least_ms, clock_most_ms; /* by so much was a JobManager's clock wrong */
     bool spare_tasks; /* nothing happens that may make a task begin anew */
     struct weir_sim_waiters idle; /* clients that have not submitted yet */
     struct weir_sim_waiters content; /* and those that will cancel their job */
@@ -66,6 +72,10 @@ static struct cluster {
         int64_t waited_ns;        /* until when it had no slot while other jobs had some; 0: never */
         int64_t free_ns;          /* since when there are slots that it could grow by; 0: there are none */
         bool ended;               /* its terminal state is committed; it may expire */
+        int64_t ended_ns;         /* since when, as its leader wrote */
+        int64_t dropped_ns;       /* when its leader wrote that it is forgotten */
+        bool accepted;            /* its submission is committed */
+        bool forgotten, unknown;  /* it is dropped; and a leader has said that there is no such job */
     } jobs[WEIR_SIM_JOBS_MAX];
 } cluster;
 
@@ -125,6 +135,9 @@ static struct weir_config *config_of(const struct weir_sim_node *node)
         set(config, "jobmanager.adaptive-scheduler.resource-wait-timeout", "%u s", 10 * LIVENESS_S * cluster.pace); /* jobs may stand in a queue */
         set(config, "jobmanager.adaptive-scheduler.resource-stabilization-timeout", "%u ms", cluster.adaptive.stabilization_ms);
         set(config, "jobmanager.adaptive-scheduler.scaling-interval.min", "%u ms", cluster.adaptive.interval_ms);
+    }
+    if (cluster.expiration_ms != 0) {
+        set(config, "jobstore.expiration-time", "%" PRId64 " ms", cluster.expiration_ms);
     }
     set(config, "taskmanager.tmp.dir", "/tmp");
     set(config, "state.checkpoints.dir", "/ckpt");
@@ -207,6 +220,12 @@ static bool final_word(unsigned status)
     return status < 500;
 }
 
+/* A leader of before, that does not know it yet, still has jobs that are forgotten. */
+static bool unknown_word(unsigned status)
+{
+    return status == 404;
+}
+
 /* Until a JobManager has given a final answer, any of them first and then where it sends to. */
 static void ask_until(const struct weir_sim_http_question *question, is_final_fn *is_final, const char *what, struct weir_sim_http_answer *out_answer)
 {
@@ -236,7 +255,7 @@ static void submit(const struct client_job *of)
     const struct weir_sim_http_question question = {.method = "POST", .path = "/jobs", .queries = {{"jobid", of->job->id}, {"name", "job.yaml"}},
                                                     .content_type = "application/yaml", .body = weir_sim_job_text(of->job)};
     ask_until(&question, final_word, "submit", &answer);
-    if (answer.status != 202 && !of->ended) {
+    if (answer.status != 202 && !of->forgotten) {
         weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
     }
 }
@@ -247,7 +266,7 @@ static void cancel(const struct client_job *of)
     char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
     const struct weir_sim_http_question question = {.method = "PATCH", .path = path, .queries = {{"mode", "cancel"}}};
     ask_until(&question, final_word, "cancel", &answer);
-    if (answer.status != 202 && answer.status != 409) {
+    if (answer.status != 202 && answer.status != 409 && !(answer.status == 404 && of->forgotten)) {
         weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
     }
 }
@@ -351,6 +370,22 @@ static void cancel_now(void)
     (void)weir_sim_wake_first(&cluster.content);
 }
 
+/* Again and again; and then nobody knows the job. */
+static void repeat(void *ctx)
+{
+    struct client_job *of = ctx;
+    struct weir_sim_http_answer answer;
+    char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
+    const struct weir_sim_http_question question = {.method = "GET", .path = path};
+    while (!of->forgotten) {
+        int64_t ms = weir_sim_between(50, 1500);
+        weir_sim_sleep((ms < cluster.expiration_ms / 3 ? ms : cluster.expiration_ms / 3) * cluster.pace * MS);
+        submit(of);
+    }
+    ask_until(&question, unknown_word, "look", &answer);
+    of->unknown = true;
+}
+
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
@@ -358,10 +393,12 @@ static void client(void *ctx)
     submit(of);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
-    if (job == NULL && !of->ended) {
+    if (job == NULL && !of->forgotten) {
         weir_sim_fail("job%u was accepted, and is in no log", of->job->number);
     }
-    if (weir_sim_one_in(3)) { /* a client that does not know that it was heard */
+    if (cluster.expiration_ms != 0) {
+        (void)weir_sim_spawn(NULL, "repeat", repeat, of);
+    } else if (weir_sim_one_in(3)) { /* a client that does not know that it was heard */
         weir_sim_sleep(weir_sim_between(0, 1500) * MS);
         submit(of);
     }
@@ -447,7 +484,34 @@ static void note_slots(const struct weir_meta_job *job)
     }
 }
 
-static void on_change(enum weir_meta_change change, const struct weir_ha_record *record)
+/* Of JobManagers, now and before. */
+static void note_clocks(void)
+{
+    for (uint32_t i = 0; i < cluster.cast.njms; i++) {
+        int64_t wrong_ms = cluster.cast.jms[i]->clock.wall_offset_ms;
+        cluster.clock_least_ms = wrong_ms < cluster.clock_least_ms ? wrong_ms : cluster.clock_least_ms;
+        cluster.clock_most_ms = wrong_ms > cluster.clock_most_ms ? wrong_ms : cluster.clock_most_ms;
+    }
+}
+
+static void check_forgotten(struct client_job *of, int64_t dropped_ns)
+{
+    note_clocks();
+    int64_t sure_ms = cluster.expiration_ms < HOLD_MS ? cluster.expiration_ms : HOLD_MS;
+    int64_t rightly_ms = cluster.expiration_ms - (cluster.clock_most_ms - cluster.clock_least_ms);
+    int64_t least_ms = sure_ms > rightly_ms ? sure_ms : rightly_ms;
+    if (!of->ended || cluster.expiration_ms == 0) {
+        weir_sim_fail("job%u is forgotten, and is not over or not to be forgotten", of->job->number);
+    } else if (dropped_ns - of->ended_ns < (least_ms - 2) * MS) { /* clocks have milliseconds, and there are two */
+        weir_sim_fail("job%u is forgotten %" PRId64 " ms after its end, and should be known for %" PRId64 " ms", of->job->number,
+                      (dropped_ns - of->ended_ns) / MS, least_ms);
+    }
+    of->forgotten = true;
+    of->dropped_ns = dropped_ns;
+    cluster.result->forgotten++;
+}
+
+static void on_change(enum weir_meta_change change, const struct weir_ha_record *record, const struct weir_sim_written *written)
 {
     struct client_job *of = NULL;
     switch (change) {
@@ -465,12 +529,30 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
         note_slots(weir_meta_job(weir_sim_truth(), weir_slice_str(record->job_id)));
         break;
     case WEIR_META_SUBMITTED:
-    case WEIR_META_STATE_CHANGED:
+        of = job_of(record->job_id);
+        if (of != NULL && of->accepted) {
+            weir_sim_fail("job%u is started a second time", of->job->number);
+        }
+        if (of != NULL) {
+            of->accepted = true;
+        }
         check_states();
+        break;
+    case WEIR_META_STATE_CHANGED:
+        of = job_of(record->job_id);
+        if (of != NULL && !of->ended) {
+            of->ended_ns = written == NULL ? weir_sim_now_ns() : written->least_ns;
+        }
+        check_states();
+        break;
+    case WEIR_META_DROPPED:
+        of = job_of(record->job_id);
+        if (of != NULL) {
+            check_forgotten(of, written == NULL ? weir_sim_now_ns() : written->ns);
+        }
         break;
     case WEIR_META_IGNORED:
     case WEIR_META_LED:
-    case WEIR_META_DROPPED:
     case WEIR_META_MEMBER_CHANGED:
     case WEIR_META_BARRIER:
     case WEIR_META_CKPT_BEGUN:
@@ -481,7 +563,7 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
 
 static bool over(const struct client_job *of)
 {
-    return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended;
+    return of->submitted && (of->job->rows != 0 || of->canceled) && of->ended && (cluster.expiration_ms == 0 || of->unknown);
 }
 
 static int64_t liveness_ns(void)
@@ -494,6 +576,10 @@ static int64_t liveness_ns(void)
 static int64_t due_ns(const struct client_job *of)
 {
     int64_t last_ns = cluster.calm_ns;
+    int64_t known_ns = cluster.expiration_ms == 0 ? 0 : (cluster.expiration_ms + cluster.clock_most_ms - cluster.clock_least_ms) * MS;
+    if (of->ended && known_ns != 0) {
+        return (of->ended_ns > cluster.calm_ns ? of->ended_ns : cluster.calm_ns) + known_ns + liveness_ns();
+    }
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
         last_ns += cluster.jobs[i].takes_ns + liveness_ns();
     }
@@ -537,14 +623,27 @@ static void add_name(void *ctx, const char *name, bool is_dir)
     }
 }
 
+/* Nothing of a job is left once it is forgotten, but what a task makes that outlives even that, and names whose removal the store loses with the site's power:
+ * nobody knows then that they were a job's. */
+static bool may_leave(const struct client_job *of)
+{
+    return of->forgotten && (weir_sim_hook_made_ns(of->job->id) > of->dropped_ns || cluster.result->toll.site_ns > of->ended_ns);
+}
+
 /* What a job kept in the checkpoint store goes with it; but a task that outlived it may leave an empty `log/`, which goes when the job expires. */
 static void find_unswept(struct weir_buf *out_left)
 {
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
         char dir[64];
         struct weir_error err;
+        if (may_leave(&cluster.jobs[i])) {
+            continue;
+        }
         (void)snprintf(dir, sizeof(dir), "/ckpt/%s", cluster.jobs[i].job->id);
         enum weir_rc rc = weir_fs_list(weir_sim_store()->disk, dir, add_name, out_left, &err);
+        if (rc == WEIR_OK && cluster.jobs[i].forgotten) {
+            weir_buf_put_fmt(out_left, " %s", dir);
+        }
         (void)snprintf(dir, sizeof(dir), "/ckpt/%s/log", cluster.jobs[i].job->id);
         rc = rc == WEIR_OK ? weir_fs_list(weir_sim_store()->disk, dir, add_name, out_left, &err) : rc;
         weir_assert(rc == WEIR_OK || rc == WEIR_NOT_FOUND);
@@ -555,6 +654,7 @@ static void watch(void *ctx)
 {
     (void)ctx;
     for (int64_t over_ns = 0;;) {
+        note_clocks();
         bool all = weir_sim_now_ns() > cluster.calm_ns && !cluster.replacing;
         for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
             all &= over(&cluster.jobs[i]);
@@ -580,8 +680,8 @@ static void watch(void *ctx)
             const struct client_job *of = &cluster.jobs[i];
             if (weir_sim_now_ns() > due_ns(of) && !over(of)) {
                 const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));
-                weir_sim_fail("job%u is not where it should be long after the last fault: submitted %d, state %d, attempt %u", of->job->number, of->submitted,
-                              job == NULL ? -1 : (int)job->state, job == NULL ? 0 : job->attempt);
+                weir_sim_fail("job%u is not where it should be long after the last fault: submitted %d, %sstate %d, attempt %u", of->job->number, of->submitted,
+                              of->forgotten ? "forgotten, " : of->ended && cluster.expiration_ms != 0 ? "over and not forgotten, " : "", job == NULL ? -1 : (int)job->state, job == NULL ? 0 : job->attempt);
             }
         }
         weir_sim_sleep(LOOK_MS * MS);
@@ -602,7 +702,9 @@ static void add_jobs(int64_t calm_s)
         job->rows_per_s = 1 + (50 + (uint32_t)weir_sim_below(200)) / cluster.pace;
         job->interval_ms = (100 + (uint32_t)weir_sim_below(500)) * cluster.pace;
         bool endless = job->kind == WEIR_SIM_JOB_PASS && weir_sim_one_in(2);
-        int64_t runs_s = endless ? 0 : weir_sim_between(2, calm_s + (cluster.adaptive.on ? 2 * GROWN_S * cluster.pace : 2));
+        bool soon = cluster.expiration_ms != 0 && i == 0; /* to be forgotten among faults */
+        int64_t runs_s = endless ? 0 : soon ? weir_sim_between(2, 4) * cluster.pace
+                                            : weir_sim_between(2, calm_s + (cluster.adaptive.on ? 2 * GROWN_S * cluster.pace : 2));
         job->rows = job->rows_per_s * (uint64_t)runs_s;
         cluster.jobs[i].takes_ns = runs_s * 1000 * MS;
         cluster.jobs[i].job = job;
@@ -650,6 +752,14 @@ static void make_adaptive(void)
     }
 }
 
+static void make_expire(void)
+{
+    uint64_t seed = cluster.what->seed;
+    if (seed % EXPIRED_ONE_IN == 2 || seed % (2 * SPARED_ONE_IN) == SPARED_ONE_IN || cluster.pace > 1) {
+        cluster.expiration_ms = weir_sim_between(EXPIRATION_MS_MIN, EXPIRATION_MS_MAX) * cluster.pace;
+    }
+}
+
 void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_result *out_result)
 {
     static const struct weir_sim_listener listener = {.on_phase = weir_sim_nemesis_phase, .on_change = on_change};
@@ -676,6 +786,7 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
     /* Mostly so short that a pause, a cut or an election too many meets it. */
     cluster.fencing_ms = weir_rand_below(&rand, 4) == 0 ? 0 : cluster.heartbeat_ms + 1 + (uint32_t)weir_rand_below(&rand, 3000) * cluster.pace;
     make_adaptive();
+    make_expire();
     add_machines();
     int64_t calm_s = weir_sim_between(5, 14) * cluster.pace;
     cluster.calm_ns = weir_sim_now_ns() + calm_s * 1000 * MS;
@@ -686,6 +797,10 @@ void weir_sim_cluster_run(const struct weir_sim_case *what, struct weir_sim_resu
                                                               .until_ns = cluster.calm_ns,
                                                               .adaptive = cluster.adaptive.on,
                                                               .nth = cluster.adaptive.on ? adaptive : what->seed - adaptive,
+                                                              .nth_of_all = what->seed / EXPIRED_ONE_IN,
+                                                              .expires = cluster.expiration_ms != 0,
+                                                              /* Where jobs expire soon, later and not for hours. */
+                                                              .jump_ms_max = cluster.expiration_ms == 0 || cluster.pace > 1 ? 3600000 : 2 * EXPIRATION_MS_MAX,
                                                               .spare_tasks = cluster.spare_tasks,
                                                               .submit_now = submit_now,
                                                               .cancel_now = cancel_now,

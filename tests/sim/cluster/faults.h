@@ -28,6 +28,7 @@
     X(TXN_COMMIT, "a transaction's end was sent")                   \
     X(CANCEL, "an attempt is cancelled")                            \
     X(MEMBERS, "a change of the JobManagers is proposed")           \
+    X(DROP, "an ended job is to be forgotten")                      \
     X(DRAIN, "what drains between two parallelisms begins")         \
     X(RESCALE, "another parallelism begins")
 
@@ -82,7 +83,9 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(CANCEL_ON_CLOSE, "a TaskManager cancels its tasks when a JobManager's connection closes") \
     X(SUBMIT_TWICE, "a submission that is repeated is another job")                         \
     X(NO_DRAIN, "another parallelism begins without the drain of the old run")              \
-    X(NO_GROWTH, "a job that runs with too few slots goes on so")
+    X(NO_GROWTH, "a job that runs with too few slots goes on so")                           \
+    X(DROP_EARLY, "an ended job is forgotten before its time")                              \
+    X(NO_DROP, "an ended job is never forgotten")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };

@@ -38,6 +38,15 @@ static struct hooks {
         uint64_t state; /* hash of the snapshot behind it */
     } *entries; /* by index - 1 */
     size_t nentries, entries_cap;
+    struct weir_sim_written *written; /* entries that say that a job has ended, or is forgotten */
+    size_t nwritten, written_cap;
+    char (*forgotten)[WEIR_JOB_ID_TEXT + 1];
+    size_t nforgotten, forgotten_cap;
+    struct made {
+        char job_id[WEIR_JOB_ID_TEXT + 1];
+        int64_t ns;
+    } *made; /* by job: when something was last made in its directory */
+    size_t nmade, made_cap;
     uint64_t *epochs; /* that were led in */
     size_t nepochs, epochs_cap;
     struct begun *begun;
@@ -74,11 +83,28 @@ void weir_sim_hook_phase(enum weir_sim_phase phase)
     hooks.listener.on_phase(phase);
 }
 
+static bool is_forgotten(struct weir_slice job_id)
+{
+    bool found = false;
+    for (size_t i = 0; i < hooks.nforgotten; i++) {
+        found |= weir_slice_eq_str(job_id, hooks.forgotten[i]);
+    }
+    return found;
+}
+
+/* The id of a job that is forgotten is free: a submission that comes so late (from a connection that stalled, say) would rightly begin it anew. How soon
+ * a job may be forgotten is checked where it is. */
 void __wrap_weir_jm_submit(struct weir_jm *jm, struct weir_slice job_id, struct weir_slice text, struct weir_slice file_name, uint32_t parallelism,
                            weir_jm_done_fn *done, void *ctx)
 {
     char id[WEIR_JOB_ID_TEXT + 1];
     weir_sim_hook_phase(WEIR_SIM_PHASE_SUBMIT);
+    if (is_forgotten(job_id)) {
+        struct weir_error err;
+        enum weir_rc rc = weir_error_set(&err, WEIR_EXISTS, "the simulator: this job is forgotten, and nothing may submit it any more");
+        done(ctx, rc, &err);
+        return;
+    }
     if (hooks.sabotage == WEIR_SIM_SABOTAGE_SUBMIT_TWICE && weir_meta_job(hooks.truth, job_id) != NULL) {
         memcpy(id, job_id.data, job_id.len);
         (void)snprintf(id + 1, 6, "%05" PRIx64, weir_sim_below(0x100000));
@@ -99,6 +125,42 @@ static uint64_t hash_of_truth(void)
     uint64_t hash = weir_hash_slice(weir_buf_slice(&snapshot), 0);
     weir_buf_fini(&snapshot);
     return hash;
+}
+
+static const struct weir_sim_written *written_of(uint64_t hash)
+{
+    for (size_t i = 0; i < hooks.nwritten; i++) {
+        if (hooks.written[i].hash == hash) {
+            return &hooks.written[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_proposal(const struct weir_sim_node *node, struct weir_slice entry)
+{
+    struct weir_arena *arena = weir_arena_create(0);
+    struct weir_ha_record record;
+    struct weir_error err;
+    uint64_t hash = weir_hash_bytes(entry.data, entry.len, 0) | 1;
+    enum weir_rc rc = weir_ha_decode(entry, arena, &record, &err);
+    weir_assert(rc == WEIR_OK);
+    if (record.kind == WEIR_HA_JOB_DROP) {
+        weir_sim_hook_phase(WEIR_SIM_PHASE_DROP);
+    }
+    if ((record.kind == WEIR_HA_JOB_DROP || record.kind == WEIR_HA_JOB_STATE) && written_of(hash) == NULL) {
+        int64_t ago_ms = weir_clock_wall_ms(&node->clock.clock) - record.at_ms;
+        hooks.written = weir_vec_grow(hooks.written, &hooks.written_cap, sizeof(*hooks.written), hooks.nwritten + 1);
+        hooks.written[hooks.nwritten++] = (struct weir_sim_written){
+            .hash = hash, .ns = weir_sim_now_ns(), .least_ns = weir_sim_now_ns() - (ago_ms > 0 ? ago_ms * 1000000 : 0)};
+    }
+    weir_arena_destroy(arena);
+}
+
+static void note_forgotten(const char *job_id)
+{
+    hooks.forgotten = weir_vec_grow(hooks.forgotten, &hooks.forgotten_cap, sizeof(*hooks.forgotten), hooks.nforgotten + 1);
+    (void)snprintf(hooks.forgotten[hooks.nforgotten++], sizeof(*hooks.forgotten), "%s", job_id);
 }
 
 static enum weir_rc note_entry(const struct shim *shim, uint64_t index, struct weir_slice entry, struct weir_error *err)
@@ -125,7 +187,10 @@ static enum weir_rc note_entry(const struct shim *shim, uint64_t index, struct w
         if (change == WEIR_META_CKPT_COMPLETED && !hooks.files_unchecked) {
             weir_sim_check_soon(check_committed, weir_strdup(record.job_id));
         }
-        hooks.listener.on_change(change, &record);
+        if (change == WEIR_META_DROPPED) {
+            note_forgotten(record.job_id);
+        }
+        hooks.listener.on_change(change, &record, written_of(hash));
     }
     weir_arena_destroy(arena);
     return rc;
@@ -251,6 +316,7 @@ static void shim_propose(struct weir_cluster_log *log, uint64_t proposal, struct
     struct weir_sim_node *node = weir_sim_node_here();
     struct shim *shim = shims[node->index];
     weir_sim_hook_phase(WEIR_SIM_PHASE_PROPOSE);
+    note_proposal(node, entry);
     if (hooks.sabotage == WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT && node->jm != NULL) {
         struct early *early = weir_calloc(1, sizeof(*early));
         *early = (struct early){.shim = shim, .proposal = proposal};
@@ -331,11 +397,45 @@ static void check_unneeded(const char *path, const char *what)
     }
 }
 
+static struct made *made_of(const char *job_id)
+{
+    for (size_t i = 0; i < hooks.nmade; i++) {
+        if (strcmp(hooks.made[i].job_id, job_id) == 0) {
+            return &hooks.made[i];
+        }
+    }
+    return NULL;
+}
+
+void weir_sim_hook_made(const char *path)
+{
+    char job_id[WEIR_JOB_ID_TEXT + 1];
+    if (sscanf(path, "/ckpt/%32[0-9a-f]", job_id) != 1) {
+        return;
+    }
+    struct made *made = made_of(job_id);
+    if (made == NULL) {
+        hooks.made = weir_vec_grow(hooks.made, &hooks.made_cap, sizeof(*hooks.made), hooks.nmade + 1);
+        made = &hooks.made[hooks.nmade++];
+        memcpy(made->job_id, job_id, sizeof(job_id));
+    }
+    made->ns = weir_sim_now_ns();
+}
+
+int64_t weir_sim_hook_made_ns(const char *job_id)
+{
+    const struct made *made = made_of(job_id);
+    return made == NULL ? 0 : made->ns;
+}
+
 void weir_sim_hook_open(const char *path, enum weir_fs_mode mode)
 {
     char job_id[33];
     uint64_t id = 0;
     const char *name = NULL;
+    if (mode != WEIR_FS_READ) {
+        weir_sim_hook_made(path);
+    }
     if (!in_checkpoint(path, job_id, &id, &name)) {
         return;
     }
@@ -479,6 +579,15 @@ bool __wrap_weir_job_drains_first(struct weir_job *job, uint32_t slots)
 bool __wrap_weir_adaptive_grows(const struct weir_adaptive *adaptive, const struct weir_adaptive_settings *settings, int64_t now_ms)
 {
     return hooks.sabotage != WEIR_SIM_SABOTAGE_NO_GROWTH && __real_weir_adaptive_grows(adaptive, settings, now_ms);
+}
+
+struct weir_dispatcher *__wrap_weir_dispatcher_create(const struct weir_dispatcher_options *options)
+{
+    struct weir_dispatcher_options other = *options;
+    other.expiration_ms = hooks.sabotage == WEIR_SIM_SABOTAGE_DROP_EARLY ? options->expiration_ms / 2
+                          : hooks.sabotage == WEIR_SIM_SABOTAGE_NO_DROP  ? INT64_MAX / 4
+                                                                         : options->expiration_ms;
+    return __real_weir_dispatcher_create(&other);
 }
 
 struct weir_tm_attempts *__wrap_weir_tm_attempts_create(const struct weir_tm_attempts_options *options)

@@ -10,7 +10,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, RESCALED_MS_MAX = 5000, HOT_ONE_IN = 3, TRIES_MAX = 3 };
+enum { REST_MS_MIN = 1, REST_MS_MAX = 400, ARMED_MS_MAX = 900, PROVOKED_MS_MAX = 3000, RESCALED_MS_MAX = 5000, DROP_MS_MAX = 1500, HOT_ONE_IN = 3, TRIES_MAX = 3 };
 
 static struct nemesis {
     struct weir_sim_nemesis_options options;
@@ -321,6 +321,7 @@ static bool inflict_site(struct wound *wound)
         weir_sim_node_kill(nemesis.options.cast->tms[i], true);
     }
     weir_fs_sim_crash(weir_sim_store()->disk, weir_sim_below(UINT64_MAX));
+    nemesis.toll->site_ns = weir_sim_now_ns();
     return true;
 }
 
@@ -342,8 +343,8 @@ static void mend_site(struct wound *wound)
 
 static bool inflict_jump(struct wound *wound)
 {
-    wound->a = some_node();
-    wound->a->clock.wall_offset_ms += weir_sim_between(-3600000, 3600000);
+    wound->a = nemesis.options.expires ? some_jm() : some_node();
+    wound->a->clock.wall_offset_ms += weir_sim_between(-nemesis.options.jump_ms_max, nemesis.options.jump_ms_max);
     return wound->a->power == WEIR_SIM_UP && wound->a->main != NULL;
 }
 
@@ -535,6 +536,17 @@ static int provoke(enum weir_sim_phase phase)
     case WEIR_SIM_PHASE_RESCALE:
         (void)strike(WEIR_SIM_FAULT_KILL_TM);
         return RESCALED_MS_MAX;
+    case WEIR_SIM_PHASE_DROP:
+        if (weir_sim_one_in(2)) {
+            nemesis.options.cancel_now();
+        }
+        if (weir_sim_one_in(2)) { /* what may make a leader forget too early */
+            (void)strike(WEIR_SIM_FAULT_CLOCK_JUMP);
+        }
+        if (weir_sim_one_in(2)) {
+            (void)strike(weir_sim_one_in(2) ? WEIR_SIM_FAULT_KILL_JM : WEIR_SIM_FAULT_PAUSE_JM);
+        }
+        return DROP_MS_MAX;
     case WEIR_SIM_PHASE_INIT:
     case WEIR_SIM_PHASE_TXN_OPEN:
     case WEIR_SIM_PHASE_TXN_COMMIT: /* only once a checkpoint with output is committed */
@@ -570,21 +582,22 @@ static void ambush(enum weir_sim_fault fault, enum weir_sim_phase phase)
     nemesis.phase = phase;
     nemesis.armed = nemesis.rare = true; /* a provocation may bring the phase at once */
     int patience_ms = provoke(phase);
-    nemesis.rare = patience_ms >= PROVOKED_MS_MAX;
+    nemesis.rare = patience_ms > ARMED_MS_MAX;
     for (int ms = 0; nemesis.armed && ms < patience_ms && weir_sim_now_ns() < nemesis.options.until_ns; ms += 10) {
         weir_sim_sleep(10 * nemesis.options.pace * MS);
     }
     nemesis.armed = false;
 }
 
-enum { USUAL_PHASES = WEIR_SIM_PHASE_DRAIN, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
-_Static_assert(WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 1 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 2, "those of rescaling are the last");
+enum { USUAL_PHASES = WEIR_SIM_PHASE_DROP, PAIRS = WEIR_SIM_FAULT_COUNT * USUAL_PHASES };
+_Static_assert(WEIR_SIM_PHASE_DRAIN == USUAL_PHASES + 1 && WEIR_SIM_PHASE_RESCALE == USUAL_PHASES + 2 && WEIR_SIM_PHASE_COUNT == USUAL_PHASES + 3,
+               "those of some seeds are the last");
 
 /* The seeds in which jobs are rescaled lie in wait for that only: they alone can meet it. */
 static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_phase *out_phase)
 {
-    uint64_t first = nemesis.options.adaptive ? USUAL_PHASES : 0;
-    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - USUAL_PHASES : USUAL_PHASES;
+    uint64_t first = nemesis.options.adaptive ? WEIR_SIM_PHASE_DRAIN : 0;
+    uint64_t phases = nemesis.options.adaptive ? WEIR_SIM_PHASE_COUNT - WEIR_SIM_PHASE_DRAIN : USUAL_PHASES;
     *out_fault = (enum weir_sim_fault)(n / phases % WEIR_SIM_FAULT_COUNT);
     *out_phase = (enum weir_sim_phase)(first + n % phases);
 }
@@ -592,6 +605,20 @@ static void pair_at(uint64_t n, enum weir_sim_fault *out_fault, enum weir_sim_ph
 static bool can_meet(enum weir_sim_fault fault, enum weir_sim_phase phase)
 {
     return may(fault) && weir_sim_can_meet(fault, phase) && (nemesis.options.adaptive || !weir_sim_rescales(phase));
+}
+
+/* A job is forgotten once or twice in a run, sooner or later; until then it is mostly lain in wait for that. */
+static bool ambush_drop(uint64_t *n)
+{
+    enum weir_sim_fault fault = (enum weir_sim_fault)(*n % WEIR_SIM_FAULT_COUNT);
+    for (int i = 0; i < WEIR_SIM_FAULT_COUNT && (!may(fault) || nemesis.toll->hits[fault][WEIR_SIM_PHASE_DROP] > 0); i++) {
+        fault = (enum weir_sim_fault)(++*n % WEIR_SIM_FAULT_COUNT);
+    }
+    bool lies = !weir_sim_one_in(3);
+    if (lies) {
+        ambush(fault, WEIR_SIM_PHASE_DROP);
+    }
+    return lies;
 }
 
 static void run(void *ctx)
@@ -602,8 +629,12 @@ static void run(void *ctx)
     /* The pairs are taken in turn by the seeds, each until it is met, so that a range of seeds meets all. The shift lets those seeds that may not do
      * everything begin with others each time. */
     uint64_t pair = nemesis.options.nth * 7 + nemesis.options.nth / PAIRS;
+    uint64_t drop = nemesis.options.nth_of_all;
     for (int tries = 0; weir_sim_now_ns() < nemesis.options.until_ns;) {
         weir_sim_sleep(weir_sim_between(REST_MS_MIN, REST_MS_MAX) * nemesis.options.pace * MS);
+        if (nemesis.options.expires && ambush_drop(&drop)) {
+            continue;
+        }
         enum weir_sim_fault fault;
         enum weir_sim_phase phase;
         pair_at(pair, &fault, &phase);

@@ -15,6 +15,7 @@ struct weir_sim_cast {
 /* What has been done. */
 struct weir_sim_toll {
     uint32_t faults; /* that changed something when they came */
+    int64_t site_ns; /* when the whole site lost its power last; 0: never */
     uint32_t hits[WEIR_SIM_FAULT_COUNT][WEIR_SIM_PHASE_COUNT]; /* a fault where the protocols stood so */
 };
 
@@ -24,6 +25,9 @@ struct weir_sim_nemesis_options {
     int64_t until_ns;
     bool adaptive;            /* jobs are rescaled */
     uint64_t nth;             /* of the seeds in which they are, or of those in which they are not, this is */
+    uint64_t nth_of_all;      /* of all seeds, about */
+    bool expires;             /* ended jobs are forgotten soon */
+    int64_t jump_ms_max;      /* of a clock */
     bool spare_tasks;         /* only what may not make a task begin anew: JobManagers, what is between them, slow ways and disks, clocks */
     void (*submit_now)(void); /* makes a client that waits submit its job */
     void (*cancel_now)(void); /* one that will cancel a job do it */

@@ -248,6 +248,7 @@ static enum weir_rc node_mkdirs(struct weir_fs *fs, const char *path, struct wei
 {
     spend(node_of(fs), is_shared(path), 1);
     enum weir_rc rc = room(node_of(fs), path, err);
+    weir_sim_hook_made(path);
     return rc != WEIR_OK ? rc : weir_fs_mkdirs(disk_of(fs, path), path, err);
 }
 

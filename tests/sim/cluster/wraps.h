@@ -10,6 +10,7 @@
 #include "jobmanager/cluster/tm_registry.h"
 #include "jobmanager/ha/raft_log.h"
 #include "jobmanager/jm_api.h"
+#include "jobmanager/job/dispatcher.h"
 #include "jobmanager/job/job.h"
 #include "taskmanager/task/task_thread.h"
 #include "taskmanager/tm_attempts.h"
@@ -37,6 +38,7 @@ WEIR_SIM_WRAP(weir_jm_submit);
 WEIR_SIM_WRAP(weir_tm_registry_remove);
 WEIR_SIM_WRAP(weir_job_drains_first);
 WEIR_SIM_WRAP(weir_adaptive_grows);
+WEIR_SIM_WRAP(weir_dispatcher_create);
 
 /* The file system of the process that runs (sim_fs.c). */
 struct weir_fs *weir_sim_fs_of_node(void);

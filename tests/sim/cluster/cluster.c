@@ -265,7 +265,9 @@ static void cancel(const struct client_job *of)
     struct weir_sim_http_answer answer;
     char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
     const struct weir_sim_http_question question = {.method = "PATCH", .path = path, .queries = {{"mode", "cancel"}}};
-    ask_until(&question, final_word, "cancel", &answer);
+    do { /* a leader of before, that does not know it yet, may not have heard of the job */
+        ask_until(&question, final_word, "cancel", &answer);
+    } while (answer.status == 404 && !of->forgotten);
     if (answer.status != 202 && answer.status != 409 && !(answer.status == 404 && of->forgotten)) {
         weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
     }

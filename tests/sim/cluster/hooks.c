@@ -275,8 +275,8 @@ static enum weir_rc shim_snapshot_restore(void *ctx, struct weir_slice snapshot,
         last--;
     }
     uint64_t least = last;
-    while (least > 1 && hooks.entries[least - 2].state == state) {
-        least--;
+    for (uint64_t i = last; i > 0; i--) { /* what was added and is gone may leave what was there before */
+        least = hooks.entries[i - 1].state == state ? i : least;
     }
     if (last == 0) {
         weir_sim_fail("%s restores a snapshot that no entries make", shim->node->name);

@@ -73,6 +73,7 @@ static struct cluster {
         int64_t free_ns;          /* since when there are slots that it could grow by; 0: there are none */
         bool ended;               /* its terminal state is committed; it may expire */
         int64_t ended_ns;         /* since when, as its leader wrote */
+        bool set_back;            /* by a clock that was set back in that leadership */
         int64_t dropped_ns;       /* when its leader wrote that it is forgotten */
         bool accepted;            /* its submission is committed */
         bool forgotten, unknown;  /* it is dropped; and a leader has said that there is no such job */
@@ -265,7 +266,9 @@ static void cancel(const struct client_job *of)
     struct weir_sim_http_answer answer;
     char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
     const struct weir_sim_http_question question = {.method = "PATCH", .path = path, .queries = {{"mode", "cancel"}}};
-    ask_until(&question, final_word, "cancel", &answer);
+    do { /* a leader of before, that does not know it yet, may not have heard of the job */
+        ask_until(&question, final_word, "cancel", &answer);
+    } while (answer.status == 404 && !of->forgotten);
     if (answer.status != 202 && answer.status != 409 && !(answer.status == 404 && of->forgotten)) {
         weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
     }
@@ -497,7 +500,7 @@ static void note_clocks(void)
 static void check_forgotten(struct client_job *of, int64_t dropped_ns)
 {
     note_clocks();
-    int64_t sure_ms = cluster.expiration_ms < HOLD_MS ? cluster.expiration_ms : HOLD_MS;
+    int64_t sure_ms = of->set_back ? 0 : cluster.expiration_ms < HOLD_MS ? cluster.expiration_ms : HOLD_MS; /* set back: and may be set forward again (D4) */
     int64_t rightly_ms = cluster.expiration_ms - (cluster.clock_most_ms - cluster.clock_least_ms);
     int64_t least_ms = sure_ms > rightly_ms ? sure_ms : rightly_ms;
     if (!of->ended || cluster.expiration_ms == 0) {
@@ -541,6 +544,7 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_STATE_CHANGED:
         of = job_of(record->job_id);
         if (of != NULL && !of->ended) {
+            of->set_back = written != NULL && written->set_back;
             of->ended_ns = written == NULL ? weir_sim_now_ns() : written->least_ns;
         }
         check_states();

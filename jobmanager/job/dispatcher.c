@@ -292,6 +292,13 @@ static void enumerate_sources(struct weir_dispatcher *d, struct weir_job *job)
     }
 }
 
+static void sweep_ended(struct weir_dispatcher *d)
+{
+    for (const char *id = weir_ended_sweep(d->ended); id != NULL; id = weir_ended_sweep(d->ended)) {
+        weir_job_ckpt_sweep(&d->effects, weir_meta_job(d->meta, weir_slice_str(id)));
+    }
+}
+
 /* After each event: what jobs asked for meanwhile, and whether one can go on. */
 static void settle(struct weir_dispatcher *d)
 {
@@ -303,6 +310,7 @@ static void settle(struct weir_dispatcher *d)
         }
         weir_free(tm_id);
     }
+    sweep_ended(d);
     if (!d->leading || !d->dirty) {
         return;
     }
@@ -516,15 +524,6 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
     return rc;
 }
 
-/* A task that was refused: when it outlived its job, it may have made files after the job's sweep. */
-static void sweep_after(struct weir_dispatcher *d, struct weir_slice job_id)
-{
-    const struct weir_meta_job *meta = weir_meta_job(d->meta, job_id);
-    if (meta != NULL && weir_meta_terminal(meta->state)) {
-        weir_job_ckpt_sweep(&d->effects, meta);
-    }
-}
-
 /* reports of one TaskManager: job by job, so that each learns what is missing. */
 static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool registered, const struct weir_task_report *reports, uint32_t nreports)
 {
@@ -535,7 +534,7 @@ static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool regi
             weir_log(d->log, WEIR_LOG_INFO, "task_report_refused", "tm", tm_id, "why", err.text, NULL);
         }
         if (rc == WEIR_STALE && (i == 0 || !weir_slice_eq(reports[i - 1].job_id, reports[i].job_id))) {
-            sweep_after(d, reports[i].job_id);
+            weir_ended_leave(d->ended, reports[i].job_id); /* when it outlived its job, it may have made files after the job's sweep */
         }
     }
     for (size_t k = 0; k < d->njobs; k++) {
@@ -603,7 +602,7 @@ enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *t
     if (rc == WEIR_OK) {
         rc = take_report(d, tm_id, report, err);
         if (rc == WEIR_STALE) {
-            sweep_after(d, report->job_id);
+            weir_ended_leave(d->ended, report->job_id);
         }
         settle(d);
     }
@@ -753,10 +752,23 @@ static uint32_t count_jobs(const struct weir_dispatcher *d)
 static void forget_ended(struct weir_dispatcher *d)
 {
     uint32_t jobs = count_jobs(d);
-    for (const char *id = weir_ended_forget(d->ended, jobs, d->now); id != NULL; id = weir_ended_forget(d->ended, jobs, d->now)) {
-        weir_job_ckpt_sweep(&d->effects, weir_meta_job(d->meta, weir_slice_str(id)));
-        (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = id});
+    bool any = false;
+    while (weir_ended_forget(d->ended, jobs, d->now)) {
+        any = true;
     }
+    if (any) {
+        sweep_ended(d);
+    }
+}
+
+void weir_dispatcher_swept(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now)
+{
+    d->now = now;
+    const struct weir_meta_job *job = weir_meta_job(d->meta, job_id);
+    if (weir_ended_swept(d->ended, job_id)) {
+        (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
+    }
+    sweep_ended(d);
 }
 
 /* (D5) */

@@ -99,6 +99,8 @@ void weir_dispatcher_ckpt_stored(struct weir_dispatcher *dispatcher, struct weir
 /* manifest: NULL unless OK. */
 void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, enum weir_rc rc,
                                  const struct weir_ckpt_manifest *manifest, const char *text, struct weir_now now);
+/* Of a job that has ended (`below` is UINT64_MAX): done, or not to be done now. */
+void weir_dispatcher_swept(struct weir_dispatcher *dispatcher, struct weir_slice job_id, struct weir_now now);
 
 /* --- clients; done is called as an ANSWER effect --------------------------------------------------------------------- */
 void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],

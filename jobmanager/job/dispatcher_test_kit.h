@@ -679,8 +679,13 @@ static inline void do_ckpt(struct sim *sim, struct weir_effect *order, struct fa
         weir_dispatcher_ckpt_stored(sim->d, job, order->checkpoint_id, rc, "/c/_metadata", order->bytes.len, 1, "disk", sim->now);
     } else if (order->kind == WEIR_EFFECT_CKPT_LOAD) {
         load_manifest(sim, order, rc == WEIR_OK ? sim->load_rc : rc);
-    } else if (order->kind == WEIR_EFFECT_CKPT_SWEEP && !lose) {
-        sweep_manifests(sim, order);
+    } else if (order->kind == WEIR_EFFECT_CKPT_SWEEP) {
+        if (!lose) {
+            sweep_manifests(sim, order);
+        }
+        if (order->below == UINT64_MAX) {
+            weir_dispatcher_swept(sim->d, job, sim->now);
+        }
     } else if (order->kind == WEIR_EFFECT_TRIGGER || order->kind == WEIR_EFFECT_NOTIFY) {
         if (tm != NULL && order->kind == WEIR_EFFECT_TRIGGER) {
             take_trigger(sim, tm, order);

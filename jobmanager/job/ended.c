@@ -12,8 +12,10 @@ struct ended_job {
     char id[WEIR_JOB_ID_TEXT + 1];
     int64_t ended_ms; /* wall */
     int64_t known_ms; /* monotonic */
-    bool forgetting;
+    bool forgetting, dropped; /* dropped: as far as it depends on this */
+    bool sweeping;
     struct weir_heap_node by_end, by_knowledge; /* unless forgetting */
+    struct weir_list to_sweep;
 };
 
 struct weir_ended {
@@ -21,7 +23,8 @@ struct weir_ended {
     struct weir_now began;
     struct weir_hmap *jobs;
     struct weir_heap by_end, by_knowledge;
-    uint32_t nforgetting;
+    struct weir_list to_sweep; /* first come, first served */
+    uint32_t nforgetting, nsweeping;
 };
 
 static bool ended_before(const struct weir_heap_node *a, const struct weir_heap_node *b)
@@ -43,6 +46,7 @@ struct weir_ended *weir_ended_create(const struct weir_ended_settings *settings)
     ended->jobs = weir_hmap_create(0);
     weir_heap_init(&ended->by_end, ended_before);
     weir_heap_init(&ended->by_knowledge, known_before);
+    weir_list_init(&ended->to_sweep);
     return ended;
 }
 
@@ -55,17 +59,30 @@ static void unlink_job(struct weir_ended *ended, struct ended_job *job)
     }
 }
 
+static void queue_sweep(struct weir_ended *ended, struct ended_job *job)
+{
+    if (!weir_list_linked(&job->to_sweep)) {
+        weir_list_push_back(&ended->to_sweep, &job->to_sweep);
+    }
+}
+
+static void remove_job(struct weir_ended *ended, struct ended_job *job)
+{
+    void *removed = weir_hmap_remove(ended->jobs, weir_slice_str(job->id));
+    weir_assert(removed == job);
+    unlink_job(ended, job);
+    weir_list_remove(&job->to_sweep);
+    ended->nforgetting -= job->forgetting;
+    ended->nsweeping -= job->sweeping;
+    weir_free(job);
+}
+
 void weir_ended_begin(struct weir_ended *ended, struct weir_now now)
 {
     struct weir_hmap_iter it = {0};
     while (weir_hmap_next(ended->jobs, &it)) {
-        struct ended_job *job = it.value;
-        void *removed = weir_hmap_remove(ended->jobs, it.key);
-        weir_assert(removed == job);
-        unlink_job(ended, job);
-        weir_free(job);
+        remove_job(ended, it.value);
     }
-    ended->nforgetting = 0;
     ended->began = now;
 }
 
@@ -90,15 +107,14 @@ void weir_ended_add(struct weir_ended *ended, const char *job_id, int64_t ended_
     weir_assert(replaced == NULL);
     weir_heap_push(&ended->by_end, &job->by_end);
     weir_heap_push(&ended->by_knowledge, &job->by_knowledge);
+    queue_sweep(ended, job);
 }
 
 void weir_ended_remove(struct weir_ended *ended, const char *job_id)
 {
-    struct ended_job *job = weir_hmap_remove(ended->jobs, weir_slice_str(job_id));
+    struct ended_job *job = weir_hmap_get(ended->jobs, weir_slice_str(job_id));
     if (job != NULL) {
-        unlink_job(ended, job);
-        ended->nforgetting -= job->forgetting;
-        weir_free(job);
+        remove_job(ended, job);
     }
 }
 
@@ -152,21 +168,59 @@ static struct ended_job *next_job(const struct weir_ended *ended, uint32_t jobs,
     return next;
 }
 
-const char *weir_ended_forget(struct weir_ended *ended, uint32_t jobs, struct weir_now now)
+bool weir_ended_forget(struct weir_ended *ended, uint32_t jobs, struct weir_now now)
 {
     int64_t at_ms = 0;
     struct ended_job *job = next_job(ended, jobs, now, &at_ms);
     if (job == NULL || at_ms > now.mono_ms) {
-        return NULL;
+        return false;
     }
     unlink_job(ended, job);
     job->forgetting = true;
     ended->nforgetting++;
-    return job->id;
+    queue_sweep(ended, job);
+    return true;
 }
 
 int64_t weir_ended_deadline_ms(const struct weir_ended *ended, uint32_t jobs, struct weir_now now)
 {
     int64_t at_ms = 0;
     return next_job(ended, jobs, now, &at_ms) == NULL ? INT64_MAX : at_ms;
+}
+
+/* --- sweeps ----------------------------------------------------------------------------------------------------------- */
+void weir_ended_leave(struct weir_ended *ended, struct weir_slice job_id)
+{
+    struct ended_job *job = weir_hmap_get(ended->jobs, job_id);
+    if (job != NULL) {
+        queue_sweep(ended, job);
+    }
+}
+
+const char *weir_ended_sweep(struct weir_ended *ended)
+{
+    for (struct weir_list *node = weir_list_first(&ended->to_sweep); node != NULL && ended->nsweeping < WEIR_ENDED_SWEEPS_MAX;
+         node = weir_list_next(&ended->to_sweep, node)) {
+        struct ended_job *job = WEIR_CONTAINER_OF(node, struct ended_job, to_sweep);
+        if (!job->sweeping) {
+            weir_list_remove(node);
+            job->sweeping = true;
+            ended->nsweeping++;
+            return job->id;
+        }
+    }
+    return NULL;
+}
+
+bool weir_ended_swept(struct weir_ended *ended, struct weir_slice job_id)
+{
+    struct ended_job *job = weir_hmap_get(ended->jobs, job_id);
+    if (job == NULL || !job->sweeping) {
+        return false;
+    }
+    job->sweeping = false;
+    ended->nsweeping--;
+    bool drop = job->forgetting && !job->dropped && !weir_list_linked(&job->to_sweep);
+    job->dropped = job->dropped || drop;
+    return drop;
 }

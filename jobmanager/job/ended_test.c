@@ -2,6 +2,7 @@
  * Jobs that have ended: how long they are listed, that they stand in nobody's way, and that forgetting thousands is no burst of records.
  */
 #include "jobmanager/job/dispatcher_test_kit.h"
+#include "jobmanager/job/ended.h"
 
 enum { FEW = 20, BEHIND_MS = 5000 };
 
@@ -188,7 +189,7 @@ END_TEST
 /* They expire in one moment. _i: the log takes all; it loses some; another leader comes meanwhile. */
 START_TEST(many_are_forgotten_a_few_at_a_time)
 {
-    enum { MANY = 200, AT_ONCE = 64 };
+    enum { MANY = 200 };
     struct sim *sim = sim_of(WEIR_DISPATCHER_JOBS_MAX, 0);
     for (uint32_t i = 0; i < MANY; i++) {
         ck_assert_int_eq(submit_one(sim, i).rc, WEIR_OK);
@@ -201,7 +202,7 @@ START_TEST(many_are_forgotten_a_few_at_a_time)
     uint32_t records = sim->nlog;
     advance(sim, 1);
     deliver_all(sim);
-    ck_assert_uint_eq(sim->nproposals, AT_ONCE);
+    ck_assert_uint_eq(sim->nproposals, WEIR_ENDED_FORGETTING_MAX);
     ck_assert_int_eq(weir_dispatcher_deadline_ms(sim->d, sim->now), INT64_MAX); /* what is under way is waited for */
     if (_i == 2) {
         decide(sim, 0, COMMIT);
@@ -214,7 +215,7 @@ START_TEST(many_are_forgotten_a_few_at_a_time)
     uint32_t decided = 0;
     for (uint32_t round = 0; round < 10 * MANY && weir_dispatcher_job_count(sim->d) > 0; round++) {
         deliver_all(sim);
-        ck_assert_uint_le(sim->nproposals, AT_ONCE);
+        ck_assert_uint_le(sim->nproposals, WEIR_ENDED_FORGETTING_MAX);
         for (; sim->nproposals > 0; decided++) {
             decide(sim, 0, _i != 1 || decided % 3 != 0 ? COMMIT : decided % 2 == 0 ? UNKNOWN_LOST : REJECT);
         }
@@ -224,6 +225,98 @@ START_TEST(many_are_forgotten_a_few_at_a_time)
     ck_assert_uint_eq(weir_meta_job_count(sim->meta), 0);
     ck_assert_uint_eq(sim->nlog - records, MANY + (_i == 2)); /* one for each, and LEADER */
     ck_assert_int_eq(weir_dispatcher_deadline_ms(sim->d, sim->now), INT64_MAX);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* --- sweeps ----------------------------------------------------------------------------------------------------------- */
+/* Delivers the sweeps that are asked for, one by one, until there are none or so many were. Returns how many. */
+static uint32_t sweep_one_by_one(struct sim *sim, uint32_t max)
+{
+    uint32_t swept = 0;
+    for (; sim->norders > 0 && swept < max; swept++) {
+        ck_assert_uint_eq(sim->norders, WEIR_ENDED_SWEEPS_MAX);
+        ck_assert_int_eq(sim->orders[0]->kind, WEIR_EFFECT_CKPT_SWEEP);
+        ck_assert_uint_eq(sim->orders[0]->below, UINT64_MAX);
+        deliver(sim, 0, swept % 7 == 0); /* one that fails keeps no other waiting */
+    }
+    return swept;
+}
+
+/* By each leader, however often it changes in the middle. */
+START_TEST(what_many_jobs_left_is_swept_one_by_one)
+{
+    enum { MANY = 60 };
+    struct sim *sim = sim_of(WEIR_DISPATCHER_JOBS_MAX, 0);
+    for (uint32_t i = 0; i < MANY; i++) {
+        ck_assert_int_eq(submit_one(sim, i).rc, WEIR_OK);
+        end_one(sim, i);
+    }
+    for (uint32_t leader = 0; leader < 3; leader++) {
+        new_leader(sim);
+        ck_assert_uint_eq(sim->norders, 0);
+        commit_all(sim);
+        if (leader < 2) {
+            ck_assert_uint_eq(sweep_one_by_one(sim, MANY / 2), MANY / 2);
+        }
+    }
+    char id[WEIR_JOB_ID_TEXT + 1];
+    for (uint32_t i = 0; i < MANY; i++) {
+        name_job(i, id);
+        ck_assert_str_eq(sim->orders[0]->job_id, id);
+        ck_assert_uint_eq(sweep_one_by_one(sim, 1), 1);
+    }
+    ck_assert_uint_eq(sim->norders, 0);
+    ck_assert_int_gt(weir_dispatcher_deadline_ms(sim->d, sim->now), sim->now.mono_ms + EXPIRE_MS / 2);
+    sim_destroy(sim);
+}
+END_TEST
+
+/* A task of the job, which it outlived, is heard of. */
+static void report_late(struct sim *sim, const char *id)
+{
+    const struct weir_task_report report = {.job_id = weir_slice_str(id), .attempt = 1, .state = WEIR_TASK_RUNNING, .failure_text = ""};
+    struct weir_error err;
+    ck_assert_int_eq(weir_dispatcher_task_state(sim->d, sim->tms[0].id, sim->epoch, &report, sim->now, &err), WEIR_STALE);
+    drain_effects(sim);
+    for (uint32_t i = 0; i < sim->norders; i++) {
+        if (sim->orders[i]->kind == WEIR_EFFECT_CANCEL) {
+            deliver(sim, i--, false);
+        }
+    }
+}
+
+/* _i: the last sweep succeeds, or fails. */
+START_TEST(none_is_forgotten_before_it_was_swept)
+{
+    struct sim *sim = sim_of(WEIR_DISPATCHER_JOBS_MAX, 2);
+    ck_assert_int_eq(submit_one(sim, 0).rc, WEIR_OK);
+    end_one(sim, 0);
+    char id[WEIR_JOB_ID_TEXT + 1];
+    name_job(0, id);
+    pass(sim, 2 * HEARTBEAT_MS);
+    ck_assert_uint_eq(sim->norders, 0);
+    report_late(sim, id);
+    ck_assert_uint_eq(sim->norders, 1);
+    report_late(sim, id); /* it is being swept: what the task made just now needs another */
+    report_late(sim, id);
+    ck_assert_uint_eq(sweep_one_by_one(sim, 9), 2);
+    sim->tms[0].alive = false;
+    advance(sim, EXPIRE_MS);
+    ck_assert_uint_eq(sim->norders, 1);
+    ck_assert_uint_eq(sim->nproposals, 0);
+    deliver(sim, 0, _i == 1);
+    ck_assert_uint_eq(sim->nproposals, 1);
+    ck_assert_int_eq(proposed_kind(sim, 0), WEIR_HA_JOB_DROP);
+    tm_start(&sim->tms[0], 0);
+    tm_talk(sim, &sim->tms[0]);
+    report_late(sim, id);
+    ck_assert_uint_eq(sweep_one_by_one(sim, 9), 1);
+    ck_assert_uint_eq(sim->nproposals, 1); /* not once more */
+    report_late(sim, id);
+    commit_all(sim);
+    ck_assert(!listed(sim, 0));
+    ck_assert_uint_eq(sweep_one_by_one(sim, 9), 1); /* the answer comes late, to nobody */
     sim_destroy(sim);
 }
 END_TEST
@@ -238,6 +331,8 @@ Suite *ended_suite(void)
     tcase_add_loop_test(tcase, too_many_that_have_just_ended_are_refused_with_what_to_do, 0, 3);
     tcase_add_test(tcase, too_many_that_have_not_ended_are_refused);
     tcase_add_loop_test(tcase, many_are_forgotten_a_few_at_a_time, 0, 3);
+    tcase_add_test(tcase, what_many_jobs_left_is_swept_one_by_one);
+    tcase_add_loop_test(tcase, none_is_forgotten_before_it_was_swept, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

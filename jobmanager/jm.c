@@ -283,6 +283,7 @@ static enum weir_rc name_oneself(struct weir_jm *jm, const struct weir_adaptive_
                                                   .heartbeat_timeout_ms = weir_config_int(config, WEIR_CFG_HEARTBEAT_TIMEOUT),
                                                   .slot_timeout_ms = weir_config_int(config, WEIR_CFG_SLOT_TIMEOUT),
                                                   .expiration_ms = weir_config_int(config, WEIR_CFG_JOBSTORE_EXPIRATION),
+                                                  .jobs_max = WEIR_DISPATCHER_JOBS_MAX,
                                                   .retained_max = (uint32_t)weir_config_int(config, WEIR_CFG_CHECKPOINTS_RETAINED),
                                                   .adaptive = *adaptive,
                                                   .log_sink = jm->options.sink,

@@ -80,8 +80,13 @@ static void work_answer(struct disk_work *work)
         weir_dispatcher_ckpt_stored(dispatcher, job_id, work->checkpoint_id, work->rc, work->path, work->length, work->hash, text, now);
     } else if (work->kind == WEIR_EFFECT_CKPT_LOAD) {
         weir_dispatcher_ckpt_loaded(dispatcher, job_id, work->attempt, work->rc, work->rc == WEIR_OK ? &work->manifest : NULL, text, now);
-    } else if (work->rc != WEIR_OK) { /* the next sweep tries again */
-        weir_log(work->jm->options.log, WEIR_LOG_WARN, "checkpoints_not_removed", "job", work->job_id, "why", text, NULL);
+    } else {
+        if (work->rc != WEIR_OK) { /* the next sweep tries again */
+            weir_log(work->jm->options.log, WEIR_LOG_WARN, "checkpoints_not_removed", "job", work->job_id, "why", text, NULL);
+        }
+        if (work->below == UINT64_MAX && work->rc != WEIR_CLOSED) { /* the pool is: no other follows */
+            weir_dispatcher_swept(dispatcher, job_id, now);
+        }
     }
     work_free(work);
 }

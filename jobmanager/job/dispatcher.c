@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/vec.h"
 #include "jobmanager/job/barrier.h"
+#include "jobmanager/job/ended.h"
 #include "jobmanager/job/job_ckpt.h"
 #include "jobmanager/job/slot_pool.h"
 
@@ -27,7 +28,7 @@ struct proposal {
 
 struct weir_dispatcher {
     char *node;
-    int64_t expiration_ms;
+    uint32_t jobs_max;
     enum weir_rc (*decode)(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err);
     struct weir_log *log;
     struct weir_job_env env;
@@ -38,10 +39,10 @@ struct weir_dispatcher {
     uint64_t epoch; /* of the own leadership */
     bool leader;    /* by the log's word */
     bool leading;   /* the own LEADER record is applied */
-    struct weir_now led_since;
     struct weir_job **jobs; /* in order of submission; only while leading */
     size_t njobs, jobs_cap;
     struct weir_hmap *jobs_by_id;
+    struct weir_ended *ended; /* those of them that have */
     struct proposal **proposals;
     size_t nproposals, proposals_cap;
     uint64_t next_proposal;
@@ -205,7 +206,7 @@ struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_opti
 {
     struct weir_dispatcher *d = weir_calloc(1, sizeof(*d));
     d->node = weir_strdup(options->node);
-    d->expiration_ms = options->expiration_ms;
+    d->jobs_max = options->jobs_max;
     d->decode = options->decode;
     d->log = options->log_sink == NULL ? NULL : weir_log_create(options->log_sink);
     d->heartbeat_timeout_ms = options->heartbeat_timeout_ms;
@@ -223,6 +224,8 @@ struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_opti
     d->meta = weir_meta_create();
     d->tms = weir_tm_registry_create(options->heartbeat_timeout_ms);
     d->jobs_by_id = weir_hmap_create(0);
+    d->ended = weir_ended_create(&(struct weir_ended_settings){
+        .expiration_ms = options->expiration_ms, .hold_ms = WEIR_DISPATCHER_HOLD_MS, .jobs_max = options->jobs_max});
     return d;
 }
 
@@ -231,6 +234,7 @@ static void drop_jobs(struct weir_dispatcher *d)
     for (size_t i = 0; i < d->njobs; i++) {
         void *removed = weir_hmap_remove(d->jobs_by_id, weir_slice_str(weir_job_id(d->jobs[i])));
         weir_assert(removed == d->jobs[i]);
+        weir_ended_remove(d->ended, weir_job_id(d->jobs[i]));
         weir_job_destroy(d->jobs[i]);
     }
     d->njobs = 0;
@@ -253,6 +257,7 @@ void weir_dispatcher_destroy(struct weir_dispatcher *d)
     weir_free(d->proposals);
     weir_free(d->jobs);
     weir_hmap_destroy(d->jobs_by_id);
+    weir_ended_destroy(d->ended);
     weir_tm_registry_destroy(d->tms);
     weir_meta_destroy(d->meta);
     weir_effects_fini(&d->effects);
@@ -287,6 +292,13 @@ static void enumerate_sources(struct weir_dispatcher *d, struct weir_job *job)
     }
 }
 
+static void sweep_ended(struct weir_dispatcher *d)
+{
+    for (const char *id = weir_ended_sweep(d->ended); id != NULL; id = weir_ended_sweep(d->ended)) {
+        weir_job_ckpt_sweep(&d->effects, weir_meta_job(d->meta, weir_slice_str(id)));
+    }
+}
+
 /* After each event: what jobs asked for meanwhile, and whether one can go on. */
 static void settle(struct weir_dispatcher *d)
 {
@@ -298,6 +310,7 @@ static void settle(struct weir_dispatcher *d)
         }
         weir_free(tm_id);
     }
+    sweep_ended(d);
     if (!d->leading || !d->dirty) {
         return;
     }
@@ -327,6 +340,9 @@ static void add_job(struct weir_dispatcher *d, const struct weir_meta_job *meta,
     void *replaced = weir_hmap_put(d->jobs_by_id, weir_slice_str(meta->id), job);
     weir_assert(replaced == NULL);
     weir_job_start(job, meta, fresh, d->now);
+    if (weir_meta_terminal(meta->state)) {
+        weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
+    }
 }
 
 static void remove_job(struct weir_dispatcher *d, const char *id)
@@ -339,6 +355,7 @@ static void remove_job(struct weir_dispatcher *d, const char *id)
     }
     memmove(&d->jobs[at], &d->jobs[at + 1], (d->njobs - at - 1) * sizeof(d->jobs[0]));
     d->njobs--;
+    weir_ended_remove(d->ended, id);
     weir_job_destroy(job);
 }
 
@@ -363,6 +380,9 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
         break;
     case WEIR_META_STATE_CHANGED:
         weir_job_state_applied(job, meta, d->now);
+        if (weir_meta_terminal(meta->state)) {
+            weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
+        }
         break;
     case WEIR_META_DROPPED:
         remove_job(d, job_id);
@@ -383,7 +403,7 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
 static void start_leading(struct weir_dispatcher *d)
 {
     d->leading = true;
-    d->led_since = d->now;
+    weir_ended_begin(d->ended, d->now);
     weir_log(d->log, WEIR_LOG_INFO, "leading", "epoch", WEIR_LOG_INT(d->epoch), "jobs", WEIR_LOG_INT(weir_meta_job_count(d->meta)), NULL);
     for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
         add_job(d, weir_meta_job_at(d->meta, i), false);
@@ -504,15 +524,6 @@ static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, co
     return rc;
 }
 
-/* A task that was refused: when it outlived its job, it may have made files after the job's sweep. */
-static void sweep_after(struct weir_dispatcher *d, struct weir_slice job_id)
-{
-    const struct weir_meta_job *meta = weir_meta_job(d->meta, job_id);
-    if (meta != NULL && weir_meta_terminal(meta->state)) {
-        weir_job_ckpt_sweep(&d->effects, meta);
-    }
-}
-
 /* reports of one TaskManager: job by job, so that each learns what is missing. */
 static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool registered, const struct weir_task_report *reports, uint32_t nreports)
 {
@@ -523,7 +534,7 @@ static void take_reports(struct weir_dispatcher *d, const char *tm_id, bool regi
             weir_log(d->log, WEIR_LOG_INFO, "task_report_refused", "tm", tm_id, "why", err.text, NULL);
         }
         if (rc == WEIR_STALE && (i == 0 || !weir_slice_eq(reports[i - 1].job_id, reports[i].job_id))) {
-            sweep_after(d, reports[i].job_id);
+            weir_ended_leave(d->ended, reports[i].job_id); /* when it outlived its job, it may have made files after the job's sweep */
         }
     }
     for (size_t k = 0; k < d->njobs; k++) {
@@ -591,7 +602,7 @@ enum weir_rc weir_dispatcher_task_state(struct weir_dispatcher *d, const char *t
     if (rc == WEIR_OK) {
         rc = take_report(d, tm_id, report, err);
         if (rc == WEIR_STALE) {
-            sweep_after(d, report->job_id);
+            weir_ended_leave(d->ended, report->job_id);
         }
         settle(d);
     }
@@ -721,6 +732,64 @@ void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *d, struct weir_slice jo
     settle(d);
 }
 
+/* --- jobs that have ended --------------------------------------------------------------------------------------------- */
+static uint32_t submissions(const struct weir_dispatcher *d)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < d->nproposals; i++) {
+        count += d->proposals[i]->kind == WEIR_HA_SUBMIT;
+    }
+    return count;
+}
+
+/* Those that are on their way, too. */
+static uint32_t count_jobs(const struct weir_dispatcher *d)
+{
+    return (uint32_t)d->njobs + submissions(d);
+}
+
+/* (D4), (D5) */
+static void forget_ended(struct weir_dispatcher *d)
+{
+    uint32_t jobs = count_jobs(d);
+    bool any = false;
+    while (weir_ended_forget(d->ended, jobs, d->now)) {
+        any = true;
+    }
+    if (any) {
+        sweep_ended(d);
+    }
+}
+
+void weir_dispatcher_swept(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now)
+{
+    d->now = now;
+    const struct weir_meta_job *job = weir_meta_job(d->meta, job_id);
+    if (weir_ended_swept(d->ended, job_id)) {
+        (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
+    }
+    sweep_ended(d);
+}
+
+/* (D5) */
+static enum weir_rc check_room(struct weir_dispatcher *d, struct weir_error *err)
+{
+    forget_ended(d);
+    uint32_t jobs = count_jobs(d) - weir_ended_forgetting(d->ended);
+    uint32_t ended = weir_ended_count(d->ended) - weir_ended_forgetting(d->ended);
+    if (jobs - ended >= d->jobs_max) {
+        return weir_error_set(err, WEIR_LIMIT, "there are %u jobs that have not ended, as many as a cluster may have: cancel some, or wait for their end",
+                              jobs - ended);
+    }
+    if (jobs >= d->jobs_max) {
+        return weir_error_set(err, WEIR_LIMIT,
+                              "there are %u jobs already, %u of which have ended and are listed for %lld ms at least: submit it again in a minute, or "
+                              "set a jobstore.expiration-time below that",
+                              jobs, ended, (long long)weir_ended_hold_ms(d->ended));
+    }
+    return WEIR_OK;
+}
+
 /* --- clients ---------------------------------------------------------------------------------------------------------- */
 void weir_dispatcher_submit(struct weir_dispatcher *d, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],
                             struct weir_slice graph, struct weir_now now, weir_jm_done_fn *done, void *ctx)
@@ -738,10 +807,8 @@ void weir_dispatcher_submit(struct weir_dispatcher *d, struct weir_slice job_id,
     } else if (same_id == NULL && weir_meta_job_named(d->meta, weir_slice_str(name)) != NULL) {
         (void)weir_error_set(&err, WEIR_EXISTS, "a job named \"%s\" is running (%s): cancel it, or give this one another name", name,
                              weir_meta_job_named(d->meta, weir_slice_str(name))->id);
-    } else if (same_id == NULL && d->njobs + d->nproposals >= WEIR_DISPATCHER_JOBS_MAX) {
-        (void)weir_error_set(&err, WEIR_LIMIT, "there are %d jobs already", WEIR_DISPATCHER_JOBS_MAX);
     } else {
-        decided = same_id != NULL;
+        decided = same_id != NULL || check_room(d, &err) != WEIR_OK;
     }
     if (decided) {
         answer(d, done, ctx, &err);
@@ -826,38 +893,6 @@ void weir_dispatcher_jobmanager(struct weir_dispatcher *d, const struct weir_met
 }
 
 /* --- time ------------------------------------------------------------------------------------------------------------- */
-static bool drop_proposed(const struct weir_dispatcher *d, const char *job_id)
-{
-    for (size_t i = 0; i < d->nproposals; i++) {
-        if (d->proposals[i]->kind == WEIR_HA_JOB_DROP && strcmp(d->proposals[i]->job_id, job_id) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* (D4) */
-static int64_t expires_in_ms(const struct weir_dispatcher *d, const struct weir_meta_job *job, struct weir_now now)
-{
-    int64_t led_ms = now.mono_ms - d->led_since.mono_ms;
-    int64_t wall_ms = d->led_since.wall_ms + led_ms < now.wall_ms ? d->led_since.wall_ms + led_ms : now.wall_ms;
-    int64_t left_ms = d->expiration_ms - (wall_ms - job->state_ms);
-    int64_t held_ms = (d->expiration_ms < WEIR_DISPATCHER_HOLD_MS ? d->expiration_ms : WEIR_DISPATCHER_HOLD_MS) - led_ms;
-    left_ms = held_ms > left_ms ? held_ms : left_ms;
-    return left_ms > 0 ? left_ms : 0;
-}
-
-static void drop_expired(struct weir_dispatcher *d)
-{
-    for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
-        const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
-        if (weir_meta_terminal(job->state) && expires_in_ms(d, job, d->now) == 0 && !drop_proposed(d, job->id)) {
-            weir_job_ckpt_sweep(&d->effects, job);
-            (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
-        }
-    }
-}
-
 void weir_dispatcher_was_away(struct weir_dispatcher *d, int64_t away_ms, struct weir_now now)
 {
     weir_tm_registry_was_away(d->tms, away_ms, now.mono_ms);
@@ -887,7 +922,7 @@ void weir_dispatcher_tick(struct weir_dispatcher *d, struct weir_now now)
             weir_job_tick(d->jobs[i], now);
         }
     }
-    drop_expired(d);
+    forget_ended(d);
     d->dirty = true;
     settle(d);
 }
@@ -907,14 +942,8 @@ int64_t weir_dispatcher_deadline_ms(const struct weir_dispatcher *d, struct weir
         int64_t at = weir_job_deadline_ms(d->jobs[i]);
         deadline = at < deadline ? at : deadline;
     }
-    for (uint32_t i = 0; i < weir_meta_job_count(d->meta); i++) {
-        const struct weir_meta_job *job = weir_meta_job_at(d->meta, i);
-        if (weir_meta_terminal(job->state) && !drop_proposed(d, job->id)) {
-            int64_t at = now.mono_ms + expires_in_ms(d, job, now);
-            deadline = at < deadline ? at : deadline;
-        }
-    }
-    return deadline;
+    int64_t ended = weir_ended_deadline_ms(d->ended, count_jobs(d), now);
+    return ended < deadline ? ended : deadline;
 }
 
 /* --- views ------------------------------------------------------------------------------------------------------------ */

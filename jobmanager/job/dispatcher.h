@@ -9,6 +9,8 @@
  * (D4) What has ended is forgotten after expiration_ms, as the leader's wall clock tells, but that clock does not run faster than the monotonic
  *      one (it was set), and nothing is forgotten in the first WEIR_DISPATCHER_HOLD_MS of a leadership (it may have been set before): a
  *      client that repeats a submission, 30 s at most, finds the job and not a free id.
+ * (D5) At most jobs_max jobs have not ended, and so many are listed in all: from nine tenths of that on, the one that ended first is forgotten, but
+ *      not before this leader has known its end for WEIR_DISPATCHER_HOLD_MS, or expiration_ms if that is less. What exceeds is refused.
  */
 #ifndef WEIR_JOBMANAGER_JOB_DISPATCHER_H
 #define WEIR_JOBMANAGER_JOB_DISPATCHER_H
@@ -24,6 +26,7 @@ struct weir_dispatcher_options {
     int64_t heartbeat_timeout_ms;
     int64_t slot_timeout_ms;
     int64_t expiration_ms; /* of terminal jobs */
+    uint32_t jobs_max;     /* (D5): WEIR_DISPATCHER_JOBS_MAX, but in tests */
     uint32_t retained_max; /* completed checkpoints of a job */
     struct weir_adaptive_settings adaptive;
     struct weir_log_sink *log_sink; /* NULL: no log */
@@ -96,6 +99,8 @@ void weir_dispatcher_ckpt_stored(struct weir_dispatcher *dispatcher, struct weir
 /* manifest: NULL unless OK. */
 void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *dispatcher, struct weir_slice job_id, uint32_t attempt, enum weir_rc rc,
                                  const struct weir_ckpt_manifest *manifest, const char *text, struct weir_now now);
+/* Of a job that has ended (`below` is UINT64_MAX): done, or not to be done now. */
+void weir_dispatcher_swept(struct weir_dispatcher *dispatcher, struct weir_slice job_id, struct weir_now now);
 
 /* --- clients; done is called as an ANSWER effect --------------------------------------------------------------------- */
 void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slice job_id, const char *name, const uint64_t text_hash[2],

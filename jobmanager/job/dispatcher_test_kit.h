@@ -74,6 +74,7 @@ struct sim {
     uint32_t sink_finished[JOBS][4]; /* by subtask: the newest attempt whose sink task ended by FINISHED */
     bool input_ended;                /* of every task */
     struct weir_adaptive_settings adaptive; /* of the leaders to come */
+    uint32_t jobs_max;                      /* of the leaders to come */
 };
 
 /* --- a graph: 2 sources -> 1 sink, or ("wide") 2, or ("pairs", "pairs-bare", "trio": 3) each with its own, or
@@ -376,6 +377,7 @@ static inline void start_jm(struct sim *sim)
                                                     .heartbeat_timeout_ms = TIMEOUT_MS,
                                                     .slot_timeout_ms = SLOT_TIMEOUT_MS,
                                                     .expiration_ms = EXPIRE_MS,
+                                                    .jobs_max = sim->jobs_max,
                                                     .retained_max = 2,
                                                     .adaptive = sim->adaptive,
                                                     .decode = decode};
@@ -419,6 +421,7 @@ static inline struct sim *sim_create_as(uint64_t seed, const struct weir_adaptiv
 {
     struct sim *sim = weir_calloc(1, sizeof(*sim));
     sim->adaptive = *adaptive;
+    sim->jobs_max = WEIR_DISPATCHER_JOBS_MAX;
     sim->tm_slots = 2;
     weir_rand_init(&sim->rand, seed);
     sim->drain_fate = WEIR_TASK_FINISHED;
@@ -676,8 +679,13 @@ static inline void do_ckpt(struct sim *sim, struct weir_effect *order, struct fa
         weir_dispatcher_ckpt_stored(sim->d, job, order->checkpoint_id, rc, "/c/_metadata", order->bytes.len, 1, "disk", sim->now);
     } else if (order->kind == WEIR_EFFECT_CKPT_LOAD) {
         load_manifest(sim, order, rc == WEIR_OK ? sim->load_rc : rc);
-    } else if (order->kind == WEIR_EFFECT_CKPT_SWEEP && !lose) {
-        sweep_manifests(sim, order);
+    } else if (order->kind == WEIR_EFFECT_CKPT_SWEEP) {
+        if (!lose) {
+            sweep_manifests(sim, order);
+        }
+        if (order->below == UINT64_MAX) {
+            weir_dispatcher_swept(sim->d, job, sim->now);
+        }
     } else if (order->kind == WEIR_EFFECT_TRIGGER || order->kind == WEIR_EFFECT_NOTIFY) {
         if (tm != NULL && order->kind == WEIR_EFFECT_TRIGGER) {
             take_trigger(sim, tm, order);

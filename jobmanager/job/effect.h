@@ -19,7 +19,7 @@ enum weir_effect_kind {
     WEIR_EFFECT_CKPT_PREPARE, /* make the checkpoint's directory; answer: weir_dispatcher_ckpt_prepared */
     WEIR_EFFECT_CKPT_STORE,   /* write `_metadata` from bytes, an encoded manifest; answer: weir_dispatcher_ckpt_stored */
     WEIR_EFFECT_CKPT_LOAD,    /* read `_metadata` at path, of length and hash; answer: weir_dispatcher_ckpt_loaded */
-    WEIR_EFFECT_CKPT_SWEEP,   /* remove the job's checkpoints below `below` that are not in bytes, u64 each; no answer */
+    WEIR_EFFECT_CKPT_SWEEP,   /* remove the job's checkpoints below `below` that are not in bytes, u64 each; answer, of UINT64_MAX: weir_dispatcher_swept */
     WEIR_EFFECT_TM_LOST,   /* the TaskManager is no longer registered: drop its connection */
     WEIR_EFFECT_ANSWER,    /* done(ctx, err.rc or OK, &err) */
 };

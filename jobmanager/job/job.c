@@ -196,7 +196,6 @@ static void start_ended(struct weir_job *job, const struct weir_meta_job *meta, 
         }
     }
     weir__job_move(job, state, then);
-    weir_job_ckpt_sweep(job->env->effects, meta); /* owed, if the leader before did not get to it */
 }
 
 void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool fresh, struct weir_now now)

@@ -7,7 +7,7 @@
  *      twice is once. A client's REJECTED proposal is told to the client.
  * (D3) An order goes out only because of an applied record of the own epoch, or to end what no such record allows (a stale task).
  * (D4) What has ended is forgotten after expiration_ms, as the leader's wall clock tells, but that clock does not run faster than the monotonic
- *      one (it was set), and nothing is forgotten in the first WEIR_DISPATCHER_HOLD_MS of a leadership (it may have been set before): a
+ *      one (it was set), and nothing before this leader has known its end for WEIR_DISPATCHER_HOLD_MS (it may have been set before): a
  *      client that repeats a submission, 30 s at most, finds the job and not a free id.
  * (D5) At most jobs_max jobs have not ended, and so many are listed in all: from nine tenths of that on, the one that ended first is forgotten, but
  *      not before this leader has known its end for WEIR_DISPATCHER_HOLD_MS, or expiration_ms if that is less. What exceeds is refused.

@@ -67,6 +67,25 @@ START_TEST(a_clock_that_is_set_forgets_no_job)
 }
 END_TEST
 
+/* (D4): the end is stamped by a clock that stands back, and is set right afterwards. */
+START_TEST(an_end_that_seems_long_ago_is_not_forgotten_at_once)
+{
+    struct sim *sim = running_sim("plain", 1);
+    sim->now.wall_ms -= 3 * EXPIRE_MS;
+    set_tasks(sim, WEIR_TASK_FINISHED, TMS);
+    run_quietly(sim, 3);
+    ck_assert_int_eq(state_of(sim, 0), WEIR_JOB_FINISHED);
+    sim->now.wall_ms += 3 * EXPIRE_MS;
+    advance(sim, WEIR_DISPATCHER_HOLD_MS / 2);
+    run_quietly(sim, 1);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 1);
+    advance(sim, EXPIRE_MS);
+    run_quietly(sim, 1);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 0);
+    sim_destroy(sim);
+}
+END_TEST
+
 START_TEST(nothing_is_deployed_before_the_attempt_is_applied)
 {
     struct sim *sim = sim_create(1);
@@ -800,6 +819,7 @@ Suite *dispatcher_suite(void)
     TCase *tcase = tcase_create("dispatcher");
     tcase_add_test(tcase, a_job_runs_to_its_end);
     tcase_add_test(tcase, a_clock_that_is_set_forgets_no_job);
+    tcase_add_test(tcase, an_end_that_seems_long_ago_is_not_forgotten_at_once);
     tcase_add_test(tcase, nothing_is_deployed_before_the_attempt_is_applied);
     tcase_add_test(tcase, clients_hear_of_rejection_and_conflict);
     tcase_add_loop_test(tcase, two_submissions_on_their_way_together, 0, 2); /* of one id, of one name */

@@ -140,7 +140,7 @@ static int64_t expires_in_ms(const struct weir_ended *ended, const struct ended_
     int64_t led_ms = now.mono_ms - ended->began.mono_ms;
     int64_t wall_ms = ended->began.wall_ms + led_ms < now.wall_ms ? ended->began.wall_ms + led_ms : now.wall_ms;
     int64_t left_ms = ended->settings.expiration_ms - (wall_ms - job->ended_ms);
-    int64_t held_ms = weir_ended_hold_ms(ended) - led_ms;
+    int64_t held_ms = weir_ended_hold_ms(ended) - (now.mono_ms - job->known_ms); /* its end may be stamped by a clock that stood back */
     left_ms = held_ms > left_ms ? held_ms : left_ms;
     return left_ms > 0 ? left_ms : 0;
 }

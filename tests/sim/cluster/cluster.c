@@ -73,7 +73,6 @@ static struct cluster {
         int64_t free_ns;          /* since when there are slots that it could grow by; 0: there are none */
         bool ended;               /* its terminal state is committed; it may expire */
         int64_t ended_ns;         /* since when, as its leader wrote */
-        bool set_back;            /* by a clock that was set back in that leadership */
         int64_t dropped_ns;       /* when its leader wrote that it is forgotten */
         bool accepted;            /* its submission is committed */
         bool forgotten, unknown;  /* it is dropped; and a leader has said that there is no such job */
@@ -500,7 +499,7 @@ static void note_clocks(void)
 static void check_forgotten(struct client_job *of, int64_t dropped_ns)
 {
     note_clocks();
-    int64_t sure_ms = of->set_back ? 0 : cluster.expiration_ms < HOLD_MS ? cluster.expiration_ms : HOLD_MS; /* set back: and may be set forward again (D4) */
+    int64_t sure_ms = cluster.expiration_ms < HOLD_MS ? cluster.expiration_ms : HOLD_MS;
     int64_t rightly_ms = cluster.expiration_ms - (cluster.clock_most_ms - cluster.clock_least_ms);
     int64_t least_ms = sure_ms > rightly_ms ? sure_ms : rightly_ms;
     if (!of->ended || cluster.expiration_ms == 0) {
@@ -544,7 +543,6 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_STATE_CHANGED:
         of = job_of(record->job_id);
         if (of != NULL && !of->ended) {
-            of->set_back = written != NULL && written->set_back;
             of->ended_ns = written == NULL ? weir_sim_now_ns() : written->least_ns;
         }
         check_states();

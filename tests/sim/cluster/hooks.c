@@ -19,11 +19,7 @@ struct shim {
     uint64_t applied, applied_least; /* the newest entry is one of these: a snapshot does not say which it ends with */
     uint64_t *early; /* proposals that were acted on before their commit, hashes of their entries */
     size_t nearly, early_cap;
-    int64_t led_wrong_ms; /* its clock, when it began to lead */
 };
-
-/* Each process has one log. */
-static struct shim *shims[WEIR_SIM_NODES_MAX];
 
 /* A task that has begun somewhere. */
 struct begun {
@@ -156,7 +152,7 @@ static void note_proposal(const struct weir_sim_node *node, struct weir_slice en
         int64_t ago_ms = weir_clock_wall_ms(&node->clock.clock) - record.at_ms;
         hooks.written = weir_vec_grow(hooks.written, &hooks.written_cap, sizeof(*hooks.written), hooks.nwritten + 1);
         hooks.written[hooks.nwritten++] = (struct weir_sim_written){
-            .hash = hash, .set_back = node->clock.wall_offset_ms < shims[node->index]->led_wrong_ms, .ns = weir_sim_now_ns(), .least_ns = weir_sim_now_ns() - (ago_ms > 0 ? ago_ms * 1000000 : 0)};
+            .hash = hash, .ns = weir_sim_now_ns(), .least_ns = weir_sim_now_ns() - (ago_ms > 0 ? ago_ms * 1000000 : 0)};
     }
     weir_arena_destroy(arena);
 }
@@ -243,7 +239,6 @@ static void shim_leadership(void *ctx, bool leader, uint64_t epoch, const struct
     }
     weir_sim_trace("%s %s, epoch %" PRIu64, shim->node->name, leader ? "leads" : "leads no longer", epoch);
     if (leader) {
-        shim->led_wrong_ms = shim->node->clock.wall_offset_ms;
         hooks.epochs = weir_vec_grow(hooks.epochs, &hooks.epochs_cap, sizeof(*hooks.epochs), hooks.nepochs + 1);
         hooks.epochs[hooks.nepochs++] = epoch;
         weir_sim_hook_phase(WEIR_SIM_PHASE_LEAD);
@@ -290,6 +285,9 @@ static enum weir_rc shim_snapshot_restore(void *ctx, struct weir_slice snapshot,
     shim->applied_least = least;
     return shim->inner.snapshot_restore(shim->inner.ctx, snapshot, err);
 }
+
+/* Each process has one log. */
+static struct shim *shims[WEIR_SIM_NODES_MAX];
 
 struct early {
     struct shim *shim;

@@ -13,7 +13,6 @@
 struct weir_sim_written {
     uint64_t hash; /* of the entry */
     int64_t least_ns, ns;
-    bool set_back; /* its leader's clock stood before where it stood (time aside) when that began to lead */
 };
 
 /* on_phase: the protocols have got there, at the machine of the coroutine that runs. on_change: an entry was applied for the first time anywhere; `written` is

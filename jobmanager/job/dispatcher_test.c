@@ -71,6 +71,9 @@ END_TEST
 START_TEST(an_end_that_seems_long_ago_is_not_forgotten_at_once)
 {
     struct sim *sim = running_sim("plain", 1);
+    for (int64_t led_ms = 0; led_ms < WEIR_DISPATCHER_HOLD_MS; led_ms += HEARTBEAT_MS) {
+        advance(sim, HEARTBEAT_MS);
+    }
     sim->now.wall_ms -= 3 * EXPIRE_MS;
     set_tasks(sim, WEIR_TASK_FINISHED, TMS);
     run_quietly(sim, 3);

@@ -177,5 +177,7 @@ struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
 /* What the tasks of that attempt start from; NULL: from the beginning. */
 const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt);
 void weir_job_view(struct weir_job *job, struct weir_job_view *out_view);
+/* Of a job that has ended, as far as its record says. */
+void weir_job_view_ended(const struct weir_meta_job *meta, struct weir_job_view *out_view);
 
 #endif

@@ -15,22 +15,22 @@ uint32_t weir_jm_job_count(const struct weir_jm *jm)
 
 void weir_jm_job_view(struct weir_jm *jm, uint32_t i, struct weir_job_view *out_view)
 {
-    weir_job_view(weir_dispatcher_job_at(jm->dispatcher, i), weir__jm_now(jm), out_view);
+    weir_dispatcher_job_view(jm->dispatcher, i, weir__jm_now(jm), out_view);
 }
 
 bool weir_jm_job_find(struct weir_jm *jm, struct weir_slice id_or_name, struct weir_job_view *out_view)
 {
     struct weir_job *found = weir_dispatcher_job(jm->dispatcher, id_or_name);
+    const struct weir_meta_job *named = NULL;
     bool live = found != NULL; /* an id beats every name */
     for (uint32_t i = 0; !live && i < weir_jm_job_count(jm); i++) {
-        struct weir_job *job = weir_dispatcher_job_at(jm->dispatcher, i);
-        struct weir_job_view view;
-        weir_job_view(job, weir__jm_now(jm), &view);
-        if (weir_slice_eq_str(id_or_name, view.name)) {
-            found = job; /* the newest of that name, unless one is live */
-            live = !weir_job_state_terminal(view.state);
+        const struct weir_meta_job *meta = weir_meta_job_at(weir_dispatcher_meta(jm->dispatcher), i);
+        if (weir_slice_eq_str(id_or_name, meta->name)) {
+            named = meta; /* the newest of that name, unless one is live */
+            live = !weir_meta_terminal(meta->state);
         }
     }
+    found = named == NULL ? found : weir_dispatcher_job(jm->dispatcher, weir_slice_str(named->id));
     if (found != NULL) {
         weir_job_view(found, weir__jm_now(jm), out_view);
     }

@@ -39,10 +39,10 @@ struct weir_dispatcher {
     uint64_t epoch; /* of the own leadership */
     bool leader;    /* by the log's word */
     bool leading;   /* the own LEADER record is applied */
-    struct weir_job **jobs; /* in order of submission; only while leading */
+    struct weir_job **jobs; /* that have not ended, in order of submission; only while leading */
     size_t njobs, jobs_cap;
-    struct weir_hmap *jobs_by_id;
-    struct weir_ended *ended; /* those of them that have */
+    struct weir_hmap *jobs_by_id; /* and those that have, unless only the log knows them (weir_dispatcher_job) */
+    struct weir_ended *ended;
     struct proposal **proposals;
     size_t nproposals, proposals_cap;
     uint64_t next_proposal;
@@ -52,6 +52,11 @@ struct weir_dispatcher {
     bool dirty; /* something changed that may let a job go on */
     struct weir_now now; /* of the event under way */
 };
+
+static struct weir_job *find_job(const struct weir_dispatcher *d, struct weir_slice id)
+{
+    return weir_hmap_get(d->jobs_by_id, id);
+}
 
 /* --- proposals ------------------------------------------------------------------------------------------------------- */
 static void emit_proposal(struct weir_dispatcher *d, struct proposal *p)
@@ -171,7 +176,7 @@ void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum 
         (void)weir_error_prefix(&result, "the cluster log did not take it");
     }
     answer(d, p->done, p->ctx, &result);
-    struct weir_job *job = p->kind == WEIR_HA_ATTEMPT ? weir_dispatcher_job(d, weir_slice_str(p->job_id)) : NULL;
+    struct weir_job *job = p->kind == WEIR_HA_ATTEMPT ? find_job(d, weir_slice_str(p->job_id)) : NULL;
     if (job != NULL) {
         weir_job_attempt_committed(job, p->attempt);
         d->dirty = true;
@@ -231,13 +236,15 @@ struct weir_dispatcher *weir_dispatcher_create(const struct weir_dispatcher_opti
 
 static void drop_jobs(struct weir_dispatcher *d)
 {
-    for (size_t i = 0; i < d->njobs; i++) {
-        void *removed = weir_hmap_remove(d->jobs_by_id, weir_slice_str(weir_job_id(d->jobs[i])));
-        weir_assert(removed == d->jobs[i]);
-        weir_ended_remove(d->ended, weir_job_id(d->jobs[i]));
-        weir_job_destroy(d->jobs[i]);
+    struct weir_hmap_iter it = {0};
+    while (weir_hmap_next(d->jobs_by_id, &it)) {
+        struct weir_job *job = it.value;
+        void *removed = weir_hmap_remove(d->jobs_by_id, it.key);
+        weir_assert(removed == job);
+        weir_job_destroy(job);
     }
     d->njobs = 0;
+    weir_ended_begin(d->ended, d->now);
 }
 
 void weir_dispatcher_destroy(struct weir_dispatcher *d)
@@ -327,7 +334,7 @@ static void settle(struct weir_dispatcher *d)
 }
 
 /* --- the cluster log -------------------------------------------------------------------------------------------------- */
-static void add_job(struct weir_dispatcher *d, const struct weir_meta_job *meta, bool fresh)
+static struct weir_job *make_job(struct weir_dispatcher *d, const struct weir_meta_job *meta, bool fresh)
 {
     struct weir_error err;
     struct weir_jobgraph *graph = NULL;
@@ -335,28 +342,38 @@ static void add_job(struct weir_dispatcher *d, const struct weir_meta_job *meta,
         (void)weir_error_prefix(&err, "the job's graph in the cluster log cannot be read");
     }
     struct weir_job *job = weir_job_create(&d->env, meta, graph, &err);
-    d->jobs = weir_vec_grow(d->jobs, &d->jobs_cap, sizeof(*d->jobs), d->njobs + 1);
-    d->jobs[d->njobs++] = job;
     void *replaced = weir_hmap_put(d->jobs_by_id, weir_slice_str(meta->id), job);
     weir_assert(replaced == NULL);
     weir_job_start(job, meta, fresh, d->now);
-    if (weir_meta_terminal(meta->state)) {
-        weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
-    }
+    return job;
 }
 
-static void remove_job(struct weir_dispatcher *d, const char *id)
+static void add_job(struct weir_dispatcher *d, const struct weir_meta_job *meta, bool fresh)
 {
-    struct weir_job *job = weir_hmap_remove(d->jobs_by_id, weir_slice_str(id));
-    weir_assert(job != NULL);
+    if (weir_meta_terminal(meta->state)) {
+        weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
+        return;
+    }
+    d->jobs = weir_vec_grow(d->jobs, &d->jobs_cap, sizeof(*d->jobs), d->njobs + 1);
+    d->jobs[d->njobs++] = make_job(d, meta, fresh);
+}
+
+/* It stays as it is, to be looked at. */
+static void end_job(struct weir_dispatcher *d, const struct weir_job *job, const struct weir_meta_job *meta)
+{
     size_t at = 0;
     while (d->jobs[at] != job) {
         at++;
     }
     memmove(&d->jobs[at], &d->jobs[at + 1], (d->njobs - at - 1) * sizeof(d->jobs[0]));
     d->njobs--;
+    weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
+}
+
+static void remove_ended(struct weir_dispatcher *d, const char *id)
+{
     weir_ended_remove(d->ended, id);
-    weir_job_destroy(job);
+    weir_job_destroy(weir_hmap_remove(d->jobs_by_id, weir_slice_str(id)));
 }
 
 /* A record that counted, applied by the leader that wrote it. */
@@ -364,10 +381,9 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
 {
     const char *job_id = record->job_id;
     const struct weir_meta_job *meta = weir_meta_job(d->meta, weir_slice_str(job_id));
-    struct weir_job *job = weir_dispatcher_job(d, weir_slice_str(job_id));
+    struct weir_job *job = find_job(d, weir_slice_str(job_id));
     switch (change) {
     case WEIR_META_IGNORED:
-        break;
     case WEIR_META_LED:
     case WEIR_META_MEMBER_CHANGED:
     case WEIR_META_BARRIER:
@@ -381,11 +397,11 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
     case WEIR_META_STATE_CHANGED:
         weir_job_state_applied(job, meta, d->now);
         if (weir_meta_terminal(meta->state)) {
-            weir_ended_add(d->ended, meta->id, meta->state_ms, d->now);
+            end_job(d, job, meta);
         }
         break;
     case WEIR_META_DROPPED:
-        remove_job(d, job_id);
+        remove_ended(d, job_id);
         break;
     case WEIR_META_CKPT_BEGUN:
         weir_job_ckpt_applied(job, change, record->u.ckpt_begin.id, meta, d->now);
@@ -503,14 +519,14 @@ static uint32_t region_of(const struct weir_job *job, uint32_t base_attempt, con
 /* A task of no present attempt is told to end, unless it has ended. */
 static enum weir_rc take_report(struct weir_dispatcher *d, const char *tm_id, const struct weir_task_report *report, struct weir_error *err)
 {
-    struct weir_job *job = weir_dispatcher_job(d, report->job_id);
+    struct weir_job *job = find_job(d, report->job_id);
     const struct weir_meta_job *meta = weir_meta_job(d->meta, report->job_id);
     enum weir_rc rc = WEIR_OK;
     if (report->job_id.len > WEIR_JOB_ID_TEXT) {
         return weir_error_set(err, WEIR_INVALID, "a job's id has %d bytes", WEIR_JOB_ID_TEXT);
     }
     if (job == NULL) {
-        rc = weir_error_set(err, WEIR_STALE, "there is no job %.*s", WEIR_SLICE_ARG(report->job_id));
+        rc = weir_error_set(err, WEIR_STALE, meta == NULL ? "there is no job %.*s" : "job %.*s is over", WEIR_SLICE_ARG(report->job_id));
     } else {
         rc = weir_job_report(job, tm_id, report, d->now, err);
     }
@@ -643,7 +659,7 @@ void weir_dispatcher_enumerated(struct weir_dispatcher *d, struct weir_slice job
                                 const struct weir_ha_split *splits, uint32_t nsplits, const char *text, struct weir_now now)
 {
     d->now = now;
-    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    struct weir_job *job = find_job(d, job_id);
     if (job != NULL) {
         weir_job_enumerated(job, vertex, rc, splits, nsplits, text, now);
         d->dirty = true;
@@ -655,7 +671,7 @@ void weir_dispatcher_deployed(struct weir_dispatcher *d, struct weir_slice job_i
                               const char *text, struct weir_now now)
 {
     d->now = now;
-    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    struct weir_job *job = find_job(d, job_id);
     if (job != NULL) {
         weir_job_deployed(job, attempt, tm_id, rc, text, now);
         d->dirty = true;
@@ -667,7 +683,7 @@ void weir_dispatcher_deployed(struct weir_dispatcher *d, struct weir_slice job_i
 static struct weir_ckpt_coordinator *coordinator(struct weir_dispatcher *d, struct weir_slice job_id, struct weir_now now)
 {
     d->now = now;
-    const struct weir_job *job = weir_dispatcher_job(d, job_id);
+    const struct weir_job *job = find_job(d, job_id);
     return job == NULL ? NULL : weir_job_checkpoints(job);
 }
 
@@ -679,7 +695,7 @@ enum weir_rc weir_dispatcher_ckpt_report(struct weir_dispatcher *d, const char *
     if (rc != WEIR_OK) {
         return rc;
     }
-    struct weir_job *job = weir_dispatcher_job(d, report->job_id);
+    struct weir_job *job = find_job(d, report->job_id);
     if (job == NULL || weir_job_checkpoints(job) == NULL) {
         return weir_error_set(err, WEIR_STALE, "there is no job %.*s that takes checkpoints", WEIR_SLICE_ARG(report->job_id));
     }
@@ -724,7 +740,7 @@ void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *d, struct weir_slice jo
                                  const struct weir_ckpt_manifest *manifest, const char *text, struct weir_now now)
 {
     d->now = now;
-    struct weir_job *job = weir_dispatcher_job(d, job_id);
+    struct weir_job *job = find_job(d, job_id);
     if (job != NULL) {
         weir_job_ckpt_loaded(job, attempt, rc, manifest, text, now);
         d->dirty = true;
@@ -733,30 +749,21 @@ void weir_dispatcher_ckpt_loaded(struct weir_dispatcher *d, struct weir_slice jo
 }
 
 /* --- jobs that have ended --------------------------------------------------------------------------------------------- */
-static uint32_t submissions(const struct weir_dispatcher *d)
+/* Those that are on their way, too. */
+static uint32_t count_jobs(const struct weir_dispatcher *d)
 {
-    uint32_t count = 0;
+    uint32_t count = (uint32_t)d->njobs + weir_ended_count(d->ended);
     for (size_t i = 0; i < d->nproposals; i++) {
         count += d->proposals[i]->kind == WEIR_HA_SUBMIT;
     }
     return count;
 }
 
-/* Those that are on their way, too. */
-static uint32_t count_jobs(const struct weir_dispatcher *d)
-{
-    return (uint32_t)d->njobs + submissions(d);
-}
-
 /* (D4), (D5) */
 static void forget_ended(struct weir_dispatcher *d)
 {
     uint32_t jobs = count_jobs(d);
-    bool any = false;
     while (weir_ended_forget(d->ended, jobs, d->now)) {
-        any = true;
-    }
-    if (any) {
         sweep_ended(d);
     }
 }
@@ -768,6 +775,7 @@ void weir_dispatcher_swept(struct weir_dispatcher *d, struct weir_slice job_id, 
     if (weir_ended_swept(d->ended, job_id)) {
         (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_JOB_DROP, .job_id = job->id});
     }
+    (void)weir_dispatcher_job(d, job_id); /* one by one, in no hurry: for the lists */
     sweep_ended(d);
 }
 
@@ -969,16 +977,24 @@ struct weir_tm_registry *weir_dispatcher_tms(struct weir_dispatcher *d)
 
 uint32_t weir_dispatcher_job_count(const struct weir_dispatcher *d)
 {
-    return (uint32_t)d->njobs;
+    return d->leading ? weir_meta_job_count(d->meta) : 0;
 }
 
-struct weir_job *weir_dispatcher_job_at(const struct weir_dispatcher *d, uint32_t i)
+struct weir_job *weir_dispatcher_job_at(struct weir_dispatcher *d, uint32_t i)
 {
-    weir_assert(i < d->njobs);
-    return d->jobs[i];
+    return weir_dispatcher_job(d, weir_slice_str(weir_meta_job_at(d->meta, i)->id));
 }
 
-struct weir_job *weir_dispatcher_job(const struct weir_dispatcher *d, struct weir_slice id)
+struct weir_job *weir_dispatcher_job(struct weir_dispatcher *d, struct weir_slice id)
 {
-    return weir_hmap_get(d->jobs_by_id, id);
+    struct weir_job *job = find_job(d, id);
+    const struct weir_meta_job *meta = job == NULL && d->leading ? weir_meta_job(d->meta, id) : NULL;
+    return meta == NULL ? job : make_job(d, meta, false);
+}
+
+void weir_dispatcher_job_view(const struct weir_dispatcher *d, uint32_t i, struct weir_now now, struct weir_job_view *out_view)
+{
+    const struct weir_meta_job *meta = weir_meta_job_at(d->meta, i);
+    struct weir_job *job = find_job(d, weir_slice_str(meta->id));
+    job != NULL ? weir_job_view(job, now, out_view) : weir_job_view_ended(meta, out_view);
 }

@@ -127,8 +127,11 @@ bool weir_dispatcher_leading(const struct weir_dispatcher *dispatcher);
 uint64_t weir_dispatcher_epoch(const struct weir_dispatcher *dispatcher);
 const struct weir_meta *weir_dispatcher_meta(const struct weir_dispatcher *dispatcher);
 struct weir_tm_registry *weir_dispatcher_tms(struct weir_dispatcher *dispatcher);
+/* In order of submission; none unless it leads. A job that had ended before this leadership is made of the log's records when it is asked for, which
+ * takes a tenth of a millisecond; view does not do that, and says no more than the log then: neither graph nor tasks. */
 uint32_t weir_dispatcher_job_count(const struct weir_dispatcher *dispatcher);
-struct weir_job *weir_dispatcher_job_at(const struct weir_dispatcher *dispatcher, uint32_t i);
-struct weir_job *weir_dispatcher_job(const struct weir_dispatcher *dispatcher, struct weir_slice id);
+struct weir_job *weir_dispatcher_job_at(struct weir_dispatcher *dispatcher, uint32_t i);
+struct weir_job *weir_dispatcher_job(struct weir_dispatcher *dispatcher, struct weir_slice id); /* NULL: there is none */
+void weir_dispatcher_job_view(const struct weir_dispatcher *dispatcher, uint32_t i, struct weir_now now, struct weir_job_view *out_view);
 
 #endif

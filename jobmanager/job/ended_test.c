@@ -229,6 +229,44 @@ START_TEST(many_are_forgotten_a_few_at_a_time)
 }
 END_TEST
 
+/* --- a new leader ------------------------------------------------------------------------------------------------------ */
+/* What has ended is listed by its record alone, and made of it when it is asked for, or once it was swept. */
+START_TEST(a_new_leader_does_not_stop_for_what_has_ended)
+{
+    struct sim *sim = sim_of(FEW, 2);
+    struct weir_job_view view;
+    char id[WEIR_JOB_ID_TEXT + 1];
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(submit_one(sim, i).rc, WEIR_OK);
+        pass(sim, 2 * HEARTBEAT_MS);
+        if (i > 0) {
+            end_one(sim, i);
+        }
+    }
+    new_leader(sim);
+    commit_all(sim);
+    ck_assert_uint_eq(weir_dispatcher_job_count(sim->d), 3);
+    for (uint32_t round = 0; round < 3; round++) { /* neither; the last by its being asked for; the other by its sweep */
+        for (uint32_t i = 0; i < 3; i++) {
+            name_job(i, id);
+            weir_dispatcher_job_view(sim->d, i, sim->now, &view);
+            ck_assert_str_eq(view.id, id);
+            ck_assert_str_eq(view.name, id);
+            ck_assert(weir_job_state_terminal(view.state) == (i > 0));
+            ck_assert((view.end_ms > view.start_ms) == (i > 0));
+            ck_assert((view.graph != NULL) == (i + round >= 3 || i == 0 || round == 2));
+        }
+        if (round == 0) {
+            ck_assert_ptr_nonnull(weir_job_exec(weir_dispatcher_job_at(sim->d, 2)));
+            ck_assert_uint_eq(sim->norders, 1); /* the sweep of the first that has ended, still */
+        } else {
+            deliver_all(sim);
+        }
+    }
+    sim_destroy(sim);
+}
+END_TEST
+
 /* --- sweeps ----------------------------------------------------------------------------------------------------------- */
 /* Delivers the sweeps that are asked for, one by one, until there are none or so many were. Returns how many. */
 static uint32_t sweep_one_by_one(struct sim *sim, uint32_t max)
@@ -331,6 +369,7 @@ Suite *ended_suite(void)
     tcase_add_loop_test(tcase, too_many_that_have_just_ended_are_refused_with_what_to_do, 0, 3);
     tcase_add_test(tcase, too_many_that_have_not_ended_are_refused);
     tcase_add_loop_test(tcase, many_are_forgotten_a_few_at_a_time, 0, 3);
+    tcase_add_test(tcase, a_new_leader_does_not_stop_for_what_has_ended);
     tcase_add_test(tcase, what_many_jobs_left_is_swept_one_by_one);
     tcase_add_loop_test(tcase, none_is_forgotten_before_it_was_swept, 0, 2);
     suite_add_tcase(suite, tcase);

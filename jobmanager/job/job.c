@@ -941,3 +941,21 @@ void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_vi
                                        .checkpoints = job->ckpt == NULL ? NULL : weir_ckpt_coordinator_view(weir_job_ckpt_coordinator(job->ckpt))};
     memcpy(out_view->state_since_ms, job->since_ms, sizeof(job->since_ms));
 }
+
+void weir_job_view_ended(const struct weir_meta_job *meta, struct weir_job_view *out_view)
+{
+    weir_assert(weir_meta_terminal(meta->state));
+    enum weir_job_state state =
+        meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED;
+    *out_view = (struct weir_job_view){.id = meta->id,
+                                       .name = meta->name,
+                                       .state = state,
+                                       .start_ms = meta->submitted_ms,
+                                       .end_ms = meta->state_ms,
+                                       .modified_ms = meta->state_ms,
+                                       .undrained = state == WEIR_JOB_CANCELED && meta->text[0] != '\0' ? meta->text : NULL,
+                                       .attempt = meta->attempt,
+                                       .restarts = meta->attempt > 0 ? (meta->drain_of != 0 ? meta->drain_of : meta->attempt) - 1 : 0};
+    out_view->state_since_ms[WEIR_JOB_INITIALIZING] = meta->submitted_ms;
+    out_view->state_since_ms[state] = meta->state_ms;
+}

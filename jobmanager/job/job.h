@@ -178,5 +178,7 @@ struct weir_ckpt_coordinator *weir_job_checkpoints(const struct weir_job *job);
 const struct weir_ckpt_manifest *weir_job_restore(const struct weir_job *job, uint32_t attempt);
 /* As it is at that moment; borrowed until the next event or view. */
 void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_view *out_view);
+/* Of a job that has ended, as far as its record says. */
+void weir_job_view_ended(const struct weir_meta_job *meta, struct weir_job_view *out_view);
 
 #endif

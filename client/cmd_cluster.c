@@ -268,9 +268,12 @@ static enum weir_rc get_logs_of(struct weir_gateway *gateway, const char *name, 
     return rc;
 }
 
-static int by_text(const void *a, const void *b)
+/* Both of one buffer: lines of the same millisecond stay as their log has them. */
+static int by_time(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    int order = strncmp(x, y, sizeof("ts=2026-11-22T04:32:25.123Z") - 1);
+    return order != 0 ? order : (x > y) - (x < y);
 }
 
 struct lines {
@@ -292,7 +295,7 @@ static struct lines sorted_lines(struct weir_buf *text)
         at += last ? len : len + 1;
     }
     if (lines.len > 1) {
-        qsort(lines.items, lines.len, sizeof(*lines.items), by_text);
+        qsort(lines.items, lines.len, sizeof(*lines.items), by_time);
     }
     return lines;
 }

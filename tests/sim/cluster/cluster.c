@@ -618,10 +618,41 @@ static void watch_slots(void)
     }
 }
 
+struct unswept {
+    const struct client_job *of;
+    const char *dir;
+    struct weir_buf *out_left;
+};
+
+static void count_name(void *ctx, const char *name, bool is_dir)
+{
+    (void)name;
+    (void)is_dir;
+    (*(uint32_t *)ctx)++;
+}
+
+/* What is made for a job that has ended meanwhile, by a task that outlived it or a JobManager that was away and leads no more, is empty, and goes when the job
+ * expires. */
+static bool goes_later(const struct unswept *unswept, const char *name)
+{
+    struct weir_error err;
+    uint32_t inside = 0;
+    bool is_log = strcmp(name, "log") == 0;
+    bool late = !unswept->of->forgotten && weir_sim_hook_made_ns(unswept->of->job->id) > unswept->of->ended_ns;
+    if (is_log || !late || strncmp(name, "chk-", 4) != 0) {
+        return is_log;
+    }
+    char *path = weir_strfmt("%s/%s", unswept->dir, name);
+    enum weir_rc rc = weir_fs_list(weir_sim_store()->disk, path, count_name, &inside, &err);
+    weir_free(path);
+    return rc == WEIR_OK && inside == 0;
+}
+
 static void add_name(void *ctx, const char *name, bool is_dir)
 {
-    if (!is_dir || strcmp(name, "log") != 0) {
-        weir_buf_put_fmt(ctx, " %s", name);
+    const struct unswept *unswept = ctx;
+    if (!is_dir || !goes_later(unswept, name)) {
+        weir_buf_put_fmt(unswept->out_left, " %s", name);
     }
 }
 
@@ -632,7 +663,7 @@ static bool may_leave(const struct client_job *of)
     return of->forgotten && (weir_sim_hook_made_ns(of->job->id) > of->dropped_ns || cluster.result->toll.site_ns > of->ended_ns);
 }
 
-/* What a job kept in the checkpoint store goes with it; but a task that outlived it may leave an empty `log/`, which goes when the job expires. */
+/* What a job kept in the checkpoint store goes with it. */
 static void find_unswept(struct weir_buf *out_left)
 {
     for (uint32_t i = 0; i < weir_sim_job_count(); i++) {
@@ -641,13 +672,14 @@ static void find_unswept(struct weir_buf *out_left)
         if (may_leave(&cluster.jobs[i])) {
             continue;
         }
+        struct unswept unswept = {.of = &cluster.jobs[i], .dir = dir, .out_left = out_left};
         (void)snprintf(dir, sizeof(dir), "/ckpt/%s", cluster.jobs[i].job->id);
-        enum weir_rc rc = weir_fs_list(weir_sim_store()->disk, dir, add_name, out_left, &err);
+        enum weir_rc rc = weir_fs_list(weir_sim_store()->disk, dir, add_name, &unswept, &err);
         if (rc == WEIR_OK && cluster.jobs[i].forgotten) {
             weir_buf_put_fmt(out_left, " %s", dir);
         }
         (void)snprintf(dir, sizeof(dir), "/ckpt/%s/log", cluster.jobs[i].job->id);
-        rc = rc == WEIR_OK ? weir_fs_list(weir_sim_store()->disk, dir, add_name, out_left, &err) : rc;
+        rc = rc == WEIR_OK ? weir_fs_list(weir_sim_store()->disk, dir, add_name, &unswept, &err) : rc;
         weir_assert(rc == WEIR_OK || rc == WEIR_NOT_FOUND);
     }
 }

@@ -58,7 +58,7 @@ class Deps(unittest.TestCase):
     def test_where_the_version_cannot_be_had_it_says_so_and_pins_nothing(self):
         self.fake("dpkg-query", "exit 1")
         self.fake("apt-get", "exit 0")
-        self.fake("apt-cache", "echo 'libraft-dev | 0.15.0-1 | http://deb.debian.org/debian bookworm/main amd64 Packages'")
+        self.fake("apt-cache", "echo 'libraft-dev | 0.15.0-1 | http://mirror.example/debian bookworm/main amd64 Packages'")
         result = self.alone(f"{DEPS}; status=$?; ls {PIN} /etc/apt/sources.list.d; exit $status")
         self.assertEqual(result.returncode, 1)
         self.assertIn("no libraft-dev 0.22.1 in the machine's package sources nor in its backports", result.stderr)

@@ -180,6 +180,12 @@ static void take_up_end(struct weir_job *job, const struct weir_meta_job *meta, 
     }
 }
 
+enum weir_job_state weir__job_state_of_end(enum weir_meta_state state)
+{
+    weir_assert(weir_meta_terminal(state));
+    return state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED;
+}
+
 static void start_ended(struct weir_job *job, const struct weir_meta_job *meta, enum weir_job_state state)
 {
     struct weir_now then = {.wall_ms = meta->state_ms};
@@ -203,13 +209,9 @@ void weir_job_start(struct weir_job *job, const struct weir_meta_job *meta, bool
     weir_assert(job->state == WEIR_JOB_INITIALIZING);
     switch (meta->state) {
     case WEIR_META_FAILED:
-        start_ended(job, meta, WEIR_JOB_FAILED);
-        return;
     case WEIR_META_CANCELED:
-        start_ended(job, meta, WEIR_JOB_CANCELED);
-        return;
     case WEIR_META_FINISHED:
-        start_ended(job, meta, WEIR_JOB_FINISHED);
+        start_ended(job, meta, weir__job_state_of_end(meta->state));
         return;
     case WEIR_META_CANCELLING:
         take_up_end(job, meta, WEIR_JOB_CANCELLING, now);
@@ -915,6 +917,11 @@ static const char *waiting_for(struct weir_job *job, struct weir_now now)
     return job->waiting == NULL && job->state == WEIR_JOB_RUNNING ? job->limited : job->waiting;
 }
 
+static uint32_t restarts(uint32_t attempt, uint32_t drain_of)
+{
+    return attempt > 0 ? (drain_of != 0 ? drain_of : attempt) - 1 : 0;
+}
+
 void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_view *out_view)
 {
     for (uint32_t i = 0; i < job->nfailures; i++) {
@@ -931,7 +938,7 @@ void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_vi
                                        .end_ms = job->end_ms,
                                        .modified_ms = job->modified_ms,
                                        .attempt = job->attempt,
-                                       .restarts = job->attempt > 0 ? (job->drain_of != 0 ? job->drain_of : job->attempt) - 1 : 0,
+                                       .restarts = restarts(job->attempt, job->drain_of),
                                        .undrained = job->undrained,
                                        .graph = job->graph,
                                        .tasks = job->exec == NULL ? NULL : job->exec->tasks,
@@ -944,9 +951,7 @@ void weir_job_view(struct weir_job *job, struct weir_now now, struct weir_job_vi
 
 void weir_job_view_ended(const struct weir_meta_job *meta, struct weir_job_view *out_view)
 {
-    weir_assert(weir_meta_terminal(meta->state));
-    enum weir_job_state state =
-        meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED;
+    enum weir_job_state state = weir__job_state_of_end(meta->state);
     *out_view = (struct weir_job_view){.id = meta->id,
                                        .name = meta->name,
                                        .state = state,
@@ -955,7 +960,7 @@ void weir_job_view_ended(const struct weir_meta_job *meta, struct weir_job_view 
                                        .modified_ms = meta->state_ms,
                                        .undrained = state == WEIR_JOB_CANCELED && meta->text[0] != '\0' ? meta->text : NULL,
                                        .attempt = meta->attempt,
-                                       .restarts = meta->attempt > 0 ? (meta->drain_of != 0 ? meta->drain_of : meta->attempt) - 1 : 0};
+                                       .restarts = restarts(meta->attempt, meta->drain_of)};
     out_view->state_since_ms[WEIR_JOB_INITIALIZING] = meta->submitted_ms;
     out_view->state_since_ms[state] = meta->state_ms;
 }

@@ -102,6 +102,7 @@ struct weir_job {
 };
 
 /* --- job_states.c ----------------------------------------------------------------------------------------------------- */
+enum weir_job_state weir__job_state_of_end(enum weir_meta_state state); /* of a terminal one */
 void weir__job_move(struct weir_job *job, enum weir_job_state to, struct weir_now now);
 /* Forgets the slots of a proposed attempt; of a wait for slots, the deadlines and what people are told. */
 void weir__job_clear_placed(struct weir_job *job);

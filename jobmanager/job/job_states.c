@@ -431,6 +431,6 @@ void weir_job_state_applied(struct weir_job *job, const struct weir_meta_job *me
     job->reconcile_deadline_ms = INT64_MAX;
     job->cancel_repeat_ms = INT64_MAX;
     job->cancel_deadline_ms = INT64_MAX;
-    weir__job_move(job, meta->state == WEIR_META_FINISHED ? WEIR_JOB_FINISHED : meta->state == WEIR_META_FAILED ? WEIR_JOB_FAILED : WEIR_JOB_CANCELED, now);
+    weir__job_move(job, weir__job_state_of_end(meta->state), now);
 }
 

@@ -421,6 +421,13 @@ static enum weir_rc look(struct weir_epoch_log *log, bool want_wake, struct weir
     return WEIR_OK;
 }
 
+/* OK and AGAIN: as rc is, unless something has ended the drain: who waits for room hears of that here only. */
+static enum weir_rc unless_ended(struct weir_epoch_log *log, enum weir_rc rc, struct weir__drain_view *out_view, struct weir_error *err)
+{
+    enum weir_rc looked = rc == WEIR_OK || rc == WEIR_AGAIN ? look(log, false, out_view, err) : rc;
+    return looked == WEIR_OK ? rc : looked;
+}
+
 /* OK: nothing is in flight and nothing has failed. */
 static enum weir_rc settled(struct weir_epoch_log *log, struct weir_error *err)
 {
@@ -573,10 +580,7 @@ enum weir_rc weir_epoch_log_append(struct weir_epoch_log *log, struct weir_slice
     } else if (rc == WEIR_OK && log->fill.bytes.len >= log->options.fill_bytes) {
         rc = retry(log, WRITE, err);
     }
-    if (rc == WEIR_OK || rc == WEIR_AGAIN) { /* where it waits for room, too, what has ended the drain is heard here only */
-        enum weir_rc looked = look(log, false, &view, err);
-        rc = looked == WEIR_OK ? rc : looked;
-    }
+    rc = unless_ended(log, rc, &view, err);
     if (rc == WEIR_OK && weir__epoch_book_full(&log->book, log->options.bytes_max)) {
         rc = look(log, true, &view, err); /* it may have gone on since */
         rc = rc == WEIR_OK && weir__epoch_book_full(&log->book, log->options.bytes_max) ? WEIR_AGAIN : rc;
@@ -677,11 +681,7 @@ enum weir_rc weir_epoch_log_restore(struct weir_epoch_log *log, uint64_t checkpo
         rc = retry(log, RESTORE, err);
     }
     rc = rc == WEIR_OK && log->stalled ? WEIR_AGAIN : rc;
-    if (rc == WEIR_AGAIN) {
-        enum weir_rc looked = look(log, false, &view, err);
-        rc = looked == WEIR_OK ? rc : looked;
-    }
-    return rc;
+    return rc == WEIR_AGAIN ? unless_ended(log, rc, &view, err) : rc;
 }
 
 enum weir_rc weir_epoch_log_drain(struct weir_epoch_log *log, struct weir_error *err)

@@ -410,17 +410,18 @@ static enum weir_rc write_mark(struct kafka_txn *txn, int64_t deadline_ms, struc
         txn->state = MARKED;
         return WEIR_OK;
     }
-    if (txn->state != BROKEN && (rc == WEIR_REFUSED || (rc == WEIR_NOT_FOUND && txn->mark_beside))) { /* brokers that hide __consumer_offsets */
+    if (txn->state == BROKEN) {
+        return rc;
+    }
+    if (rc == WEIR_REFUSED || (rc == WEIR_NOT_FOUND && txn->mark_beside)) { /* brokers that hide __consumer_offsets */
         weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_no_mark", "topic", txn->topic, "why", err->text, NULL);
         txn->no_marks = true;
     }
-    if (txn->state != BROKEN && (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND)) { /* a partition that was found: not every broker knows it yet */
+    if (rc == WEIR_REFUSED || rc == WEIR_NOT_FOUND) { /* a partition that was found: not every broker knows it yet */
         err->rc = rc = WEIR_AGAIN;
     }
-    if (txn->state != BROKEN) {
-        close_client(txn);
-        txn->state = CLOSED;
-    }
+    close_client(txn);
+    txn->state = CLOSED;
     return rc;
 }
 

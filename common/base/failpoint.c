@@ -35,6 +35,10 @@ static void stall_until(const char *name, const char *path)
 void weir_failpoint_hit(const char *name)
 {
     static _Atomic unsigned long hits; /* of the one failpoint that this process was given */
+    static _Thread_local bool waited;
+    if (waited) {
+        fprintf(stderr, "event=failpoint_reached name=%s\n", name);
+    }
     const char *wanted = getenv("WEIR_FAILPOINT");
     size_t len = strlen(name);
     if (wanted == NULL || strncmp(wanted, name, len) != 0 || (wanted[len] != ':' && wanted[len] != '\0')) {
@@ -50,6 +54,7 @@ void weir_failpoint_hit(const char *name)
     if (atomic_fetch_add(&hits, 1) + 1 != at) {
         return;
     }
+    waited = true;
     if (strncmp(rest, ":stall:", 7) == 0) {
         stall(name, rest + 7);
         return;
@@ -62,18 +67,24 @@ void weir_failpoint_hit(const char *name)
     pause();
 }
 
+/* What follows the switch's name, NULL without the switch. */
+static const char *switch_words(const char *name)
+{
+    const char *given = getenv("WEIR_FAILPOINT_SWITCHES");
+    size_t len = strlen(name);
+    bool same = given != NULL && strncmp(given, name, len) == 0 && (given[len] == ':' || given[len] == '\0');
+    return same ? given + len : NULL;
+}
+
 bool weir_failpoint_is(const char *name)
 {
-    const char *at = getenv("WEIR_FAILPOINT_SWITCHES");
-    size_t len = strlen(name);
-    while (at != NULL) {
-        if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0')) {
-            return true;
-        }
-        at = strchr(at, ',');
-        at = at == NULL ? NULL : at + 1;
-    }
-    return false;
+    return switch_words(name) != NULL;
+}
+
+bool weir_failpoint_may_go_on(const char *name)
+{
+    const char *words = switch_words(name);
+    return words == NULL || strncmp(words, ":until:", 7) != 0 || access(words + 7, F_OK) == 0;
 }
 
 #endif

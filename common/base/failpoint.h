@@ -14,9 +14,12 @@
  *
  * Switches turn a protection off, so that a test shows that it catches what it is for (negative controls):
  *
- *   WEIR_FAILPOINT_SWITCHES=sink.cursor_before_init build-fp/weir-taskmanager ...
+ *   WEIR_FAILPOINT_SWITCHES=sink.cursor_before_init:until:/tmp/fence build-fp/weir-taskmanager ...
  *
- * sink.cursor_before_init: kafka_txn reads the cursor, waits a second, and only then fences its predecessors: the order that protocol B forbids.
+ * sink.cursor_before_init: kafka_txn reads the cursor, waits until there is such a file, and only then fences its predecessors: the order that
+ * protocol B forbids.
+ *
+ * What a thread comes to after its wait is in the log, too (event=failpoint_reached name=...): a test sees what the one that was late has done.
  */
 #ifndef WEIR_COMMON_BASE_FAILPOINT_H
 #define WEIR_COMMON_BASE_FAILPOINT_H
@@ -27,8 +30,9 @@
 /* Any thread. */
 void weir_failpoint_hit(const char *name);
 #define WEIR_FAILPOINT(name) weir_failpoint_hit(name)
-/* Whether the switch is among those given, separated by commas. Any thread. Only where WEIR_FAILPOINTS is defined. */
+/* Whether the switch was given; and whether the file that it waits for, if it names one, is there. Any thread. Only where WEIR_FAILPOINTS is defined. */
 bool weir_failpoint_is(const char *name);
+bool weir_failpoint_may_go_on(const char *name);
 #else
 #define WEIR_FAILPOINT(name) ((void)0)
 #endif

@@ -469,10 +469,8 @@ static enum weir_rc read_cursor(struct kafka_txn *txn, int64_t deadline_ms, bool
     return rc;
 }
 
-/* The forbidden order, for the negative control of tests: the cursor is read once, and some time before anybody is fenced. */
+/* The forbidden order, for the negative control of tests: the cursor is read once, and nobody is fenced before the test says so. */
 #ifdef WEIR_FAILPOINTS
-enum { WRONG_ORDER_MS = 3000 };
-
 static enum weir_rc read_first(struct kafka_txn *txn, int64_t deadline_ms, bool *out_wrong, bool *out_found, uint64_t *out_cursor, struct weir_error *err)
 {
     enum weir_rc rc = WEIR_OK;
@@ -480,8 +478,12 @@ static enum weir_rc read_first(struct kafka_txn *txn, int64_t deadline_ms, bool 
     if (*out_wrong && !txn->first.read) {
         rc = read_cursor(txn, deadline_ms, &txn->first.found, &txn->first.cursor, err);
         txn->first.read = rc == WEIR_OK;
-        weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_cursor_read_first", "transactional_id", txn->id, "cursor", WEIR_LOG_INT(txn->first.cursor), NULL);
-        (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), WRONG_ORDER_MS);
+        if (txn->first.read) {
+            weir_log(txn->log, WEIR_LOG_WARN, "kafka_txn_cursor_read_first", "transactional_id", txn->id, "cursor", WEIR_LOG_INT(txn->first.cursor), NULL);
+        }
+        while (txn->first.read && !weir_failpoint_may_go_on("sink.cursor_before_init")) {
+            (void)rd_kafka_poll(weir__kafka_client_handle(txn->client), 5);
+        }
     }
     if (*out_wrong && txn->first.read) {
         *out_found = txn->first.found;

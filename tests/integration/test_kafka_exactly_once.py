@@ -7,8 +7,10 @@ import collections
 import datetime
 import json
 import os
+import pathlib
 import random
 import signal
+import tempfile
 import unittest
 import urllib.error
 
@@ -97,12 +99,12 @@ class VehicleJob:
         self.random = random.Random(f"{SEED} {self.id()}")
         self.broker = kafka.broker()
         self.kills = collections.Counter()
+        self.environment = {}  # of every TaskManager
 
     # --- the cluster and the job ---
 
-    def begin(self, rows, rate, interval, environment=None, more=""):
+    def begin(self, rows, rate, interval, more=""):
         self.rows = rows
-        self.environment = environment or {}
         lines, self.expected = make_vehicles(rows, SEED)
         self.source = self.broker.topic("vehicles", PARTITIONS)
         self.sink = self.broker.topic("statistics", 2)
@@ -275,21 +277,26 @@ class Vehicles(VehicleJob, unittest.TestCase):
 
     # --- a predecessor that still drains while its successor recovers, and the order of recovery that would double its rows ---
 
-    def overtaken_drain(self, environment, recovers):
+    def overtaken_drain(self, recovers, fence=None):
         """A drain stalls before its transaction begins; meanwhile another TaskManager is killed, and so the job goes on in a new attempt. When
-        that has got so far with its recovery (the log event `recovers`), the stalled drain goes on and commits, or tries to. What differs from
-        the oracle afterwards."""
+        that has got so far with its recovery (the log event `recovers`), the stalled drain goes on and commits, or tries to. With the wrong
+        order of recovery its successors fence it only then (the file `fence`). What differs from the oracle afterwards."""
         # A shorter time-out: with the wrong order, the cursor waits for transactions that nobody has fenced.
-        self.begin(rows=300_000, rate=30_000, interval="400 ms", environment=environment, more=", properties.transaction.timeout.ms: 10000")
+        self.begin(rows=300_000, rate=30_000, interval="400 ms", more=", properties.transaction.timeout.ms: 10000")
         go = self.cluster.folder / "go"
         stalled = self.kill_taskmanager(f"sink.before_begin:3:until:{go}")
         wait_for(lambda: "event=failpoint_stalls" in stalled.log_path.read_text(), "a drain stalls", 60)
+        if fence:
+            fence.unlink()
         seen = lambda: sum(tm.log_path.read_text().count(f"event={recovers} ") for tm in self.cluster.taskmanagers)
         before = seen()
         next(tm for tm in self.live() if tm is not stalled).kill()
         self.start_taskmanager()
         wait_for(lambda: seen() >= before + PARTITIONS, "every sink of the new attempt has read its cursor", 60)
         go.touch()
+        if fence:
+            wait_for(lambda: "event=failpoint_reached name=sink.after_commit" in stalled.log_path.read_text(), "the stalled drain has committed", 60)
+            fence.touch()
         self.finish_input()
         self.new_checkpoint()
         differences = self.differences(self.reader.records())
@@ -297,12 +304,16 @@ class Vehicles(VehicleJob, unittest.TestCase):
         return differences
 
     def test_a_predecessor_that_still_drains_doubles_nothing(self):
-        self.assertEqual(self.overtaken_drain({}, "kafka_txn_recovered"), {})
+        self.assertEqual(self.overtaken_drain("kafka_txn_recovered"), {})
 
     def test_the_wrong_order_of_recovery_is_caught(self):
         """Negative control: reading the cursor before init_transactions must double rows, and the oracle must see it."""
-        differences = self.overtaken_drain({"WEIR_FAILPOINT_SWITCHES": "sink.cursor_before_init"}, "kafka_txn_cursor_read_first")
-        self.assertIn("doubled", differences)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        fence = pathlib.Path(folder.name) / "fence"
+        fence.touch()
+        self.environment = {"WEIR_FAILPOINT_SWITCHES": f"sink.cursor_before_init:until:{fence}"}
+        self.assertIn("doubled", self.overtaken_drain("kafka_txn_cursor_read_first", fence))
 
 
 if __name__ == "__main__":

@@ -275,6 +275,61 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.check_untouched(cluster, job, before)
         self.finishes(cluster, job)
 
+    def test_founders_are_replaced_one_after_the_other(self):
+        """The second while the one that took the first one's place leads; the third's successor knows by its configuration only one that dies."""
+        cluster = self.start(taskmanagers=1)
+        job = self.submit(cluster, rows=100_000_000)
+        before = self.settled(cluster, job)
+
+        def roles():
+            return {jm["rpc"].split("//")[-1]: jm["role"] for jm in cluster.get("/cluster")["jobmanagers"]}
+
+        def join():
+            new = cluster.join_jobmanager()
+            wait_for(lambda: roles().get(cluster.addresses[new]) == "joining", "the leader has heard of the new one")
+            return new
+
+        def replace(old, new):
+            result = cluster.weir("cluster", "replace-jobmanager", cluster.addresses[old], cluster.addresses[new], timeout_s=60)
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+        def kill_until_one_leads(numbers):
+            for _ in range(16):
+                leader = cluster.wait_leader()
+                if leader in numbers:
+                    return leader
+                cluster.jobmanagers[leader].kill()
+                self.new_checkpoint(cluster, job)
+                cluster.start_jobmanager(number=leader)
+                wait_for(lambda: "unreachable" not in roles().values(), "it is back")
+            raise AssertionError(f"none of {numbers} ever led")
+
+        lost = (cluster.wait_leader() + 1) % 3
+        cluster.jobmanagers[lost].kill()
+        first = join()
+        replace(lost, first)
+        kill_until_one_leads([first])
+        lost, last = (number for number in range(3) if number != lost)
+        cluster.jobmanagers[lost].kill()
+        second = join()
+        replace(lost, second)
+        cluster.start_taskmanager()  # one of the three in its configuration lives, which has no say now
+        cluster.wait_registered(2)
+        kill_until_one_leads([first, second])
+        third = join()
+        cluster.jobmanagers[last].kill()
+        replace(last, third)
+        for tm in cluster.taskmanagers:
+            for number in (first, second, third):
+                wait_for(lambda: f"event=jobmanager_learned address={cluster.addresses[number]}" in tm.log_path.read_text(), f"{tm.name} knows {number}")
+        cluster.kill_leader()  # nobody whom a configuration names is left
+        cluster.wait_registered(2)
+        self.new_checkpoint(cluster, job)
+        self.check_untouched(cluster, job, before)
+        self.assertEqual(cluster.weir("cancel", job).returncode, 0)
+        cluster.wait_state(job, "CANCELED")
+        self.check_drained({})
+
 
 class FiveJobManagers(Ha, unittest.TestCase):
     def standbys(self, cluster):

@@ -437,6 +437,7 @@ void weir_jm_destroy(struct weir_jm *jm)
         weir_free(jm->joiners[i].rpc_address);
         weir_free(jm->joiners[i].rest_address);
     }
+    weir_jm_named_fini(&jm->named);
     weir_jm_founders_fini(&jm->founders);
     weir_buf_fini(&jm->known);
     weir_free(jm->rest_address);

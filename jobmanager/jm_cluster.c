@@ -47,7 +47,28 @@ const struct weir_raft_member *weir__jm_member(const struct weir_jm *jm, uint64_
     return NULL;
 }
 
-/* --- by what they say ------------------------------------------------------------------------------------------------- */
+/* --- by what others say of all ---------------------------------------------------------------------------------------- */
+uint32_t weir__jm_named(const struct weir_jm *jm, char *const **out_addresses)
+{
+    struct weir_raft_core_view view = {.last_index = 0};
+    if (jm->log != NULL) {
+        weir_raft_log_view(jm->log, &view);
+    }
+    *out_addresses = jm->named.addresses;
+    return weir_jm_named_newer(&jm->named, view.last_term, view.last_index) ? jm->named.count : 0;
+}
+
+enum weir_rc weir__jm_told_members(struct weir_jm *jm, const struct weir_jm_word *word, struct weir_error *err)
+{
+    bool changed = false;
+    enum weir_rc rc = weir_jm_named_take(&jm->named, word, &changed, err);
+    if (rc == WEIR_OK && changed) {
+        weir__jm_follow_members(jm);
+    }
+    return rc;
+}
+
+/* --- by what each says of itself -------------------------------------------------------------------------------------- */
 static void want(const struct weir_jm *jm, const char **addresses, uint32_t *count, const char *address)
 {
     bool known = strcmp(address, jm->own_address) == 0;
@@ -61,7 +82,8 @@ static void want(const struct weir_jm *jm, const char **addresses, uint32_t *cou
 
 void weir__jm_follow_members(struct weir_jm *jm)
 {
-    const char *addresses[WEIR_RAFT_MEMBERS_MAX + WEIR_JM_FOUNDERS_MAX + WEIR_JM_JOINERS_MAX];
+    const char *addresses[2 * WEIR_RAFT_MEMBERS_MAX + WEIR_JM_FOUNDERS_MAX + WEIR_JM_JOINERS_MAX];
+    char *const *named = NULL;
     uint32_t count = 0;
     const struct weir_raft_member *members = NULL;
     uint32_t nmembers = weir__jm_members(jm, &members);
@@ -70,6 +92,10 @@ void weir__jm_follow_members(struct weir_jm *jm)
     }
     for (uint32_t i = 0; i < jm->founders.count && weir__jm_member(jm, weir__jm_id(jm)) == NULL; i++) { /* until the log says who there is */
         want(jm, addresses, &count, jm->founders.items[i].address);
+    }
+    uint32_t nnamed = weir__jm_named(jm, &named);
+    for (uint32_t i = 0; i < nnamed; i++) {
+        want(jm, addresses, &count, named[i]);
     }
     for (uint32_t i = 0; i < WEIR_JM_JOINERS_MAX; i++) {
         if (jm->joiners[i].incarnation != 0 && weir__jm_joiner(jm, jm->joiners[i].rpc_address) != NULL) {

@@ -24,7 +24,7 @@
 #include "proto/raft.pb-c.h"
 #include "tests/lib/test_tls.h"
 
-enum { WAIT_MS = 30000, NODES = 4 /* the last joins */, FOUNDERS = 3, NOBODY = NODES, LOOK_MS = 20 };
+enum { WAIT_MS = 30000, NODES = 5 /* the last two join */, FOUNDERS = 3, NOBODY = NODES, LOOK_MS = 20 };
 
 static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
 static const struct weir_opspec *const source_ops[] = {&source_op};
@@ -325,6 +325,25 @@ static uint32_t wait_for_leader(struct cluster *c, uint64_t *epoch)
     }
     *epoch = found;
     return leader;
+}
+
+/* To a TaskManager, as one that is there. */
+static void wait_until_named(struct node *node, const char *address)
+{
+    int64_t deadline_ms = now_ms() + WAIT_MS;
+    for (bool named = false; !named; rest(node->c)) {
+        Weir__Control__WhoLeadsRequest question = WEIR__CONTROL__WHO_LEADS_REQUEST__INIT;
+        Weir__Control__WhoLeadsReply *reply = NULL;
+        struct weir_error err;
+        ck_assert_msg(now_ms() < deadline_ms, "%s does not name %s", node->address, address);
+        if (call(node, WEIR_METHOD_WHO_LEADS, &question.base) == WEIR_OK) {
+            ck_assert_int_eq(weir_pb_decode(&weir__control__who_leads_reply__descriptor, weir_buf_slice(&node->c->call_body), &reply, &err), WEIR_OK);
+            for (size_t i = 0; i < reply->n_jobmanagers; i++) {
+                named = named || strcmp(reply->jobmanagers[i], address) == 0;
+            }
+            weir_pb_free(reply);
+        }
+    }
 }
 
 /* With the job's two tasks running, or none. */
@@ -720,6 +739,19 @@ START_TEST(no_lease_without_a_majority)
 }
 END_TEST
 
+/* What the command of a person does; returns who leads then. */
+static uint32_t replace_until_done(struct cluster *c, uint32_t leader, uint64_t *epoch, const char *old_address, const char *new_address)
+{
+    int64_t deadline_ms = now_ms() + WAIT_MS;
+    while (ask(&c->nodes[leader], replace, old_address, new_address) != WEIR_OK) {
+        ck_assert_msg(now_ms() < deadline_ms, "%s", c->answer_err.text);
+        ck_assert(c->answer_rc == WEIR_AGAIN || c->answer_rc == WEIR_UNKNOWN || c->answer_rc == WEIR_REFUSED);
+        rest(c);
+        leader = ((*epoch)--, wait_for_leader(c, epoch));
+    }
+    return leader;
+}
+
 /* _i: the new one stands where the old one stood, or elsewhere; the old one is a standby, or leads and is alive. */
 START_TEST(one_is_replaced)
 {
@@ -757,13 +789,7 @@ START_TEST(one_is_replaced)
     node_started(fresh);
     wait_until_role(&c.nodes[leader], fresh->address, WEIR_JM_ROLE_JOINING);
     ck_assert_int_eq(ask(&c.nodes[leader], replace, "127.0.0.1:1", fresh->address), WEIR_NOT_FOUND); /* there is no such member */
-    int64_t deadline_ms = now_ms() + WAIT_MS;
-    while (ask(&c.nodes[leader], replace, c.nodes[old].address, fresh->address) != WEIR_OK) { /* what the command of a person, or the CLI, does */
-        ck_assert_msg(now_ms() < deadline_ms, "%s", c.answer_err.text);
-        ck_assert(c.answer_rc == WEIR_AGAIN || c.answer_rc == WEIR_UNKNOWN || c.answer_rc == WEIR_REFUSED);
-        rest(&c);
-        leader = (epoch--, wait_for_leader(&c, &epoch));
-    }
+    leader = replace_until_done(&c, leader, &epoch, c.nodes[old].address, fresh->address);
     ck_assert(!leads || leader != old);
     ck_assert_int_eq(ask(&c.nodes[leader], replace, c.nodes[old].address, fresh->address), WEIR_OK); /* once more: nothing */
     wait_until_role(&c.nodes[leader], c.nodes[old].address, WEIR_JM_ROLE_REMOVED);
@@ -786,6 +812,96 @@ START_TEST(one_is_replaced)
     node_stop(fresh, true);
     node_start(fresh);
     node_started(fresh);
+    cluster_fini(&c);
+}
+END_TEST
+
+/* Starts that one, which joins; the leader hears of it. */
+static void join(struct node *leader, struct node *fresh)
+{
+    set(fresh, "jobmanager.join=true");
+    node_start(fresh);
+    node_started(fresh);
+    wait_until_role(leader, fresh->address, WEIR_JM_ROLE_JOINING);
+}
+
+/* Kills leaders until one leads that was added later. */
+static uint32_t wait_until_leads(struct cluster *c, uint32_t wanted, uint64_t *epoch)
+{
+    int64_t deadline_ms = now_ms() + WAIT_MS;
+    uint32_t leader = ((*epoch)--, wait_for_leader(c, epoch));
+    while (leader != wanted) {
+        ck_assert_msg(now_ms() < deadline_ms, "it never leads");
+        node_stop(&c->nodes[leader], true);
+        uint32_t next = wait_for_leader(c, epoch);
+        node_start(&c->nodes[leader]);
+        node_started(&c->nodes[leader]);
+        wait_until_role(&c->nodes[next], c->nodes[leader].address, WEIR_JM_ROLE_STANDBY);
+        leader = ((*epoch)--, wait_for_leader(c, epoch));
+    }
+    return leader;
+}
+
+/* One that joins has only founders in its configuration: they tell it of the one that was added later, and leads. So it is told to TaskManagers
+ * by any of them, also by the one that waits. */
+START_TEST(one_joins_under_a_leader_that_joined)
+{
+    struct cluster c;
+    uint64_t epoch = 0;
+    cluster_init(&c);
+    uint32_t leader = wait_for_leader(&c, &epoch);
+    wait_until_recorded(&c.nodes[leader], FOUNDERS);
+    uint32_t lost = (leader + 1) % FOUNDERS;
+    struct node *first = &c.nodes[FOUNDERS];
+    struct node *second = &c.nodes[FOUNDERS + 1];
+    node_stop(&c.nodes[lost], true);
+    join(&c.nodes[leader], first);
+    leader = replace_until_done(&c, leader, &epoch, c.nodes[lost].address, first->address);
+    leader = wait_until_leads(&c, FOUNDERS, &epoch);
+    uint32_t alive = (lost + 1) % FOUNDERS;
+    uint32_t dead = (lost + 2) % FOUNDERS;
+    wait_until_role(first, c.nodes[dead].address, WEIR_JM_ROLE_STANDBY);
+    node_stop(&c.nodes[dead], true);
+    join(first, second); /* by way of the one founder that lives */
+    wait_until_named(second, first->address);
+    node_stop(&c.nodes[alive], true); /* its word holds when it has gone */
+    node_start(&c.nodes[alive]);
+    node_started(&c.nodes[alive]);
+    leader = (epoch--, wait_for_leader(&c, &epoch));
+    wait_until_role(&c.nodes[leader], second->address, WEIR_JM_ROLE_JOINING);
+    leader = replace_until_done(&c, leader, &epoch, c.nodes[dead].address, second->address);
+    wait_until_role(&c.nodes[leader], c.nodes[dead].address, WEIR_JM_ROLE_REMOVED);
+    node_stop(&c.nodes[alive], true); /* both of them were added later, and are a majority */
+    leader = (epoch--, wait_for_leader(&c, &epoch));
+    ck_assert_uint_ge(leader, FOUNDERS);
+    cluster_fini(&c);
+}
+END_TEST
+
+/* Its log names two that are gone, and its configuration too. Those who took their places say so. */
+START_TEST(one_that_was_away_finds_those_who_took_the_others_places)
+{
+    struct cluster c;
+    uint64_t epoch = 0;
+    cluster_init(&c);
+    uint32_t leader = wait_for_leader(&c, &epoch);
+    wait_until_recorded(&c.nodes[leader], FOUNDERS);
+    uint32_t away = (leader + 1) % FOUNDERS;
+    node_stop(&c.nodes[away], true);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t old = (away + 1 + i) % FOUNDERS;
+        leader = (epoch--, wait_for_leader(&c, &epoch));
+        join(&c.nodes[leader], &c.nodes[FOUNDERS + i]);
+        leader = replace_until_done(&c, leader, &epoch, c.nodes[old].address, c.nodes[FOUNDERS + i].address);
+        ck_assert_int_eq(node_end(&c.nodes[old]), WEIR_STATE);
+    }
+    node_start(&c.nodes[away]);
+    node_started(&c.nodes[away]);
+    wait_until_named(&c.nodes[away], c.nodes[leader].address);
+    wait_until_role(&c.nodes[away], c.nodes[leader].address, WEIR_JM_ROLE_LEADER); /* by its own log */
+    node_stop(&c.nodes[leader], true); /* and it has a vote that counts */
+    leader = wait_for_leader(&c, &epoch);
+    wait_until_role(&c.nodes[leader], c.nodes[leader].address, WEIR_JM_ROLE_LEADER);
     cluster_fini(&c);
 }
 END_TEST
@@ -917,6 +1033,8 @@ Suite *jm_cluster_suite(void)
     tcase_add_test(tcase, a_standby_sends_clients_to_the_leader);
     tcase_add_test(tcase, no_lease_without_a_majority);
     tcase_add_loop_test(tcase, one_is_replaced, 0, 3);
+    tcase_add_test(tcase, one_joins_under_a_leader_that_joined);
+    tcase_add_test(tcase, one_that_was_away_finds_those_who_took_the_others_places);
     tcase_add_test(tcase, a_lost_directory_is_known_without_a_leader);
     tcase_add_loop_test(tcase, who_is_no_jobmanager_has_no_say_among_them, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -64,6 +64,7 @@ struct weir_jm {
     char *rest_address;               /* "" until it is known */
     bool empty;                       /* the directory was, when this process started */
     struct weir_jm_peers *peers;
+    struct weir_jm_named named; /* the members, as the others say */
     struct weir_jm_joiner joiners[WEIR_JM_JOINERS_MAX];
     struct weir_jm_replacement replacement;
     struct weir_buf known;    /* what jm_known.c has on the disk */
@@ -115,7 +116,11 @@ bool weir__jm_is_empty(const struct weir_jm *jm);
 /* By the log; 0 while it is not open. out_members may be NULL. */
 uint32_t weir__jm_members(const struct weir_jm *jm, const struct weir_raft_member **out_members);
 const struct weir_raft_member *weir__jm_member(const struct weir_jm *jm, uint64_t id); /* NULL: none */
-/* The peers are those of the configuration, of the log, and who waits to be added. */
+/* As other JobManagers have said, if that is newer than what the own log says; 0: it is not. */
+uint32_t weir__jm_named(const struct weir_jm *jm, char *const **out_addresses);
+/* From outside. INVALID: it has had no effect. */
+enum weir_rc weir__jm_told_members(struct weir_jm *jm, const struct weir_jm_word *word, struct weir_error *err) WEIR_CHECKED;
+/* The peers are those of the log or, for one that is in no cluster yet, of the configuration; those that the others name; and who waits to be added. */
 void weir__jm_follow_members(struct weir_jm *jm);
 /* Somebody has said who it is: news are proposed. */
 void weir__jm_met(struct weir_jm *jm, uint64_t id, uint64_t incarnation, const char *rpc_address, const char *rest_address);

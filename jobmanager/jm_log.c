@@ -85,12 +85,12 @@ static void on_hello(void *ctx, struct weir_buf *out)
     weir__jm_hello(ctx, out);
 }
 
-static void on_heard(void *ctx, const struct weir_jm_peer *peer)
+static void on_heard(void *ctx, const struct weir_jm_peer *peer, const struct weir_jm_word *members)
 {
     struct weir_jm *jm = ctx;
+    struct weir_error err;
     uint64_t own = weir__jm_incarnation(jm);
     if (peer->known_incarnation != 0 && peer->known_incarnation != own) {
-        struct weir_error err;
         (void)weir_error_set(&err, WEIR_STATE,
                              "the JobManager at %s knows this one, %s, with another data directory than %s: that was lost, and an empty one may not "
                              "vote in its place. Start this JobManager with an empty directory and jobmanager.join=true, then: weir cluster "
@@ -101,6 +101,9 @@ static void on_heard(void *ctx, const struct weir_jm_peer *peer)
         return;
     }
     weir__jm_met(jm, peer->id, peer->incarnation, peer->address, peer->rest_address);
+    if (members != NULL && weir__jm_told_members(jm, members, &err) != WEIR_OK) {
+        weir_log(jm->options.log, WEIR_LOG_WARN, "members_unreadable", "peer", peer->address, "why", err.text, NULL);
+    }
 }
 
 static void on_removed(void *ctx, const char *address, const char *text)

@@ -4,7 +4,6 @@
 #include "common/base/mem.h"
 #include "common/net/address.h"
 
-
 enum weir_rc weir_jm_address_check(struct weir_slice address, struct weir_error *err)
 {
     if (!weir_address_valid(address)) {
@@ -99,4 +98,65 @@ void weir_jm_founders_fini(struct weir_jm_founders *founders)
         weir_free(founders->items[i].address);
     }
     *founders = (struct weir_jm_founders){0};
+}
+
+/* --- by what others say ----------------------------------------------------------------------------------------------- */
+bool weir_jm_named_newer(const struct weir_jm_named *named, uint64_t log_term, uint64_t log_index)
+{
+    return named->log_term != log_term ? named->log_term > log_term : named->log_index > log_index;
+}
+
+static enum weir_rc check_word(const struct weir_jm_word *word, struct weir_error *err)
+{
+    if (word->count == 0 || word->count > WEIR_RAFT_MEMBERS_MAX || word->log_term == 0 || word->log_index == 0) {
+        return weir_error_set(err, WEIR_INVALID, "%zu members of a cluster by a log that ends at entry %llu of term %llu", word->count,
+                              (unsigned long long)word->log_index, (unsigned long long)word->log_term);
+    }
+    enum weir_rc rc = WEIR_OK;
+    for (size_t i = 0; rc == WEIR_OK && i < word->count; i++) {
+        rc = weir_jm_address_check(weir_slice_str(word->addresses[i]), err);
+    }
+    return rc;
+}
+
+static bool names(const struct weir_jm_named *named, const char *address)
+{
+    uint32_t i = 0;
+    while (i < named->count && strcmp(named->addresses[i], address) != 0) {
+        i++;
+    }
+    return i < named->count;
+}
+
+enum weir_rc weir_jm_named_take(struct weir_jm_named *named, const struct weir_jm_word *word, bool *out_changed, struct weir_error *err)
+{
+    enum weir_rc rc = check_word(word, err);
+    if (rc != WEIR_OK) {
+        return rc;
+    }
+    *out_changed = false;
+    if (weir_jm_named_newer(named, word->log_term, word->log_index)) {
+        return WEIR_OK;
+    }
+    struct weir_jm_named next = {.log_term = word->log_term, .log_index = word->log_index};
+    for (size_t i = 0; i < word->count; i++) {
+        if (!names(&next, word->addresses[i])) {
+            next.addresses[next.count++] = weir_strdup(word->addresses[i]);
+        }
+    }
+    *out_changed = next.count != named->count;
+    for (uint32_t i = 0; i < next.count; i++) {
+        *out_changed = *out_changed || !names(named, next.addresses[i]);
+    }
+    weir_jm_named_fini(named);
+    *named = next;
+    return WEIR_OK;
+}
+
+void weir_jm_named_fini(struct weir_jm_named *named)
+{
+    for (uint32_t i = 0; i < named->count; i++) {
+        weir_free(named->addresses[i]);
+    }
+    *named = (struct weir_jm_named){0};
 }

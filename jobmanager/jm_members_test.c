@@ -1,8 +1,10 @@
 #include "jobmanager/jm_members.h"
 
 #include <check.h>
+#include <stdio.h>
 
 #include "common/base/mem.h"
+#include "common/net/address.h"
 
 static const char *refused(const char *list, const char *own, bool joins)
 {
@@ -49,6 +51,72 @@ START_TEST(what_cannot_be_a_cluster_is_refused)
 }
 END_TEST
 
+static enum weir_rc told(struct weir_jm_named *named, uint64_t term, uint64_t index, char *const *addresses, size_t count, bool *out_changed)
+{
+    struct weir_error err;
+    const struct weir_jm_word word = {.addresses = addresses, .count = count, .log_term = term, .log_index = index};
+    *out_changed = false;
+    return weir_jm_named_take(named, &word, out_changed, &err);
+}
+
+START_TEST(the_word_of_the_log_that_went_further_counts)
+{
+    char a[] = "a:1", b[] = "b:1", c[] = "c:1", d[] = "d:1";
+    char *founders[] = {a, b, c}, *turned[] = {c, b, a}, *twice[] = {a, b, c, c}, *later[] = {a, d, c};
+    struct weir_jm_named named = {.count = 0};
+    bool changed;
+    ck_assert(!weir_jm_named_newer(&named, 0, 0));
+    ck_assert_int_eq(told(&named, 3, 10, founders, 3, &changed), WEIR_OK);
+    ck_assert(changed && named.count == 3 && weir_jm_named_newer(&named, 0, 0));
+    ck_assert_int_eq(told(&named, 3, 10, turned, 3, &changed), WEIR_OK);
+    ck_assert(!changed);
+    ck_assert_int_eq(told(&named, 3, 11, twice, 4, &changed), WEIR_OK);
+    ck_assert(!changed && named.count == 3);
+    ck_assert_int_eq(told(&named, 4, 5, later, 3, &changed), WEIR_OK); /* what was behind entry 4 is gone */
+    ck_assert(changed && named.count == 3);
+    ck_assert_str_eq(named.addresses[1], "d:1");
+    ck_assert_int_eq(told(&named, 4, 4, founders, 3, &changed), WEIR_OK); /* by one that lags */
+    ck_assert(!changed);
+    ck_assert_int_eq(told(&named, 3, 900, founders, 3, &changed), WEIR_OK); /* by one that was cut off */
+    ck_assert(!changed);
+    ck_assert_str_eq(named.addresses[1], "d:1");
+    ck_assert(weir_jm_named_newer(&named, 4, 4) && weir_jm_named_newer(&named, 3, 900));
+    ck_assert(!weir_jm_named_newer(&named, 4, 5) && !weir_jm_named_newer(&named, 5, 1)); /* the own log says more */
+    ck_assert_int_eq(told(&named, 4, 6, founders, 1, &changed), WEIR_OK); /* who is no member any more is forgotten */
+    ck_assert(changed && named.count == 1);
+    weir_jm_named_fini(&named);
+}
+END_TEST
+
+START_TEST(a_word_that_cannot_be_is_not_heard)
+{
+    char a[] = "a:1", bad[] = "tcp://a:1", none[] = "";
+    char long_one[WEIR_ADDRESS_BYTES_MAX + 8];
+    memset(long_one, 'a', sizeof(long_one));
+    memcpy(long_one + sizeof(long_one) - 3, ":1", 3);
+    char many[WEIR_RAFT_MEMBERS_MAX + 1][8];
+    char *lists[][2] = {{a, bad}, {none, a}, {a, long_one}};
+    char *too_many[WEIR_RAFT_MEMBERS_MAX + 1];
+    struct weir_jm_named named = {.count = 0};
+    bool changed;
+    for (uint32_t i = 0; i <= WEIR_RAFT_MEMBERS_MAX; i++) {
+        (void)snprintf(many[i], sizeof(many[i]), "m:%u", i + 1);
+        too_many[i] = many[i];
+    }
+    ck_assert_int_eq(told(&named, 1, 1, too_many, WEIR_RAFT_MEMBERS_MAX, &changed), WEIR_OK);
+    ck_assert(changed && named.count == WEIR_RAFT_MEMBERS_MAX);
+    ck_assert_int_eq(told(&named, 2, 2, too_many, WEIR_RAFT_MEMBERS_MAX + 1, &changed), WEIR_INVALID);
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        ck_assert_int_eq(told(&named, 2, 2, lists[i], 2, &changed), WEIR_INVALID);
+    }
+    ck_assert_int_eq(told(&named, 2, 2, too_many, 0, &changed), WEIR_INVALID);
+    ck_assert_int_eq(told(&named, 0, 2, too_many, 1, &changed), WEIR_INVALID);
+    ck_assert_int_eq(told(&named, 2, 0, too_many, 1, &changed), WEIR_INVALID);
+    ck_assert(!changed && named.count == WEIR_RAFT_MEMBERS_MAX && named.log_term == 1);
+    weir_jm_named_fini(&named);
+}
+END_TEST
+
 Suite *jm_members_suite(void);
 
 Suite *jm_members_suite(void)
@@ -57,6 +125,8 @@ Suite *jm_members_suite(void)
     TCase *tcase = tcase_create("jm_members");
     tcase_add_test(tcase, one_three_or_five_with_ids_that_everybody_computes_alike);
     tcase_add_test(tcase, what_cannot_be_a_cluster_is_refused);
+    tcase_add_test(tcase, the_word_of_the_log_that_went_further_counts);
+    tcase_add_test(tcase, a_word_that_cannot_be_is_not_heard);
     suite_add_tcase(suite, tcase);
     return suite;
 }

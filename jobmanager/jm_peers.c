@@ -95,7 +95,14 @@ static void take_reply(struct weir_jm_peers *peers, struct peer *peer, const Wei
                                         .known_incarnation = reply->known_incarnation,
                                         .heard_ms = now_ms(peers)};
     struct weir_jm_peer told = peer->known;
-    peers->options.heard(peers->options.ctx, &told);
+    struct weir_jm_word word = {.count = 0};
+    if (reply->members != NULL) {
+        word = (struct weir_jm_word){.addresses = reply->members->jobmanagers,
+                                     .count = reply->members->n_jobmanagers,
+                                     .log_term = reply->members->last_log_term,
+                                     .log_index = reply->members->last_log_index};
+    }
+    peers->options.heard(peers->options.ctx, &told, reply->members == NULL ? NULL : &word);
 }
 
 static void run_answer(void *payload)
@@ -225,6 +232,7 @@ static void drop(struct weir_jm_peers *peers, uint32_t at)
 
 void weir_jm_peers_set(struct weir_jm_peers *peers, const char *const *addresses, uint32_t count)
 {
+    count = count < WEIR_JM_PEERS_MAX ? count : WEIR_JM_PEERS_MAX; /* so that one left out makes room, too */
     for (uint32_t i = peers->count; i > 0; i--) {
         uint32_t k = 0;
         while (k < count && strcmp(addresses[k], peers->items[i - 1].address) != 0) {

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/runtime/pool.h"
+#include "jobmanager/jm_members.h"
 
 enum { WEIR_JM_HELLO_MS = 1000, WEIR_JM_PEERS_MAX = 16 };
 
@@ -37,8 +38,8 @@ struct weir_jm_peers_options {
     struct weir_mailbox *mailbox;
     /* Appends the HelloRequest. */
     void (*hello)(void *ctx, struct weir_buf *out);
-    /* An answer has come. */
-    void (*heard)(void *ctx, const struct weir_jm_peer *peer);
+    /* An answer has come. members: who they are, by that one; NULL: it does not say. */
+    void (*heard)(void *ctx, const struct weir_jm_peer *peer, const struct weir_jm_word *members);
     /* STALE came instead: the other one says that we are no member any more, and why. */
     void (*removed)(void *ctx, const char *address, const char *text);
     void *ctx;
@@ -51,7 +52,7 @@ void weir_jm_peers_stop(struct weir_jm_peers *peers);
 /* Blocks until every call has ended. The mailbox is closed. Accepts NULL. */
 void weir_jm_peers_destroy(struct weir_jm_peers *peers);
 
-/* These addresses from now on, no others (beyond WEIR_JM_PEERS_MAX they are left out). */
+/* These addresses from now on, no others (those beyond the first WEIR_JM_PEERS_MAX are left out). Not inside of `hello`. */
 void weir_jm_peers_set(struct weir_jm_peers *peers, const char *const *addresses, uint32_t count);
 
 /* Sends RAFT, or drops it: when there is no connection, or too many are outstanding. address ""; or one that is not known: by `id`, as heard. */

@@ -309,7 +309,8 @@ static void handle_who_leads(struct weir_jm *jm, struct weir_rpc_request *reques
     const struct weir_raft_member *members = NULL;
     struct weir_raft_core_view view = {.leader = 0};
     uint32_t count = weir__jm_members(jm, &members);
-    char *addresses[WEIR_RAFT_MEMBERS_MAX + WEIR_JM_FOUNDERS_MAX];
+    char *const *named = NULL;
+    char *addresses[2 * WEIR_RAFT_MEMBERS_MAX + WEIR_JM_FOUNDERS_MAX];
     Weir__Control__WhoLeadsReply reply;
     weir__control__who_leads_reply__init(&reply);
     if (jm->log != NULL) {
@@ -325,6 +326,10 @@ static void handle_who_leads(struct weir_jm *jm, struct weir_rpc_request *reques
     }
     for (uint32_t i = 0; count == 0 && i < jm->founders.count; i++) { /* not in the cluster yet */
         addresses[reply.n_jobmanagers++] = jm->founders.items[i].address;
+    }
+    uint32_t nnamed = weir__jm_named(jm, &named); /* newer than the own log */
+    for (uint32_t i = 0; i < nnamed; i++) {
+        addresses[reply.n_jobmanagers++] = named[i];
     }
     weir__jm_reply_message(request, &reply.base);
 }

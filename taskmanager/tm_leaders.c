@@ -13,6 +13,7 @@ static const int64_t NEVER_MS = INT64_MIN / 2;
 struct jobmanager {
     char address[WEIR_ADDRESS_BYTES_MAX];
     bool configured; /* else an answer has named it */
+    bool named;      /* by the newest answer that names the members */
     bool wanted;     /* to be connected: not told yet */
     bool connected;
     bool asking;     /* a question is out */
@@ -41,19 +42,19 @@ static struct jobmanager *place(struct weir_tm_leaders *leaders, const char *add
         if (strcmp(jm->address, address) == 0) {
             return jm;
         }
-        forgettable = !jm->configured && !jm->connected && !jm->asking ? jm : forgettable;
+        forgettable = !jm->configured && !jm->named && !jm->connected && !jm->asking ? jm : forgettable;
     }
     return leaders->njms < WEIR_TM_LEADERS_MAX ? &leaders->jms[leaders->njms++] : forgettable;
 }
 
-static bool know(struct weir_tm_leaders *leaders, const char *address, bool configured)
+static struct jobmanager *know(struct weir_tm_leaders *leaders, const char *address, bool configured)
 {
     struct jobmanager *jm = place(leaders, address);
     if (jm != NULL && strcmp(jm->address, address) != 0) {
         *jm = (struct jobmanager){.configured = configured, .wanted = true, .asked_ms = NEVER_MS, .not_before_ms = NEVER_MS};
         memcpy(jm->address, address, strlen(address) + 1);
     }
-    return jm != NULL;
+    return jm;
 }
 
 enum weir_rc weir_tm_leaders_create(const char *jobmanagers, struct weir_tm_leaders **out_leaders, struct weir_error *err)
@@ -70,7 +71,7 @@ enum weir_rc weir_tm_leaders_create(const char *jobmanagers, struct weir_tm_lead
         }
         if (!weir_address_valid(weir_slice_str(address))) {
             rc = weir_error_set(err, WEIR_INVALID, "`%s` is no JobManager's address: expected HOST:PORT, several separated by commas", address);
-        } else if (!know(leaders, address, true)) {
+        } else if (know(leaders, address, true) == NULL) {
             rc = weir_error_set(err, WEIR_INVALID, "more than %d JobManagers", WEIR_TM_LEADERS_MAX);
         }
         weir_free(address);
@@ -129,9 +130,13 @@ void weir_tm_leaders_told(struct weir_tm_leaders *leaders, uint32_t jm, const st
         return;
     }
     from->epoch = word->epoch;
+    for (uint32_t i = 0; i < leaders->njms; i++) {
+        leaders->jms[i].named = leaders->jms[i].named && word->njobmanagers == 0;
+    }
     for (size_t i = 0; i < word->njobmanagers && i < WEIR_TM_LEADERS_MAX; i++) {
-        if (weir_address_valid(weir_slice_str(word->jobmanagers[i]))) {
-            (void)know(leaders, word->jobmanagers[i], false);
+        struct jobmanager *member = weir_address_valid(weir_slice_str(word->jobmanagers[i])) ? know(leaders, word->jobmanagers[i], false) : NULL;
+        if (member != NULL) {
+            member->named = true;
         }
     }
     if (weir_address_valid(weir_slice_str(word->leader_address))) {

@@ -11,7 +11,8 @@
  *     asks too when its leader has been silent for longer than two heartbeats, so that a leader that hangs is left when there is another.
  * L2  It registers with the one of the highest epoch of those that say they lead, and never with one whose epoch is lower than the newest that
  *     was accepted, of a registration or an order.
- * L3  JobManagers that an answer names are known from then on. Of more than WEIR_TM_LEADERS_MAX, those that the configuration names stay.
+ * L3  JobManagers that an answer names are known from then on. Of more than WEIR_TM_LEADERS_MAX, those stay that the configuration names, that are
+ *     connected, or that the newest answer names.
  *
  * Times are monotonic milliseconds. Owner: the TaskManager's mailbox thread.
  */
@@ -28,7 +29,7 @@ enum {
     WEIR_TM_LEADERS_MAX = 16,
     WEIR_TM_ASK_EVERY_MS = 50,
     WEIR_TM_REGISTER_AGAIN_MS = 200,  /* after a refusal, with the same one */
-    WEIR_TM_MEMBERS_EVERY_MS = 5000,  /* the leader is asked who belongs to the cluster */
+    WEIR_TM_MEMBERS_EVERY_MS = 1000,  /* the leader is asked who belongs to the cluster */
 };
 
 /* Why there is no leader any more. */

@@ -669,6 +669,8 @@ static void step(struct weir_tm_link *link)
         struct weir_error err;
         if ((todo.connect & 1U << i) != 0 && open_peer(link, i, &err) != WEIR_OK) {
             weir_log(link->options.log, WEIR_LOG_WARN, "jobmanager_address_bad", "text", err.text, NULL);
+        } else if ((todo.connect & 1U << i) != 0) {
+            weir_log(link->options.log, WEIR_LOG_INFO, "jobmanager_learned", "address", weir_tm_leaders_address(link->leaders, i), NULL);
         }
         if ((todo.ask & 1U << i) != 0) {
             Weir__Control__WhoLeadsRequest question = WEIR__CONTROL__WHO_LEADS_REQUEST__INIT;

@@ -921,6 +921,7 @@ void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_cor
                                              .term = core->started ? raft_current_term(&core->raft) : core->boot_term,
                                              .leader = core->told_leader,
                                              .last_index = weir__raft_entries_last(&core->entries),
+                                             .last_term = weir__raft_term_at(core, weir__raft_entries_last(&core->entries)),
                                              .commit_index = core->started ? raft_commit_index(&core->raft) : core->applied,
                                              .applied_index = core->applied,
                                              .snapshot_index = core->durable.index,

@@ -144,7 +144,7 @@ int64_t weir_raft_core_deadline_ms(const struct weir_raft_core *core);
 struct weir_raft_core_view {
     bool leading, failed;
     uint64_t term, leader; /* leader 0: unknown */
-    uint64_t last_index, commit_index, applied_index, snapshot_index;
+    uint64_t last_index, last_term, commit_index, applied_index, snapshot_index;
     uint64_t first_index; /* of the entries that are kept, since the last compaction; also of the next, when there is none */
 };
 void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_core_view *out_view);

@@ -321,7 +321,8 @@ class JobManagersDie(Ha, unittest.TestCase):
         replace(last, third)
         for tm in cluster.taskmanagers:
             for number in (first, second, third):
-                wait_for(lambda: f"event=jobmanager_learned address={cluster.addresses[number]}" in tm.log_path.read_text(), f"{tm.name} knows {number}")
+                wait_for(lambda: re.search(rf"event=jobmanager_learned .*address={cluster.addresses[number]}\n", tm.log_path.read_text()),
+                         f"{tm.name} knows {number}")
         cluster.kill_leader()  # nobody whom a configuration names is left
         cluster.wait_registered(2)
         self.new_checkpoint(cluster, job)

@@ -240,7 +240,7 @@ START_TEST(one_joins_under_a_leader_that_joined)
 }
 END_TEST
 
-/* Its log names two that are gone, and its configuration too. Those who took their places say so. */
+/* Its log names two that are gone, and so does its configuration. Those who took their places say hello, and it answers. */
 START_TEST(one_that_was_away_finds_those_who_took_the_others_places)
 {
     struct cluster c;

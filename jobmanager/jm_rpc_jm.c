@@ -16,34 +16,6 @@ void weir__jm_raft_request(const struct weir_jm *jm, uint64_t to, struct weir_sl
     weir_pb_encode(&message.base, out);
 }
 
-struct members {
-    Weir__Raft__Members message;
-    char *addresses[WEIR_RAFT_MEMBERS_MAX];
-};
-
-/* Who they are, by the own log; NULL: it does not say. Borrows from both. */
-static Weir__Raft__Members *name_members(const struct weir_jm *jm, struct members *members)
-{
-    const struct weir_raft_member *items = NULL;
-    uint32_t count = weir__jm_members(jm, &items);
-    struct weir_raft_core_view view = {.last_term = 0};
-    if (count > 0) {
-        weir_raft_log_view(jm->log, &view);
-    }
-    if (view.last_term == 0) {
-        return NULL;
-    }
-    weir__raft__members__init(&members->message);
-    members->message.jobmanagers = members->addresses;
-    members->message.n_jobmanagers = count;
-    members->message.last_log_term = view.last_term;
-    members->message.last_log_index = view.last_index;
-    for (uint32_t i = 0; i < count; i++) {
-        members->addresses[i] = (char *)(uintptr_t)items[i].address;
-    }
-    return &members->message;
-}
-
 void weir__jm_hello(struct weir_jm *jm, struct weir_buf *out)
 {
     Weir__Raft__HelloRequest message;
@@ -53,8 +25,6 @@ void weir__jm_hello(struct weir_jm *jm, struct weir_buf *out)
     message.rpc_address = jm->own_address;
     message.rest_address = jm->rest_address;
     message.empty = weir__jm_is_empty(jm);
-    struct members members;
-    message.members = name_members(jm, &members);
     weir_pb_encode(&message.base, out);
 }
 
@@ -107,6 +77,34 @@ static void handle_raft(struct weir_jm *jm, struct weir_rpc_request *request)
     weir_pb_free(message);
 }
 
+struct members {
+    Weir__Raft__Members message;
+    char *addresses[WEIR_RAFT_MEMBERS_MAX];
+};
+
+/* Who they are, by the own log; NULL: it does not say. Borrows from both. */
+static Weir__Raft__Members *name_members(const struct weir_jm *jm, struct members *members)
+{
+    const struct weir_raft_member *items = NULL;
+    uint32_t count = weir__jm_members(jm, &items);
+    struct weir_raft_core_view view = {.last_term = 0};
+    if (count > 0) {
+        weir_raft_log_view(jm->log, &view);
+    }
+    if (view.last_term == 0) {
+        return NULL;
+    }
+    weir__raft__members__init(&members->message);
+    members->message.jobmanagers = members->addresses;
+    members->message.n_jobmanagers = count;
+    members->message.last_log_term = view.last_term;
+    members->message.last_log_index = view.last_index;
+    for (uint32_t i = 0; i < count; i++) {
+        members->addresses[i] = (char *)(uintptr_t)items[i].address;
+    }
+    return &members->message;
+}
+
 static void handle_hello(struct weir_jm *jm, struct weir_rpc_request *request)
 {
     Weir__Raft__HelloRequest *message = NULL;
@@ -119,13 +117,6 @@ static void handle_hello(struct weir_jm *jm, struct weir_rpc_request *request)
     if (rc == WEIR_OK) {
         known = weir_meta_member(weir_dispatcher_meta(jm->dispatcher), message->id);
         rc = known != NULL && known->removed ? check_incarnation(jm, message->id, message->incarnation, &err) : WEIR_OK;
-    }
-    if (rc == WEIR_OK && message->members != NULL) {
-        const struct weir_jm_word word = {.addresses = message->members->jobmanagers,
-                                          .count = message->members->n_jobmanagers,
-                                          .log_term = message->members->last_log_term,
-                                          .log_index = message->members->last_log_index};
-        rc = weir__jm_told_members(jm, &word, &err);
     }
     if (rc == WEIR_OK) {
         struct weir_raft_core_view view = {.term = 0};

@@ -159,9 +159,19 @@ learn_removed() {
     mv "$several.new" "$several"
 }
 
-# jobmanager_addresses: as the cluster was founded, whoever was removed since; the others are found through these.
+# jobmanager_addresses: as the cluster was founded, whoever was removed since.
 jobmanager_addresses() {
     awk '$2 != "joins" { print $1 }' "$several" | paste -sd,
+}
+
+# present_addresses [OWN]: as many as founded the cluster, for who is to find it: those that were not removed before the others, without OWN. They
+# name the rest.
+present_addresses() {
+    awk -v own="${1:-}" '$2 != "joins" { founders++ }
+         $NF != "removed" && $1 != own && !seen[$1]++ { print $1; printed++ }
+         $NF == "removed" || $1 == own { later[++n] = $1 }
+         END { for (i = 1; i <= n && printed < founders; i++) if (!seen[later[i]]++) { print later[i]; printed++ } }' "$several" |
+        head -n "$(awk '$2 != "joins"' "$several" | wc -l)" | paste -sd,
 }
 
 # rest_addresses: of all JobManagers that have ever been ready, and were not removed.
@@ -214,7 +224,7 @@ add_jobmanager() {
 
 # jobmanager_launch NAME OPTION...: its HTTP port is rest.port, counted on, or what it had before.
 jobmanager_launch() {
-    local name=$1 rpc kind rest number=${1#jobmanager-}
+    local name=$1 rpc kind rest others number=${1#jobmanager-}
     shift
     mkdir -p "$run/$name.data"
     if [ "$name" = jobmanager ]; then
@@ -222,7 +232,11 @@ jobmanager_launch() {
         return
     fi
     read -r rpc kind _ < <(sed -n "${number}p" "$several") || die "there is no $name in $several"
-    [ "$kind" != joins ] || set -- -D jobmanager.join=true "$@"
+    others=$(jobmanager_addresses)
+    if [ "$kind" = joins ]; then
+        others=$(present_addresses "$rpc")
+        set -- -D jobmanager.join=true "$@"
+    fi
     rest=$(option rest.port 8081)
     if [ "$rest" = 0 ]; then
         rest=$(endpoint rest "$name")
@@ -230,7 +244,7 @@ jobmanager_launch() {
     else
         rest=$((rest + number - 1))
     fi
-    launch "$name" weir-jobmanager -D "cluster.jobmanagers=$(jobmanager_addresses)" -D "jobmanager.rpc.address=${rpc%:*}" \
+    launch "$name" weir-jobmanager -D "cluster.jobmanagers=$others" -D "jobmanager.rpc.address=${rpc%:*}" \
         -D "jobmanager.rpc.port=${rpc##*:}" -D "rest.port=${rest:-0}" -D "jobmanager.data.dir=$run/$name.data" "$@"
 }
 
@@ -247,7 +261,7 @@ taskmanager_start() {
     local number=$1 rpc options
     any_jobmanager_alive || die "no JobManager runs in $run: deploy/local/start-cluster.sh starts one"
     if [ -e "$several" ]; then
-        options=(-D "cluster.jobmanagers=$(jobmanager_addresses)")
+        options=(-D "cluster.jobmanagers=$(present_addresses)")
     else
         rpc=$(endpoint rpc)
         options=(-D "jobmanager.rpc.address=${rpc%:*}" -D "jobmanager.rpc.port=${rpc##*:}")

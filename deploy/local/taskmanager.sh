@@ -34,6 +34,7 @@ greatest_running() {
 case $1 in
 start)
     number=${2:-$(first_free)}
+    learn_removed
     taskmanager_start "$number"
     echo "taskmanager-$number started"
     ;;

@@ -85,6 +85,9 @@ class LocalScripts(unittest.TestCase):
         self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start", "--join"))
         self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-3", "rpc"), self.endpoint("jobmanager-4", "rpc"))
         wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it stands by")
+        self.assertIn("taskmanager-5 started", self.ok("taskmanager.sh", "start"))
+        options = pathlib.Path(f"/proc/{int((self.run_dir / 'taskmanager-5.pid').read_text())}/cmdline").read_text()
+        self.assertIn("cluster.jobmanagers=" + ",".join(self.endpoint(f"jobmanager-{n}", "rpc") for n in (1, 2, 4)), options)
         self.ok("jobmanager.sh", "kill", "4")
         self.assertIn("jobmanager-4 started", self.ok("jobmanager.sh", "start", "4", "--join"))
         self.weir("cluster", "replace-jobmanager", self.endpoint("jobmanager-4", "rpc"), self.endpoint("jobmanager-4", "rpc"))
@@ -94,7 +97,7 @@ class LocalScripts(unittest.TestCase):
         wait_for(lambda: "3 JobManagers, 2 of them standby" in self.weir("cluster"), "it is a member")
 
         pids = [int(path.read_text()) for path in self.run_dir.glob("*.pid")]
-        self.assertEqual(len(pids), 7)
+        self.assertEqual(len(pids), 8)
         self.ok("stop-cluster.sh")
         for pid in pids:
             self.assertFalse(pathlib.Path(f"/proc/{pid}/exe").exists(), pid)

@@ -140,7 +140,7 @@ $(BUILD)/chaos-clock.so: tests/chaos/chaos_clock.c
 
 # --- unit tests: every x_test.c defines `Suite *x_suite(void)`; the list is made from the file names -------------------
 # Those that wait or compute longest come first, so that none is left alone at the end (`weir-unit` names those over 10 s).
-FIRST_SUITES := kafka_sink kafka_txn cluster kafka_source raft_sim dispatcher_drain dispatcher delta_freeze
+FIRST_SUITES := kafka_sink kafka_txn cluster kafka_source raft_sim dispatcher_drain dispatcher delta_freeze jm_cluster
 SUITES = $(patsubst %_test,%,$(basename $(notdir $(TESTS))))
 # Made anew each time, replaced only when it differs: a test that was removed must go from it too.
 $(GEN)/suites.c: FORCE

@@ -111,13 +111,13 @@ static void rig_on_done(void *ctx, enum weir_rc rc, struct weir_slice body, cons
     rig_changed(rig);
 }
 
-/* Waits until the counter reaches the value; 30 s is "never". */
+/* Waits until the counter reaches the value; 100 s is "never". */
 static void rig_wait(struct rig *rig, const uint32_t *counter, uint32_t value)
 {
-    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 30 * 1000000000ll;
+    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 100 * 1000000000ll;
     weir_mutex_lock(rig->mutex);
     while (*counter < value) {
-        ck_assert_msg(weir_cond_wait_until(&rig->cond, rig->mutex, limit_ns), "waited 30 s for %u, still %u", value, *counter);
+        ck_assert_msg(weir_cond_wait_until(&rig->cond, rig->mutex, limit_ns), "waited 100 s for %u, still %u", value, *counter);
     }
     weir_mutex_unlock(rig->mutex);
 }

@@ -455,6 +455,7 @@ START_TEST(a_closed_connection_is_noticed_at_once)
     struct weir_error err;
     fixture_init(&f);
     ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=1 h", &err), WEIR_OK); /* not by silence */
+    ck_assert_int_eq(weir_config_set_pair(f.config, "cluster.fencing.timeout=0", &err), WEIR_OK);
     jm_start(&f);
     tm_start(&tm, &f);
     tm_connect(&tm);

@@ -532,6 +532,7 @@ static void node_configure(struct node *node, uint32_t i, const char *list)
     set(node, "jobmanager.raft.heartbeat-interval=50 ms");
     if (node->c->jm_tls != NULL) {
         set(node, "security.ssl.internal.enabled=true");
+        set(node, "jobmanager.raft.election-timeout=3 s"); /* handshakes take their time, with a sanitizer above all */
         (void)snprintf(pair, sizeof(pair), "security.ssl.internal.dir=%s/%s", node->c->certs.dir, WEIR_ROLE_JOBMANAGER);
         set(node, pair);
     }

@@ -257,8 +257,8 @@ START_TEST(an_answer_without_the_mark_is_not_taken)
 END_TEST
 
 /* What is to run out does so in real time, librdkafka's: this much, since of a slow machine everything else must come about within it. */
-#define SHORT "5000"
-enum { SHORT_MS = 5000 };
+#define SHORT "4000"
+enum { SHORT_MS = 4000 };
 
 /* D4: a smaller chunk may do better; _i: with request.timeout.ms, and what follows from the transaction's without. */
 START_TEST(what_takes_longer_than_a_request_may_is_said)

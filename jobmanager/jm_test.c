@@ -17,7 +17,7 @@
 #include "proto/methods.h"
 #include "proto/pb.h"
 
-enum { WAIT_MS = 20000 };
+enum { WAIT_MS = 90000 };
 
 static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
 static const struct weir_opspec *const source_ops[] = {&source_op};
@@ -454,7 +454,8 @@ START_TEST(a_closed_connection_is_noticed_at_once)
     struct fake tm;
     struct weir_error err;
     fixture_init(&f);
-    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=50 s", &err), WEIR_OK); /* not by silence */
+    ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=1 h", &err), WEIR_OK); /* not by silence */
+    ck_assert_int_eq(weir_config_set_pair(f.config, "cluster.fencing.timeout=0", &err), WEIR_OK);
     jm_start(&f);
     tm_start(&tm, &f);
     tm_connect(&tm);

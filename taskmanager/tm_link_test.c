@@ -14,7 +14,7 @@
 
 /* JobManagers that say what the test wants, and a link that looks for the leader among them, run by the test's own thread. */
 
-enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 20000, HEARTBEAT_MS = 20, HEARTBEAT_TIMEOUT_MS = 5000 };
+enum { JMS = 3, HELD_MAX = 256, DEADLINE_MS = 90000, HEARTBEAT_MS = 20, HEARTBEAT_TIMEOUT_MS = 5000 };
 
 struct jm {
     struct weir_mutex mutex; /* guards all below */

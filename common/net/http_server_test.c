@@ -236,12 +236,21 @@ START_TEST(a_request_outlives_its_server)
     struct weir_error err;
     unsigned status = 0;
     struct weir_http_call call = {.method = "POST", .url = "/hold", .timeout_ms = 50, .body = weir_slice_str("kept")};
-    ck_assert_int_eq(fetch(&rig, client, call, &status, &body, &err), WEIR_TIMEOUT);
+    uint32_t held = 0;
+    while (held == 0) { /* one that had run out of time before it was sent never comes */
+        ck_assert_int_eq(fetch(&rig, client, call, &status, &body, &err), WEIR_TIMEOUT);
+        weir_mutex_lock(&rig.mutex);
+        held = rig.held_count;
+        weir_mutex_unlock(&rig.mutex);
+    }
     struct weir_http_request *request = rig_take(&rig);
     weir_http_server_destroy(rig.server);
     rig.server = NULL;
     ck_assert(weir_slice_eq_str(weir_http_request_body(request), "kept"));
     weir_http_respond_error(request, 500, "nobody listens");
+    while (rig.held_count > 0) { /* the server's threads are gone */
+        weir_http_respond_error(rig_take(&rig), 500, "nobody listens");
+    }
     weir_buf_fini(&body);
     weir_http_client_destroy(client);
     rig_fini(&rig);
@@ -270,7 +279,9 @@ static void raw_exchange(const struct rig *rig, const char *text, size_t fill, c
     size_t got = 0;
     ssize_t n = 1;
     while (n > 0 && got < out_bytes - 1) {
-        n = recv(fd, out + got, out_bytes - 1 - got, 0);
+        do {
+            n = recv(fd, out + got, out_bytes - 1 - got, 0);
+        } while (n < 0 && errno == EINTR); /* with a time-out it is not begun anew when a stopped process goes on */
         got += n > 0 ? (size_t)n : 0;
         if (memmem(out, got, "\r\n\r\n", 4) != NULL) {
             break; /* all headers */
@@ -323,10 +334,20 @@ static void trickle(const struct rig *rig, const char *head)
     for (int i = 0; i < 1000 && open; i++) { /* 20 s */
         char byte;
         ssize_t got = recv(fd, &byte, 1, 0);
-        open = got < 0 && errno == EAGAIN && send(fd, "a", 1, MSG_NOSIGNAL) == 1;
+        open = got < 0 && (errno == EAGAIN || errno == EINTR) && send(fd, "a", 1, MSG_NOSIGNAL) == 1;
     }
     ck_assert_msg(!open, "a request of %s may take for ever", head);
     (void)close(fd);
+}
+
+/* The limit is for slow clients, and holds for those of a slow machine: one that is cut off asks again. */
+static void ask_in_time(const struct rig *rig)
+{
+    char answer[200];
+    do {
+        raw_exchange(rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
+    } while (answer[0] == '\0' || strncmp(answer, "HTTP/1.1 408", 12) == 0);
+    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
 }
 
 START_TEST(a_redirection_keeps_path_and_query)
@@ -346,7 +367,6 @@ START_TEST(slow_requests_are_cut_off)
     struct rig rig;
     struct weir_http_server_options options = {.address = "127.0.0.1", .header_timeout_ms = 300};
     struct weir_error err;
-    char answer[200];
     memset(&rig, 0, sizeof(rig));
     weir_mutex_init(&rig.mutex);
     weir_cond_init(&rig.cond);
@@ -357,15 +377,13 @@ START_TEST(slow_requests_are_cut_off)
         silent[i] = socket(AF_INET, SOCK_STREAM, 0);
         ck_assert_int_eq(connect(silent[i], (const struct sockaddr *)&to, sizeof(to)), 0);
     }
-    raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
-    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
+    ask_in_time(&rig);
     for (int i = 0; i < 100; i++) {
         (void)close(silent[i]);
     }
     trickle(&rig, "");
     trickle(&rig, "GET /facts HTTP/1.1\r\nHost: a\r\nX: ");
-    raw_exchange(&rig, "GET /facts?mode=1&flag HTTP/1.1\r\nHost: a", 0, answer, sizeof(answer));
-    ck_assert_msg(strncmp(answer, "HTTP/1.1 202", 12) == 0, "%s", answer);
+    ask_in_time(&rig);
     rig_fini(&rig);
 }
 END_TEST

@@ -13,6 +13,7 @@
 #include <check.h>
 #include <errno.h>
 #include <nng/nng.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -110,13 +111,13 @@ static void rig_on_done(void *ctx, enum weir_rc rc, struct weir_slice body, cons
     rig_changed(rig);
 }
 
-/* Waits until the counter reaches the value; 30 s is "never". */
+/* Waits until the counter reaches the value; 100 s is "never". */
 static void rig_wait(struct rig *rig, const uint32_t *counter, uint32_t value)
 {
-    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 30 * 1000000000ll;
+    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 100 * 1000000000ll;
     weir_mutex_lock(rig->mutex);
     while (*counter < value) {
-        ck_assert_msg(weir_cond_wait_until(&rig->cond, rig->mutex, limit_ns), "waited 30 s for %u, still %u", value, *counter);
+        ck_assert_msg(weir_cond_wait_until(&rig->cond, rig->mutex, limit_ns), "waited 100 s for %u, still %u", value, *counter);
     }
     weir_mutex_unlock(rig->mutex);
 }
@@ -442,6 +443,18 @@ START_TEST(wrong_cluster_version_and_role_are_refused_with_both_values)
 }
 END_TEST
 
+/* A call that ran out of time says nothing of how far the handshake has come. */
+static void wait_refused(struct weir_tls *tls)
+{
+    int64_t limit_ms = weir_clock_mono_ms(weir_clock_real()) + 30000;
+    struct weir_tls_stats stats = {0};
+    while (stats.refused == 0) {
+        ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()), limit_ms);
+        (void)sched_yield();
+        weir_tls_stats(tls, &stats);
+    }
+}
+
 /* By TLS: what a hello says is held against the certificate, on both sides. */
 START_TEST(a_role_is_the_certificates_not_the_hellos)
 {
@@ -472,9 +485,7 @@ START_TEST(a_role_is_the_certificates_not_the_hellos)
     rig_connect(&rig, &options);
     ck_assert_int_eq(rig_call(&rig, ECHO, "x", 300), WEIR_OK);
     rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 1);
-    struct weir_tls_stats stats;
-    weir_tls_stats(right, &stats);
-    ck_assert_uint_ge(stats.refused, 1);
+    wait_refused(right);
     ck_assert_uint_eq(rig.connects, 0);
     rig.server_tls = server_right;
     rig_fini(&rig);
@@ -512,10 +523,10 @@ START_TEST(plaintext_and_tls_do_not_meet)
     rig_connect(&rig, &options);
     ck_assert_int_eq(rig_call(&rig, ECHO, "x", 300), WEIR_OK);
     rig_wait(&rig, &rig.by_rc[WEIR_TIMEOUT], 1);
+    wait_refused(rig.server_tls);
     weir_rpc_client_destroy(rig.client);
     struct weir_tls_stats stats;
     weir_tls_stats(rig.server_tls, &stats);
-    ck_assert_uint_ge(stats.refused, 1);
     ck_assert_uint_eq(stats.handshakes, 0);
     options = client_options(&rig);
     rig_connect(&rig, &options);
@@ -587,7 +598,7 @@ static void raw_expect_close(int fd)
     ssize_t got;
     do {
         got = recv(fd, &byte, 1, 0);
-    } while (got > 0);
+    } while (got > 0 || (got < 0 && errno == EINTR)); /* with a time-out it is not begun anew when a stopped process goes on */
     ck_assert_msg(got == 0 || errno == ECONNRESET, "not closed: %s", strerror(errno));
     (void)close(fd);
 }
@@ -655,8 +666,8 @@ START_TEST(a_request_without_hello_is_refused_unexecuted)
     const char *why = NULL;
     while (weir__rpc_frame_decode(weir_slice(answer, got), sizeof(answer), &frame, &bytes, &why) == WEIR_AGAIN) {
         ssize_t n = recv(fd, answer + got, sizeof(answer) - got, 0);
-        ck_assert_int_gt(n, 0);
-        got += (size_t)n;
+        ck_assert(n > 0 || (n < 0 && errno == EINTR));
+        got += n > 0 ? (size_t)n : 0;
     }
     ck_assert_ptr_null(why);
     ck_assert_uint_eq(frame.id, 5);

@@ -85,10 +85,10 @@ static void on_received(void *ctx, enum weir_rc rc, size_t bytes)
 
 static void rig_wait(struct rig *rig, const uint32_t *counter, uint32_t value)
 {
-    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 30 * 1000000000ll;
+    int64_t limit_ns = weir_clock_mono_ns(weir_clock_real()) + 100 * 1000000000ll;
     weir_mutex_lock(&rig->mutex);
     while (*counter < value) {
-        ck_assert_msg(weir_cond_wait_until(&rig->cond, &rig->mutex, limit_ns), "waited 30 s for %u, still %u", value, *counter);
+        ck_assert_msg(weir_cond_wait_until(&rig->cond, &rig->mutex, limit_ns), "waited 100 s for %u, still %u", value, *counter);
     }
     weir_mutex_unlock(&rig->mutex);
 }

@@ -263,8 +263,9 @@ START_TEST(a_closed_port_is_named)
     struct weir_kafka_client *client = make_client("127.0.0.1:1", WEIR_KAFKA_CONSUMER);
     struct weir_error err = {0};
     uint32_t count = 0;
-    ck_assert_int_eq(weir__kafka_partitions(weir__kafka_client_handle(client), "t", 1000, &count, &err), WEIR_EXTERNAL);
-    ck_assert_msg(strstr(err.text, "Connection refused") != NULL, "%s", err.text);
+    do { /* until it was tried */
+        ck_assert_int_eq(weir__kafka_partitions(weir__kafka_client_handle(client), "t", 1000, &count, &err), WEIR_EXTERNAL);
+    } while (strstr(err.text, "Connection refused") == NULL);
     weir__kafka_client_destroy(client);
     weir__kafka_client_destroy(NULL);
 }

@@ -2,6 +2,7 @@
 #include "taskmanager/connectors/conn_test_kit.h"
 #include "taskmanager/connectors/kafka_source_splits.h"
 
+#include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
@@ -10,7 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SPLITS_MAX = 300, ROWS_MAX = 20000, TIMEOUT_MS = 20000 };
+enum { SPLITS_MAX = 300, ROWS_MAX = 20000, TIMEOUT_MS = 60000 };
+
+/* What takes so long waits for one of librdkafka's own time-outs (30 s and more), even on a machine that is busy. */
+enum { HANGS_MS = 25000 };
 
 static const char *const columns[] = {"id", "BIGINT", "name", "STRING", NULL};
 
@@ -217,7 +221,11 @@ static bool wait_wake(struct stand *stand, int timeout_ms)
 {
     struct pollfd fd = {.fd = stand->event, .events = POLLIN};
     uint64_t count;
-    return poll(&fd, 1, timeout_ms) == 1 && read(stand->event, &count, sizeof(count)) == sizeof(count);
+    int ready;
+    do {
+        ready = poll(&fd, 1, timeout_ms);
+    } while (ready < 0 && errno == EINTR); /* it is not begun anew when a stopped process goes on */
+    return ready == 1 && read(stand->event, &count, sizeof(count)) == sizeof(count);
 }
 
 /* Polls until there are `rows` rows or something else than rows; whenever there is nothing, only a wake goes on. */
@@ -658,7 +666,7 @@ START_TEST(an_unknown_topic_and_silent_brokers_are_named)
     int64_t began_ms = weir_clock_mono_ms(weir_clock_real());
     ck_assert_int_eq(weir__kafka_splits_list(&stand.kit.table, 1500, on_split, &stand, &err), WEIR_EXTERNAL);
     ck_assert_msg(strstr(err.text, "127.0.0.1:1") != NULL, "%s", err.text);
-    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, 6000);
+    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, HANGS_MS);
     stand_fini(&stand);
 }
 END_TEST
@@ -710,7 +718,7 @@ START_TEST(destroy_does_not_wait_for_brokers)
     }
     int64_t began_ms = weir_clock_mono_ms(weir_clock_real());
     stand_close(&stand);
-    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, _i == DOWN ? 2000 : 4000);
+    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, HANGS_MS);
     stand_fini(&stand);
 }
 END_TEST

@@ -115,10 +115,20 @@ static enum weir_rc drain_at(struct kafka_kit *kit, struct weir_drain_target *ta
     return target->vtable->drain(target, chunk_at(kit, first), &kit->in_doubt, &kit->err);
 }
 
+/* As the drain thread: AGAIN only says that one call's patience is over, which half a second of a busy machine may use up. */
+static enum weir_rc recover_through(struct kafka_kit *kit, struct weir_drain_target *target, int64_t *out_cursor)
+{
+    enum weir_rc rc = WEIR_AGAIN;
+    while (rc == WEIR_AGAIN) {
+        rc = recover_once(kit, target, out_cursor);
+    }
+    return rc;
+}
+
 static int64_t recover_ok(struct kafka_kit *kit, struct weir_drain_target *target)
 {
     int64_t cursor = -2;
-    ck_assert_msg(recover_once(kit, target, &cursor) == WEIR_OK, "%s", kit->err.text);
+    ck_assert_msg(recover_through(kit, target, &cursor) == WEIR_OK, "%s", kit->err.text);
     return cursor;
 }
 
@@ -209,7 +219,7 @@ START_TEST(the_cursor_is_read)
     struct weir_drain_target *target = make_target(&kit);
     if (_i == 1) {
         int64_t found = 0;
-        ck_assert_int_eq(recover_once(&kit, target, &found), WEIR_CORRUPT);
+        ck_assert_int_eq(recover_through(&kit, target, &found), WEIR_CORRUPT);
         ck_assert_ptr_nonnull(strstr(kit.err.text, "offset 4242 of group cursor.weir/"));
     } else {
         ck_assert_int_eq(recover_ok(&kit, target), _i == 2 ? 0 : 4242);
@@ -219,18 +229,25 @@ START_TEST(the_cursor_is_read)
 }
 END_TEST
 
+static void recover_without_mark(struct kafka_kit *kit, struct weir_drain_target *target)
+{
+    int64_t cursor = 0;
+    do {
+        ck_assert_msg(recover_once(kit, target, &cursor) == WEIR_AGAIN, "%s", kit->err.text);
+    } while (strstr(kit->err.text, "fencing earlier attempts") != NULL); /* which takes its time */
+    ck_assert_msg(strstr(kit->err.text, "does not know what was committed a moment ago") != NULL, "%s", kit->err.text);
+}
+
 /* X5. The mock cluster is such a coordinator: it does not know what a transaction has committed. */
 START_TEST(an_answer_without_the_mark_is_not_taken)
 {
     struct kafka_kit kit;
-    int64_t cursor = 0;
     kit_init(&kit, "60000");
     commit_by_hand(&kit, 0, 4242, "run=0 checkpoint=3");
     struct weir_drain_target *target = make_marking_target(&kit);
-    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
-    ck_assert_msg(strstr(kit.err.text, "does not know what was committed a moment ago") != NULL, "%s", kit.err.text);
+    recover_without_mark(&kit, target);
     commit_by_hand(&kit, 1, 1, "mark=1.1"); /* that of before */
-    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
+    recover_without_mark(&kit, target);
     commit_by_hand(&kit, 1, 3, "mark=1.3");
     ck_assert_int_eq(recover_ok(&kit, target), 4242);
     ck_assert_msg(drain_at(&kit, target, 4242) == WEIR_OK, "%s", kit.err.text);
@@ -239,18 +256,22 @@ START_TEST(an_answer_without_the_mark_is_not_taken)
 }
 END_TEST
 
+/* What is to run out does so in real time, librdkafka's: this much, since of a slow machine everything else must come about within it. */
+#define SHORT "4000"
+enum { SHORT_MS = 4000 };
+
 /* D4: a smaller chunk may do better; _i: with request.timeout.ms, and what follows from the transaction's without. */
 START_TEST(what_takes_longer_than_a_request_may_is_said)
 {
     struct kafka_kit kit;
-    kit_init_with(&kit, "1500", _i == 0 ? "1000" : NULL);
+    kit_init_with(&kit, SHORT, _i == 0 ? "2000" : NULL);
     struct weir_drain_target *target = make_target(&kit);
     ck_assert_int_eq(recover_ok(&kit, target), -1);
     const struct weir_drain_chunk *chunk = chunk_at(&kit, 0);
     struct weir_drain_chunk smaller = *chunk;
     smaller.count = 1;
     for (int tries = 0; tries <= _i; tries++) { /* together they last longer than one chunk may (R1) */
-        ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(kit.cluster, -1, 2000), RD_KAFKA_RESP_ERR_NO_ERROR);
+        ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(kit.cluster, -1, SHORT_MS + 1000), RD_KAFKA_RESP_ERR_NO_ERROR);
         ck_assert_msg(target->vtable->drain(target, tries == 0 ? chunk : &smaller, &kit.in_doubt, &kit.err) == WEIR_TIMEOUT, "%s", kit.err.text);
         ck_assert_int_eq(kit.err.rc, WEIR_TIMEOUT);
         ck_assert_int_eq(rd_kafka_mock_broker_set_rtt(kit.cluster, -1, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -355,10 +376,7 @@ START_TEST(a_request_fails_in_recovery)
     struct weir_drain_target *target = make_target(&kit);
     rd_kafka_mock_push_request_errors(kit.cluster, recover_rows[_i].api, 1, recover_rows[_i].code);
     int64_t cursor = 0;
-    enum weir_rc rc = WEIR_AGAIN;
-    for (int i = 0; i < 20 && rc == WEIR_AGAIN; i++) { /* init_transactions has little time in one call */
-        rc = recover_once(&kit, target, &cursor);
-    }
+    enum weir_rc rc = recover_through(&kit, target, &cursor);
     ck_assert_msg(rc == recover_rows[_i].want, "row %d: %s: %s", _i, weir_rc_name(rc), rc == WEIR_OK ? "" : kit.err.text);
     if (rc == WEIR_OK) {
         ck_assert_int_eq(cursor, -1);
@@ -375,7 +393,7 @@ END_TEST
 START_TEST(no_broker_answers)
 {
     struct kafka_kit kit;
-    kit_init(&kit, "1000");
+    kit_init(&kit, SHORT);
     struct weir_drain_target *target = make_target(&kit);
     bool recovered = _i == 1;
     int64_t cursor = 0;
@@ -389,12 +407,8 @@ START_TEST(no_broker_answers)
     }
     int64_t began_ms = weir_clock_mono_ms(weir_clock_real());
     ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_AGAIN);
-    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, 12000);
-    enum weir_rc rc = WEIR_AGAIN;
-    while (rc == WEIR_AGAIN) {
-        rc = recover_once(&kit, target, &cursor);
-    }
-    ck_assert_int_eq(rc, WEIR_EXTERNAL);
+    ck_assert_int_lt(weir_clock_mono_ms(weir_clock_real()) - began_ms, target->call_ms_max);
+    ck_assert_int_eq(recover_through(&kit, target, &cursor), WEIR_EXTERNAL);
     ck_assert_msg(strstr(kit.err.text, "nothing could be written for") != NULL, "%s", kit.err.text);
     target->vtable->destroy(target);
     ck_assert_int_eq(rd_kafka_mock_broker_set_up(kit.cluster, -1), RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -410,7 +424,7 @@ END_TEST
 START_TEST(brokers_come_back_between_calls)
 {
     struct kafka_kit kit;
-    kit_init(&kit, "2000");
+    kit_init(&kit, "60000");
     struct weir_drain_target *target = make_target(&kit);
     int64_t cursor = 0;
     ck_assert_int_eq(rd_kafka_mock_broker_set_down(kit.cluster, -1), RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -436,7 +450,7 @@ START_TEST(a_coordinator_that_is_one_no_more)
     enum { OLD = 1, NEW = 2 };
     static const char id[] = "weir/0123456789abcdef0123456789abcdef/write/0/0";
     struct kafka_kit kit;
-    kit_init(&kit, "2000");
+    kit_init(&kit, "5000");
     kit.conn.options[3].value = strchr(kit.conn.options[3].value, ',') + 1; /* the new one's */
     ck_assert_int_eq(rd_kafka_mock_coordinator_set(kit.cluster, "transaction", id, OLD), RD_KAFKA_RESP_ERR_NO_ERROR);
     answer(&kit, OLD, API_INIT, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
@@ -448,11 +462,7 @@ START_TEST(a_coordinator_that_is_one_no_more)
     answer(&kit, OLD, API_FIND_COORDINATOR, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE);
     ck_assert_int_eq(rd_kafka_mock_coordinator_set(kit.cluster, "transaction", id, NEW), RD_KAFKA_RESP_ERR_NO_ERROR);
     ck_assert_int_eq(rd_kafka_mock_broker_set_up(kit.cluster, NEW), RD_KAFKA_RESP_ERR_NO_ERROR);
-    enum weir_rc rc = WEIR_AGAIN;
-    while (rc == WEIR_AGAIN) {
-        rc = recover_once(&kit, target, &cursor);
-    }
-    ck_assert_msg(rc == WEIR_OK, "%s", kit.err.text);
+    (void)recover_ok(&kit, target);
     target->vtable->destroy(target);
     kit_fini(&kit);
 }
@@ -486,7 +496,7 @@ START_TEST(bad_records_and_options)
     rd_kafka_mock_push_request_errors(kit.cluster, API_INIT, 1, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     target = make_target(&kit);
     int64_t cursor = 0;
-    ck_assert_int_eq(recover_once(&kit, target, &cursor), WEIR_REFUSED);
+    ck_assert_int_eq(recover_through(&kit, target, &cursor), WEIR_REFUSED);
     const char *id = strstr(kit.err.text, "weir/");
     ck_assert_ptr_nonnull(id);
     ck_assert_int_eq(strcspn(id, ":"), strlen("weir/") + 32 + strlen("/0/0"));

@@ -10,11 +10,12 @@
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 400, STR_BYTES = 40, PATIENCE_MS = 20000 };
+enum { ROWS_MAX = 400, STR_BYTES = 40, PATIENCE_MS = 90000 };
 
 static const char job[] = "0123456789abcdef0123456789abcdef";
 
@@ -314,13 +315,14 @@ START_TEST(a_peer_of_another_cluster_and_one_that_never_comes)
 {
     struct world world;
     world_init(&world, _i == 1, "other", 1 << 20, 300);
-    struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
-    run_until(&world, &state, 1, 1 << 20, is_broken); /* refused; and the expected channel runs out of time */
-    ck_assert_int_eq(state.received, 0);
-    struct weir_links_stats stats;
-    weir_links_stats(world.receiver, &stats);
-    ck_assert_uint_ge(stats.malformed, 1);
-    release(&state, 1);
+    struct weir_links_stats stats = {0};
+    for (uint32_t i = 0; stats.malformed == 0; i++) { /* once more where both had run out of time before a word was said */
+        struct stream_state state = {.producer = open_producer(&world, 1, i, 100000), .consumer = open_consumer(&world, 1, i, 100000)};
+        run_until(&world, &state, 1, 1 << 20, is_broken); /* refused; and the expected channel runs out of time */
+        ck_assert_int_eq(state.received, 0);
+        release(&state, 1);
+        weir_links_stats(world.receiver, &stats);
+    }
     world_fini(&world);
 }
 END_TEST
@@ -338,8 +340,11 @@ static int dial(const struct weir_links *links)
 static void check_closed(int fd)
 {
     char byte;
-    ssize_t got = recv(fd, &byte, 1, 0);
-    ck_assert_msg(got == 0 || (got < 0 && errno == ECONNRESET), "still open: %zd", got);
+    ssize_t got;
+    do {
+        got = recv(fd, &byte, 1, 0);
+    } while (got < 0 && errno == EINTR); /* with a time-out it is not begun anew when a stopped process goes on */
+    ck_assert_msg(got == 0 || (got < 0 && errno == ECONNRESET), "still open: %zd, %s", got, strerror(errno));
     (void)close(fd);
 }
 
@@ -354,9 +359,11 @@ START_TEST(strangers_are_closed)
     ck_assert_int_eq(send(large, header.data, header.len, MSG_NOSIGNAL), (ssize_t)header.len);
     check_closed(large);
     check_closed(silent); /* it had open_timeout_ms */
-    struct weir_links_stats stats;
-    weir_links_stats(world.receiver, &stats);
-    ck_assert_uint_ge(stats.malformed, 1);
+    struct weir_links_stats stats = {0};
+    while (stats.malformed == 0) { /* published behind the closing */
+        (void)sched_yield();
+        weir_links_stats(world.receiver, &stats);
+    }
     weir_buf_fini(&header);
     world_fini(&world);
 }
@@ -366,7 +373,7 @@ END_TEST
 START_TEST(a_plaintext_peer_and_one_of_another_role_are_refused)
 {
     struct world world;
-    world_init(&world, true, "c", 1 << 20, 2000);
+    world_init(&world, true, "c", 1 << 20, 3000);
     struct weir_buf hello = {0};
     weir_frame_put_header(&hello, WEIR_FRAME_HELLO, 0, 0);
     weir_buf_put_bytes(&hello, weir_slice_str("c"));
@@ -375,20 +382,24 @@ START_TEST(a_plaintext_peer_and_one_of_another_role_are_refused)
     int plain = dial(world.receiver);
     ck_assert_int_eq(send(plain, hello.data, hello.len, MSG_NOSIGNAL), (ssize_t)hello.len);
     char alert[64];
-    while (recv(plain, alert, sizeof(alert), 0) > 0) {
-    }
+    ssize_t got;
+    do {
+        got = recv(plain, alert, sizeof(alert), 0);
+    } while (got > 0 || (got < 0 && errno == EINTR));
     check_closed(plain);
     struct weir_links *right = world.sender;
     struct weir_tls *own = world.tls;
     world.tls = weir_test_tls_node(&world.certs, "jobmanager");
-    world.sender = links_create(&world, "c", 1 << 20, 2000);
+    world.sender = links_create(&world, "c", 1 << 20, 3000);
     struct stream_state state = {.producer = open_producer(&world, 1, 0, 100000), .consumer = open_consumer(&world, 1, 0, 100000)};
     run_until(&world, &state, 1, 1 << 20, is_broken);
     ck_assert_int_eq(state.received, 0);
     release(&state, 1);
-    struct weir_tls_stats stats;
-    weir_tls_stats(own, &stats);
-    ck_assert_uint_ge(stats.refused, 2);
+    struct weir_tls_stats stats = {0};
+    while (stats.refused < 2) { /* without them the test's time is over */
+        weir_tls_stats(own, &stats);
+        (void)sched_yield();
+    }
     ck_assert_uint_eq(stats.handshakes, 0);
     weir_links_destroy(world.sender);
     weir_tls_destroy(world.tls);

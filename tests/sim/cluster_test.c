@@ -13,7 +13,7 @@
 
 Suite *cluster_suite(void);
 
-enum { TIMEOUT_S = 300, TEXT_BYTES = 16384 };
+enum { TIMEOUT_S = 1200, TEXT_BYTES = 16384 };
 
 #ifdef __SANITIZE_ADDRESS__ /* fifty times slower; what is broken on purpose is the checks' matter */
 #define SEEDS "1..5"

@@ -10,7 +10,7 @@
 
 Suite *engine_suite(void);
 
-enum { SEEDS = 120, CONTROL_SEEDS = 60, TIMEOUT_S = 300 };
+enum { SEEDS = 120, CONTROL_SEEDS = 60, TIMEOUT_S = 1200 };
 
 /* In a process of its own: an assertion in the engine is a finding that names its seed. */
 static struct weir_engine_result run_seed(uint64_t seed, enum weir_engine_sabotage sabotage, int trace_fd)

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SEED_TIMEOUT_S = 120, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 7, WORKERS = 2 };
+enum { SEED_TIMEOUT_S = 600, FAILURES_SHOWN = 10, HITS_MAX = 1024, COUNTS_MAX = 7, WORKERS = 2 };
 
 struct options {
     uint64_t first, last, step;

@@ -15,7 +15,7 @@ enum { SEEDS = 60 }; /* sanitizers make it ten times slower */
 #else
 enum { SEEDS = 200 };
 #endif
-enum { CONTROL_SEEDS = 300, MANY_SEEDS = 5000, TIMEOUT_S = 300, TIMEOUT_MANY_S = 86400 };
+enum { CONTROL_SEEDS = 300, MANY_SEEDS = 5000, TIMEOUT_S = 1200, TIMEOUT_MANY_S = 86400 };
 
 typedef void run_fn(const struct weir_raft_sim_case *what, struct weir_raft_sim_result *out_result);
 

@@ -127,7 +127,7 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_CANCEL_ON_CLOSE, 80, "", {"begins, and nothing has happened that ends a task"}},
     {WEIR_SIM_SABOTAGE_SUBMIT_TWICE, 80, "", {"409 {\"errors\":[\"a job named", "nobody has submitted it"}},
     {WEIR_SIM_SABOTAGE_NO_DRAIN, 300, "", {"it came before", "expected window", "rows are missing"}},
-    {WEIR_SIM_SABOTAGE_NO_GROWTH, 300, "", {"does not grow into"}},
+    {WEIR_SIM_SABOTAGE_NO_GROWTH, 1201, "--step 4", {"does not grow into"}}, /* the seeds that are adaptive */
     {WEIR_SIM_SABOTAGE_DROP_EARLY, 10, "", {"ms after its end, and should be known for"}},
     {WEIR_SIM_SABOTAGE_NO_DROP, 10, "", {"over and not forgotten"}},
 };

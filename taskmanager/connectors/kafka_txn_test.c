@@ -450,7 +450,7 @@ START_TEST(a_coordinator_that_is_one_no_more)
     enum { OLD = 1, NEW = 2 };
     static const char id[] = "weir/0123456789abcdef0123456789abcdef/write/0/0";
     struct kafka_kit kit;
-    kit_init(&kit, "5000");
+    kit_init(&kit, "20000"); /* half of it asks the old one */
     kit.conn.options[3].value = strchr(kit.conn.options[3].value, ',') + 1; /* the new one's */
     ck_assert_int_eq(rd_kafka_mock_coordinator_set(kit.cluster, "transaction", id, OLD), RD_KAFKA_RESP_ERR_NO_ERROR);
     answer(&kit, OLD, API_INIT, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);

@@ -123,11 +123,20 @@ class Daemon:
         return self.process.returncode
 
 
+def lane():
+    """(number, of how many): which of the processes that run tests beside each other this is (run.py)."""
+    number, lanes = os.environ.get("WEIR_TEST_LANE", "0/1").split("/")
+    return int(number), int(lanes)
+
+
 def free_ports(count):
-    """Ports where nobody listens. Not of those that the kernel gives to connections: a daemon that is killed comes back to the same one."""
+    """Ports where nobody listens. Not of those that the kernel gives to connections, nor of another lane's: a daemon that is killed comes back to the
+    same one."""
+    number, lanes = lane()
+    width = (32000 - 15000) // lanes
     ports = []
     while len(ports) < count:
-        port = random.SystemRandom().randrange(15000, 32000)
+        port = 15000 + number * width + random.SystemRandom().randrange(width)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -167,6 +176,7 @@ class Cluster:
         self.options = [word for option in options for word in ("-D", option)]
         self.taskmanagers = []
         self.jobmanagers = []
+        self.ports = free_ports(2)  # of the only one: RPC and HTTP API
         self.addresses = []  # of the RPC of each, and below of the HTTP API: only where there are several
         self.founders = jobmanagers
         self.joined = set()  # numbers
@@ -218,9 +228,8 @@ class Cluster:
     def start_jobmanager(self, environment=None, number=0, join=False, wait=True):
         """The only one, again; of several the next, or that number again, an empty one if it is to join."""
         if not self.several:
-            ports = self.jobmanager.ready if self.jobmanager else {}
-            options = ["-D", f"jobmanager.rpc.port={ports.get('rpc', ':0').rsplit(':', 1)[1]}",
-                       "-D", f"rest.port={ports.get('rest', ':0').rsplit(':', 1)[1]}"]
+            rpc, rest = self.ports
+            options = ["-D", f"jobmanager.rpc.port={rpc}", "-D", f"rest.port={rest}"]
             name = "jobmanager"
         else:
             new = len(self.jobmanagers) < len(self.addresses)

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import unittest
 
-from cluster import BUILD, ROOT, wait_for
+from cluster import ROOT, free_ports, lane, wait_for
 
 SCRIPT = ROOT / "deploy" / "kafka" / "kafka.sh"
 TOOL = ROOT / "build" / "kafka-tool"
@@ -20,12 +20,11 @@ TOOL = ROOT / "build" / "kafka-tool"
 def free_port_pair():
     """A port that is free together with the next one (the broker's controller)."""
     for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
+        (port,) = free_ports(1)
+        with socket.socket() as second:
             try:
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
     raise AssertionError("no two free ports in a row")
@@ -39,8 +38,11 @@ class Broker:
         self.port = free_port_pair()
         self.topics = 0
         self.run("install", timeout_s=600)
-        atexit.register(self.close)
-        self.run("start")
+        try:
+            self.run("start")
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def servers(self):
@@ -128,6 +130,8 @@ _broker = []
 
 def broker():
     """The run's broker; skips the test, with the reason, where there can be none."""
+    if lane()[0] != 0:
+        raise AssertionError("the broker is the first lane's; run.py takes those classes for its users whose methods speak of the module kafka")
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise unittest.SkipTest(f"no Kafka broker: there is no {program}; run deploy/deps.sh")
@@ -135,4 +139,10 @@ def broker():
         raise unittest.SkipTest(f"no {TOOL.relative_to(ROOT)}: run `make integration`")
     if not _broker:
         _broker.append(Broker())
+        atexit.register(close_broker)
     return _broker[0]
+
+
+def close_broker():
+    while _broker:
+        _broker.pop().close()

@@ -131,22 +131,21 @@ class JobManagersDie(Ha, unittest.TestCase):
         cluster = self.start()
         job = self.submit(cluster, rows=800_000)
         before = self.settled(cluster, job)
-        took_ms = []
+        handed_over = 0
         for _ in range(4):
             leaving = cluster.wait_leader()
-            began = time.monotonic()
+            log = cluster.jobmanagers[leaving].log_path
+            before_it = log.read_text().count("event=raft_leadership_lost ")
             cluster.jobmanagers[leaving].process.send_signal(signal.SIGTERM)
             wait_for(lambda: any(cluster.leads(number) for number in range(3) if number != leaving), "another one leads")
-            took_ms.append((time.monotonic() - began) * 1000)
             self.assertEqual(cluster.jobmanagers[leaving].stop(), 0)
+            # While it runs it tells the others that it leads, so none of them would have stood for election by itself.
+            handed_over += log.read_text().count("event=raft_leadership_lost ") > before_it
             cluster.start_jobmanager(number=leaving)
             self.new_checkpoint(cluster, job)
         self.check_untouched(cluster, job, before)
         self.finishes(cluster, job)
-        print(f"    handed over in {', '.join(f'{ms:.0f}' for ms in took_ms)} ms", flush=True)
-        if "WEIR_BIN_DIR" not in os.environ:  # sanitizers take their time
-            # A leader whose members lag just then leaves without: that may be one of four, not three.
-            self.assertLess(sorted(took_ms)[-2], 400, "no election can be faster than its time-out: leadership was not handed over")
+        self.assertGreaterEqual(handed_over, 3, "of four; one whose members lag just then leaves without")
 
     def rows_written(self, folder):
         return sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0

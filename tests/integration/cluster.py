@@ -382,6 +382,17 @@ class Cluster:
             raise AssertionError("; ".join(problems))
 
 
+def bytes_in(folder):
+    """Of all files there. A sink may publish one, which changes its name, at any moment."""
+    total = 0
+    for path in pathlib.Path(folder).iterdir() if pathlib.Path(folder).exists() else ():
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            pass
+    return total
+
+
 def read_rows(folder):
     """The rows of all published part files of a filesystem sink."""
     rows = []

@@ -83,6 +83,7 @@ def serve(control, units):
         if not line or json.loads(line) is None:
             return
         unittest.TestSuite(units[json.loads(line)]).run(result)
+        result._previousTestClass = None  # the suite has called its tearDownClass, and the next one would again
         result.print_new()  # of setUpClass and tearDownClass
 
 

@@ -12,7 +12,7 @@ import unittest
 
 import kafka
 import test_checkpoints
-from cluster import BUILD, ROOT, Cluster, free_ports, request, wait_for
+from cluster import BUILD, ROOT, Cluster, bytes_in, free_ports, request, wait_for
 
 FAILPOINTS = ROOT / "build-fp"
 
@@ -55,8 +55,14 @@ class Ha(test_checkpoints.Exactness):
 
     def threads(self, cluster):
         """The threads of all TaskManagers: a task that is started anew has another one."""
+        def name(path):
+            try:
+                return (path / "comm").read_text()
+            except OSError:  # it has ended since
+                return "rdk:"
+
         return {(tm.name, path.name) for tm in cluster.taskmanagers if tm.alive() for path in pathlib.Path(f"/proc/{tm.process.pid}/task").iterdir()
-                if re.match(r"\d", path.name) and not (path / "comm").read_text().startswith(("rocksdb", "rdk:", "weir-io", "nng"))}
+                if not name(path).startswith(("rocksdb", "rdk:", "weir-io", "nng"))}
 
     def tasks(self, cluster, job):
         """(vertex, subtask) -> (attempt, TaskManager)."""
@@ -147,9 +153,6 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.finishes(cluster, job)
         self.assertGreaterEqual(handed_over, 3, "of four; one whose members lag just then leaves without")
 
-    def rows_written(self, folder):
-        return sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0
-
     def test_without_a_majority_the_job_goes_on_and_the_api_says_so(self):
         cluster = self.start()
         job = self.submit(cluster, rows=1_200_000)
@@ -161,8 +164,8 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.assertIn("majority", request(cluster.rest_addresses[last], "GET", "/jobs")[1])
         body = json.loads(request(cluster.rest_addresses[last], "GET", "/cluster")[1])
         self.assertIsNone(body["leader"])
-        written = self.rows_written(self.copies)
-        wait_for(lambda: self.rows_written(self.copies) > written + 1_000_000, "the job goes on")
+        written = bytes_in(self.copies)
+        wait_for(lambda: bytes_in(self.copies) > written + 1_000_000, "the job goes on")
         newest = max(int(path.name[4:]) for path in (cluster.folder / "checkpoints" / job).glob("chk-*"))
         cluster.start_jobmanager(number=first)
         self.new_checkpoint(cluster, job)
@@ -180,10 +183,10 @@ class JobManagersDie(Ha, unittest.TestCase):
         before = self.settled(cluster, job, checkpoints=False)
         for jobmanager in cluster.jobmanagers:
             jobmanager.kill()
-        written = self.rows_written(copies)
+        written = bytes_in(copies)
         began = time.monotonic()
         # 20,000 rows a second, 80 bytes and more each: ten seconds of them
-        wait_for(lambda: self.rows_written(copies) > written + 10 * 20_000 * 80, "output goes on", 60)
+        wait_for(lambda: bytes_in(copies) > written + 10 * 20_000 * 80, "output goes on", 60)
         self.assertGreater(time.monotonic() - began, 5)
         for number in range(3):
             cluster.start_jobmanager(number=number)

@@ -48,6 +48,10 @@ class Shares(unittest.TestCase):
     def setUpClass(cls):
         cls.pid = os.getpid()
 
+    @classmethod
+    def tearDownClass(cls):
+        del cls.pid  # not twice
+
     def same(self):
         self.assertEqual(self.pid, os.getpid())
 
@@ -99,7 +103,7 @@ class Lanes(unittest.TestCase):
         wait_for(lambda: not pathlib.Path(f"/proc/{pid}/exe").exists(), f"what {name} names is gone")
 
     def test_everything_counts_and_is_told_in_whole_blocks(self):
-        for lanes in ("1", "2", "3"):
+        for lanes in ("1", "3"):
             with self.subTest(lanes=lanes):
                 code, out = self.run_tests("--lanes", lanes, "--patience", "5")
                 self.assertEqual((code, out.splitlines()[-1]), (1, "43 passed, 5 failed, 1 skipped"), out)

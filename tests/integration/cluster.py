@@ -25,6 +25,7 @@ def poll(condition, what, deadline_s, slowness=lambda: 1.0):
     left_s, began = deadline_s, time.monotonic()
     at = began
     while True:
+        asked = time.monotonic()
         value = condition()
         if value:
             return value
@@ -32,7 +33,7 @@ def poll(condition, what, deadline_s, slowness=lambda: 1.0):
         left_s -= (at - before) / slowness()
         if left_s < 0:
             raise AssertionError(f"not within {deadline_s:g} s (waited {at - began:.0f} s, load {os.getloadavg()[0]:.1f}): {what}")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, at - asked), 0.25))  # a look that takes long is not to take the processor from what it looks at
 
 
 def wait_for(condition, what, deadline_s=DEADLINE_S):

@@ -87,18 +87,23 @@ class Reader:
 
     def __init__(self, broker, topic, folder, isolation="read_committed"):
         self.path = folder / f"{topic}.{isolation}.tsv"
+        self.read_bytes = 0
+        self.read = []
         with open(self.path, "wb") as out:
             self.process = subprocess.Popen([TOOL, "consume", broker.servers, topic, *(["uncommitted"] if isolation == "read_uncommitted" else [])],
                                             stdin=subprocess.DEVNULL, stdout=out)
 
     def records(self):
         """(partition, offset, arrival us, key, value) of what has come so far; null is None."""
-        records = []
-        for line in self.path.read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
-                partition, offset, at, key, value = line[:-1].split("\t", 4)
-                records.append((int(partition), int(offset), int(at), None if key == "\\N" else key, None if value == "\\N" else value))
-        return records
+        with open(self.path, "rb") as file:
+            file.seek(self.read_bytes)
+            data = file.read()
+        whole = data[:data.rfind(b"\n") + 1]
+        self.read_bytes += len(whole)
+        for line in whole.decode().split("\n")[:-1]:
+            partition, offset, at, key, value = line.split("\t", 4)
+            self.read.append((int(partition), int(offset), int(at), None if key == "\\N" else key, None if value == "\\N" else value))
+        return list(self.read)
 
     def wait(self, enough, what, deadline_s=30):
         """The records, once enough(records)."""

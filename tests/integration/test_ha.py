@@ -452,7 +452,7 @@ class Kafka(Ha, unittest.TestCase):
 
     def ends(self):
         self.stamps.wait()
-        wait_for(lambda: len(set(self.numbers())) == self.count, "every record has come", 60)
+        wait_for(lambda: len(self.reader.records()) >= self.count and len(set(self.numbers())) == self.count, "every record has come", 60)
         self.assertEqual(len(self.numbers()), self.count, "records were doubled")
         self.check_untouched(self.cluster, self.job, self.before)
 

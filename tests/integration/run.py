@@ -29,6 +29,8 @@ import uuid
 import kafka
 from cluster import DEADLINE_S, poll
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Result(unittest.TextTestResult):
     """Prints each test with its time and what went wrong in it, then tells run.py how far the lane is."""
@@ -117,7 +119,7 @@ class Lane:
         try:
             os.setsid()
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ENDING:
                 signal.signal(number, signal.SIG_DFL)
             output = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             for descriptor in (1, 2):
@@ -188,7 +190,8 @@ class Lane:
         status = os.waitpid(self.pid, 0)[1]
         self.end()
         self.control.close()
-        self.show()
+        with contextlib.suppress(OSError):  # Ctrl-C may have ended the reader of a pipe before
+            self.show()
         shutil.rmtree(self.folder, ignore_errors=True)
         return os.waitstatus_to_exitcode(status)
 
@@ -209,7 +212,7 @@ class Run:
         self.signals, wakes = socket.socketpair()
         wakes.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, lambda *_: None)
         self.wakes = wakes
 
@@ -272,11 +275,9 @@ class Run:
         if self.others or (self.brokers and lane.number == 0):
             self.start(lane.number)
 
-    def interrupt(self):
+    def kill(self):
         for lane in self.running:
             lane.close(kill=True)
-            for i, count in enumerate(lane.counts):
-                self.counts[i] += count
 
 
 def flatten(suite):
@@ -327,9 +328,12 @@ def main():
     try:
         run.play()
     except KeyboardInterrupt:
-        run.interrupt()
-        print("interrupted")
+        run.kill()
+        print("\ninterrupted", flush=True)
         return 130
+    except BaseException:
+        run.kill()
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     passed, failed, skipped = run.counts

@@ -121,6 +121,14 @@ class Lanes(unittest.TestCase):
         self.assertEqual((code, out.splitlines()[-1]), (0, "11 passed, 0 failed, 0 skipped"), out)
         self.assertEqual(self.run_tests("nothing")[0], 1)
 
+    def test_a_reader_that_goes_away_ends_all(self):
+        process = self.start("--lanes", "1", "Hangs")
+        wait_for(lambda: (self.folder / "hang.pid").exists() and (self.folder / "hang.pid").read_text(), "it hangs")
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        self.assertNotEqual(process.wait(60), 0)
+        self.assert_gone("hang.pid")
+
     def test_an_interrupt_ends_all(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             (self.folder / "hang.pid").unlink(missing_ok=True)

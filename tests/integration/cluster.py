@@ -148,6 +148,19 @@ def free_ports(count):
     return ports
 
 
+def free_port_row(count):
+    """The first of so many free ports in a row."""
+    while True:
+        (first,) = free_ports(1)
+        try:
+            for port in range(first + 1, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+
+
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_):
         return None

@@ -5,29 +5,15 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import unittest
 
-from cluster import ROOT, free_ports, lane, wait_for
+from cluster import ROOT, free_port_row, lane, wait_for
 
 SCRIPT = ROOT / "deploy" / "kafka" / "kafka.sh"
 TOOL = ROOT / "build" / "kafka-tool"
-
-
-def free_port_pair():
-    """A port that is free together with the next one (the broker's controller)."""
-    for _ in range(100):
-        (port,) = free_ports(1)
-        with socket.socket() as second:
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two free ports in a row")
 
 
 class Broker:
@@ -35,7 +21,7 @@ class Broker:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-kafka-"))
-        self.port = free_port_pair()
+        self.port = free_port_row(2)  # and the controller's
         self.topics = 0
         self.run("install", timeout_s=600)
         try:

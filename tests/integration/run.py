@@ -167,28 +167,22 @@ class Lane:
         with contextlib.suppress(AssertionError):
             poll(lambda: b"File " in self.output.read_bytes()[size:], "its threads' stacks", 5)
 
-    def end(self):
-        """Kills all that it has started, whatever session that is in."""
-        while found := self.processes():
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-    def processes(self):
-        """Those that live and have its tag in their environment."""
-        found = []
+    def nothing_lives(self):
+        """Whether there was no process with its tag in the environment, whatever session it is in; those that there are get a SIGKILL."""
+        found = 0
         for path in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if self.tag.encode() in (path / "environ").read_bytes():
-                    found.append(int(path.name))
-        return found
+                    found += 1
+                    os.kill(int(path.name), signal.SIGKILL)
+        return found == 0
 
     def close(self, kill):
         """Its exit code, once nothing of it is left."""
         if kill:
             os.kill(self.pid, signal.SIGKILL)  # not waited for yet, so its pid is nobody else's
         status = os.waitpid(self.pid, 0)[1]
-        self.end()
+        poll(self.nothing_lives, f"lane {self.number + 1}'s processes are gone", 60)
         self.control.close()
         with contextlib.suppress(OSError):  # Ctrl-C may have ended the reader of a pipe before
             self.show()
@@ -206,7 +200,6 @@ class Run:
         self.lanes = lanes
         self.folder = folder
         self.counts = [0, 0, 0]
-        self.what_failed = []
         self.running = []
         # A signal is looked for where the lanes are: it must not come between a lane's start and its place in the list, say.
         self.signals, wakes = socket.socketpair()

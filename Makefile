@@ -236,21 +236,23 @@ fuzz:
 # --- whole runs ------------------------------------------------------------------------------------------------------
 check: tidy unit
 
+# In two lanes (run.py says how); LANES=1: one test after the other.
+LANES ?= 2
 integration: all failpoints $(BUILD)/kafka-tool
-	python3 tests/integration/run.py $(T)
+	python3 tests/integration/run.py --lanes $(LANES) $(T)
 
 # Everything; ends with `N passed, N failed, N skipped`. @: nothing may be printed after that line.
 test:
 	@tests/run_all.sh
 
-# The same tests with every daemon under a sanitizer: `make integration-asan T=Slots`. Failpoints are in a build of their own.
+# The same tests with every daemon under a sanitizer, in one lane: `make integration-asan T=Slots`. Failpoints are in a build of their own.
 integration-asan: $(BUILD)/kafka-tool
 	$(MAKE) BUILD=build-asan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" all
-	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-asan python3 tests/integration/run.py $(T)
+	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-asan python3 tests/integration/run.py --lanes 1 $(T)
 
 integration-tsan: $(BUILD)/kafka-tool
 	$(MAKE) BUILD=build-tsan OPT=-O1 DEFINES=-DWEIR_DEBUG SANITIZE="-fsanitize=thread -fno-omit-frame-pointer" all
-	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py $(T)
+	WEIR_TEST_DEADLINE_S=120 WEIR_BIN_DIR=$(CURDIR)/build-tsan python3 tests/integration/run.py --lanes 1 $(T)
 
 # Every line of the file has its reason beside it.
 export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/suppress/tsan.txt

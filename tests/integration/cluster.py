@@ -25,6 +25,7 @@ def poll(condition, what, deadline_s, slowness=lambda: 1.0):
     left_s, began = deadline_s, time.monotonic()
     at = began
     while True:
+        asked = time.monotonic()
         value = condition()
         if value:
             return value
@@ -32,7 +33,7 @@ def poll(condition, what, deadline_s, slowness=lambda: 1.0):
         left_s -= (at - before) / slowness()
         if left_s < 0:
             raise AssertionError(f"not within {deadline_s:g} s (waited {at - began:.0f} s, load {os.getloadavg()[0]:.1f}): {what}")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, at - asked), 0.25))  # a look that takes long is not to take the processor from what it looks at
 
 
 def wait_for(condition, what, deadline_s=DEADLINE_S):
@@ -123,11 +124,20 @@ class Daemon:
         return self.process.returncode
 
 
+def lane():
+    """(number, of how many): which of the processes that run tests beside each other this is (run.py)."""
+    number, lanes = os.environ.get("WEIR_TEST_LANE", "0/1").split("/")
+    return int(number), int(lanes)
+
+
 def free_ports(count):
-    """Ports where nobody listens. Not of those that the kernel gives to connections: a daemon that is killed comes back to the same one."""
+    """Ports where nobody listens. Not of those that the kernel gives to connections, nor of another lane's: a daemon that is killed comes back to the
+    same one."""
+    number, lanes = lane()
+    width = (32000 - 15000) // lanes
     ports = []
     while len(ports) < count:
-        port = random.SystemRandom().randrange(15000, 32000)
+        port = 15000 + number * width + random.SystemRandom().randrange(width)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -136,6 +146,19 @@ def free_ports(count):
         if port not in ports:
             ports.append(port)
     return ports
+
+
+def free_port_row(count):
+    """The first of so many free ports in a row."""
+    while True:
+        (first,) = free_ports(1)
+        try:
+            for port in range(first + 1, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -167,6 +190,7 @@ class Cluster:
         self.options = [word for option in options for word in ("-D", option)]
         self.taskmanagers = []
         self.jobmanagers = []
+        self.ports = free_ports(2)  # of the only one: RPC and HTTP API
         self.addresses = []  # of the RPC of each, and below of the HTTP API: only where there are several
         self.founders = jobmanagers
         self.joined = set()  # numbers
@@ -218,9 +242,8 @@ class Cluster:
     def start_jobmanager(self, environment=None, number=0, join=False, wait=True):
         """The only one, again; of several the next, or that number again, an empty one if it is to join."""
         if not self.several:
-            ports = self.jobmanager.ready if self.jobmanager else {}
-            options = ["-D", f"jobmanager.rpc.port={ports.get('rpc', ':0').rsplit(':', 1)[1]}",
-                       "-D", f"rest.port={ports.get('rest', ':0').rsplit(':', 1)[1]}"]
+            rpc, rest = self.ports
+            options = ["-D", f"jobmanager.rpc.port={rpc}", "-D", f"rest.port={rest}"]
             name = "jobmanager"
         else:
             new = len(self.jobmanagers) < len(self.addresses)
@@ -371,6 +394,17 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
         if problems and not failed:
             raise AssertionError("; ".join(problems))
+
+
+def bytes_in(folder):
+    """Of all files there. A sink may publish one, which changes its name, at any moment."""
+    total = 0
+    for path in pathlib.Path(folder).iterdir() if pathlib.Path(folder).exists() else ():
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            pass
+    return total
 
 
 def read_rows(folder):

@@ -67,13 +67,13 @@ class Adaptive(Rescales, KeyCounts, unittest.TestCase):
         self.assertEqual([path.name for path in self.counts.iterdir() if path.name.startswith(".")], [], "leaked files")
 
     def test_a_job_shrinks_and_grows(self):
-        self.start(taskmanagers=2)
+        self.start(taskmanagers=2, rows=400_000)
         self.shrink_and_grow()
         self.assertEqual(self.failures(), 1, "growing is no failure")
         self.finish()
 
     def test_a_job_begins_with_what_there_is(self):
-        self.start(taskmanagers=1)
+        self.start(taskmanagers=1, rows=400_000)
         self.wait_parallelism(2)
         self.new_checkpoint()
         self.cluster.start_taskmanager()
@@ -109,7 +109,7 @@ class AdaptiveVehicles(Rescales, test_kafka_exactly_once.VehicleJob, unittest.Te
     options = ADAPTIVE
 
     def test_kafka_exactly_once_with_one_worker_and_with_two(self):
-        self.begin(rows=500_000, rate=15_000, interval="400 ms")
+        self.begin(rows=300_000, rate=15_000, interval="400 ms")
         self.shrink_and_grow()
         self.shrink_and_grow()
         self.finish_input()

@@ -239,7 +239,7 @@ class LongStrings(unittest.TestCase):
         """6,000 strings of a megabyte, of which a batch would make 4 GB at once."""
         with Cluster(taskmanagers=1, options=["taskmanager.memory.size=64 mb"]) as cluster:
             out = cluster.folder / "out"
-            done = cluster.weir("run", str(cluster.write("long.yaml", LONG.format(out=out))), timeout_s=900 if SANITIZED else 120)
+            done = cluster.weir("run", str(cluster.write("long.yaml", LONG.format(out=out))), timeout_s=900 if SANITIZED else 300)
             self.assertEqual(done.returncode, 0, done.stderr)
             status = pathlib.Path(f"/proc/{cluster.taskmanagers[0].process.pid}/status").read_text()
             peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) << 10

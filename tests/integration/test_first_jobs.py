@@ -179,7 +179,7 @@ class Slots(unittest.TestCase):
             job_file = cluster.write("job.yaml", datagen_job("left", rate=10))
             job = cluster.weir("run", "-d", str(job_file)).stdout.strip()
             cluster.wait_state(job, "RUNNING")
-            self.assertEqual(cluster.taskmanagers[0].stop(deadline_s=10), 0)
+            self.assertEqual(cluster.taskmanagers[0].stop(), 0)
 
     def test_no_jobmanager(self):
         with Cluster(taskmanagers=0) as cluster:

@@ -12,7 +12,7 @@ import unittest
 
 import kafka
 import test_checkpoints
-from cluster import BUILD, ROOT, Cluster, free_ports, request, wait_for
+from cluster import BUILD, ROOT, Cluster, bytes_in, free_ports, request, wait_for
 
 FAILPOINTS = ROOT / "build-fp"
 
@@ -55,8 +55,14 @@ class Ha(test_checkpoints.Exactness):
 
     def threads(self, cluster):
         """The threads of all TaskManagers: a task that is started anew has another one."""
+        def name(path):
+            try:
+                return (path / "comm").read_text()
+            except OSError:  # it has ended since
+                return "rdk:"
+
         return {(tm.name, path.name) for tm in cluster.taskmanagers if tm.alive() for path in pathlib.Path(f"/proc/{tm.process.pid}/task").iterdir()
-                if re.match(r"\d", path.name) and not (path / "comm").read_text().startswith(("rocksdb", "rdk:", "weir-io", "nng"))}
+                if not name(path).startswith(("rocksdb", "rdk:", "weir-io", "nng"))}
 
     def tasks(self, cluster, job):
         """(vertex, subtask) -> (attempt, TaskManager)."""
@@ -127,29 +133,28 @@ class JobManagersDie(Ha, unittest.TestCase):
         for tm in cluster.taskmanagers:
             self.assertEqual(self.epochs(tm), sorted(set(self.epochs(tm))), "registered with an older leader")
 
+    def losses(self, jobmanager):
+        found = re.findall(r"event=raft_leadership_lost .*?epoch=(\d+) term=(\d+)", jobmanager.log_path.read_text())
+        return [(int(epoch), int(term)) for epoch, term in found]
+
     def test_a_leader_that_leaves_hands_over(self):
         cluster = self.start()
         job = self.submit(cluster, rows=800_000)
         before = self.settled(cluster, job)
-        took_ms = []
+        handed_over = 0
         for _ in range(4):
             leaving = cluster.wait_leader()
-            began = time.monotonic()
+            known = len(self.losses(cluster.jobmanagers[leaving]))
             cluster.jobmanagers[leaving].process.send_signal(signal.SIGTERM)
             wait_for(lambda: any(cluster.leads(number) for number in range(3) if number != leaving), "another one leads")
-            took_ms.append((time.monotonic() - began) * 1000)
             self.assertEqual(cluster.jobmanagers[leaving].stop(), 0)
+            # To a later term, while it still ran: by themselves the others do not stand against a leader of whom they hear.
+            handed_over += any(term > epoch for epoch, term in self.losses(cluster.jobmanagers[leaving])[known:])
             cluster.start_jobmanager(number=leaving)
             self.new_checkpoint(cluster, job)
         self.check_untouched(cluster, job, before)
         self.finishes(cluster, job)
-        print(f"    handed over in {', '.join(f'{ms:.0f}' for ms in took_ms)} ms", flush=True)
-        if "WEIR_BIN_DIR" not in os.environ:  # sanitizers take their time
-            # A leader whose members lag just then leaves without: that may be one of four, not three.
-            self.assertLess(sorted(took_ms)[-2], 400, "no election can be faster than its time-out: leadership was not handed over")
-
-    def rows_written(self, folder):
-        return sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0
+        self.assertGreaterEqual(handed_over, 3, "of four; one whose members lag just then leaves without")
 
     def test_without_a_majority_the_job_goes_on_and_the_api_says_so(self):
         cluster = self.start()
@@ -162,8 +167,8 @@ class JobManagersDie(Ha, unittest.TestCase):
         self.assertIn("majority", request(cluster.rest_addresses[last], "GET", "/jobs")[1])
         body = json.loads(request(cluster.rest_addresses[last], "GET", "/cluster")[1])
         self.assertIsNone(body["leader"])
-        written = self.rows_written(self.copies)
-        wait_for(lambda: self.rows_written(self.copies) > written + 1_000_000, "the job goes on")
+        written = bytes_in(self.copies)
+        wait_for(lambda: bytes_in(self.copies) > written + 1_000_000, "the job goes on")
         newest = max(int(path.name[4:]) for path in (cluster.folder / "checkpoints" / job).glob("chk-*"))
         cluster.start_jobmanager(number=first)
         self.new_checkpoint(cluster, job)
@@ -181,11 +186,10 @@ class JobManagersDie(Ha, unittest.TestCase):
         before = self.settled(cluster, job, checkpoints=False)
         for jobmanager in cluster.jobmanagers:
             jobmanager.kill()
-        written = self.rows_written(copies)
+        written = bytes_in(copies)
         began = time.monotonic()
-        # 20,000 rows a second, 80 bytes and more each: ten seconds of them
-        wait_for(lambda: self.rows_written(copies) > written + 10 * 20_000 * 80, "output goes on", 60)
-        self.assertGreater(time.monotonic() - began, 5)
+        # 20,000 rows a second, 80 bytes and more each: ten seconds of them, and no less than five, should tasks that were behind catch up
+        wait_for(lambda: time.monotonic() - began > 5 and bytes_in(copies) > written + 10 * 20_000 * 80, "output goes on", 60)
         for number in range(3):
             cluster.start_jobmanager(number=number)
         cluster.wait_registered(2)
@@ -503,7 +507,7 @@ class Kafka(Ha, unittest.TestCase):
 
     def ends(self):
         self.stamps.wait()
-        wait_for(lambda: len(set(self.numbers())) == self.count, "every record has come", 60)
+        wait_for(lambda: len(self.reader.records()) >= self.count and len(set(self.numbers())) == self.count, "every record has come", 60)
         self.assertEqual(len(self.numbers()), self.count, "records were doubled")
         self.check_untouched(self.cluster, self.job, self.before)
 

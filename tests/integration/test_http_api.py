@@ -4,7 +4,7 @@ import http.client
 import json
 import unittest
 
-from cluster import ROOT, Cluster
+from cluster import DEADLINE_S, ROOT, Cluster
 from test_first_jobs import datagen_job
 
 SAMPLES = ROOT / "tests/data/flink-rest"
@@ -94,7 +94,7 @@ class HttpApi(unittest.TestCase):
         for version, status in ((own, 200), ("0.0.9", 400), ("", 400)):
             for path in ("/overview", "/v1/jobs", "/metrics"):
                 with self.subTest(version=version, path=path):
-                    connection = http.client.HTTPConnection(self.cluster.address, timeout=10)
+                    connection = http.client.HTTPConnection(self.cluster.address, timeout=DEADLINE_S)
                     connection.request("GET", path, headers={"Weir-Version": version})
                     answer = connection.getresponse()
                     text = answer.read().decode()

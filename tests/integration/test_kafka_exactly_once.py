@@ -197,7 +197,7 @@ class VehicleJob:
         self.assertFalse(self.producer.is_alive(), "the input is not written")
         self.assertIsNone(self.producer.failure)
         self.broker.produce(self.source, sentinels(self.rows))
-        self.reader.wait(lambda records: len(self.windows(records)) >= len(self.expected), "every window is there", 120)
+        self.reader.wait(lambda records: len(records) >= len(self.expected) and len(self.windows(records)) >= len(self.expected), "every window is there", 120)
 
     def check_no_transaction_hangs(self):
         for partition, _, stable, high in self.broker.tool("offsets", self.sink):

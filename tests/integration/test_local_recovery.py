@@ -35,7 +35,7 @@ class LocalRecoveryJob(LargeStateJob):
         self.addCleanup(cluster.close)
         return cluster
 
-    def run_to_state(self, cluster, rows=1_500_000, keys=200_000, rate=150_000):
+    def run_to_state(self, cluster, rows=900_000, keys=200_000, rate=150_000):
         """A job with two checkpoints of some megabytes."""
         job = self.submit(cluster, rows=rows, keys=keys, rate=rate)
         large = wait_for(lambda: (lambda c: c if c and c["state_size"] > 3_000_000 else None)(self.completed(cluster, job)), "a checkpoint")
@@ -66,7 +66,7 @@ class LocalRecoveryJob(LargeStateJob):
 class LocalRecovery(LocalRecoveryJob, unittest.TestCase):
     def test_after_a_kill_nothing_is_downloaded(self):
         cluster = self.start()
-        job = self.run_to_state(cluster)
+        job = self.run_to_state(cluster, rows=1_500_000)
         self.assertNotEqual(self.copies(self.tmp(cluster), job), [])
         for _ in range(2):
             new = self.kill_and_restart(cluster)
@@ -110,7 +110,7 @@ class LocalRecovery(LocalRecoveryJob, unittest.TestCase):
 
     def test_damaged_and_missing_copies_are_replaced_from_the_checkpoint(self):
         cluster = self.start()
-        job = self.run_to_state(cluster)
+        job = self.run_to_state(cluster, rows=1_200_000)
 
         def damage():
             newest = self.completed(cluster, job)["id"]

@@ -7,17 +7,20 @@ import subprocess
 import tempfile
 import unittest
 
-from cluster import BUILD, ROOT, wait_for
+from cluster import BUILD, ROOT, free_port_row, wait_for
 
 
 class LocalScripts(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory(prefix="weir-it-")
         self.run_dir = pathlib.Path(self.folder.name) / "run"
-        self.environment = {**os.environ, "WEIR_HOME_DIR": str(self.run_dir), "WEIR_BIN_DIR": str(BUILD),
-                            "WEIR_OPTS": "-D rest.port=0 -D jobmanager.rpc.port=0"}
+        self.environment = {**os.environ, "WEIR_HOME_DIR": str(self.run_dir), "WEIR_BIN_DIR": str(BUILD)}
+        self.set_rest_port(free_port_row(8))  # not the kernel's, which could give it away while a cluster is stopped
         self.addCleanup(self.folder.cleanup)
         self.addCleanup(self.script, "stop-cluster.sh")
+
+    def set_rest_port(self, port):
+        self.environment["WEIR_OPTS"] = f"-D rest.port={port} -D jobmanager.rpc.port=0"
 
     def script(self, name, *arguments):
         return subprocess.run([ROOT / "deploy/local" / name, *arguments], env=self.environment, capture_output=True, text=True, timeout=120)
@@ -56,6 +59,7 @@ class LocalScripts(unittest.TestCase):
         self.assertEqual(self.ok("stop-cluster.sh"), "")
 
     def test_the_single_jobmanager_comes_back_where_it_was(self):
+        self.set_rest_port(0)
         self.ok("start-cluster.sh")
         endpoints = self.endpoint("jobmanager"), self.endpoint("jobmanager", "rpc")
         self.assertIn("jobmanager killed", self.ok("jobmanager.sh", "kill"))
@@ -139,6 +143,7 @@ class LocalScripts(unittest.TestCase):
         self.assertNotIn("second", log.read_text())
 
     def test_five_jobmanagers(self):
+        self.set_rest_port(0)
         out = self.ok("start-cluster.sh", "-j", "5", "-s", "1")
         self.assertIn("cluster of 5 JobManagers and 1 TaskManagers", out)
         self.assertEqual(len(out.split("export WEIR_JOBMANAGERS=")[1].split()[0].split(",")), 5)

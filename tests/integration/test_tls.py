@@ -149,8 +149,9 @@ class Tls(unittest.TestCase):
         return Daemon(name, "weir-taskmanager", ["-D", f"jobmanager.rpc.port={rpc}", "-D", f"taskmanager.tmp.dir={tmp}",
                                                  *(word for option in options for word in ("-D", option))], self.folder)
 
-    def connect(self, port, directory=None):
-        """A TLS client with a certificate of the directory; returns the exception that ended its handshake or the first read, or None."""
+    def connect(self, port, directory=None, patience_s=DEADLINE_S):
+        """A TLS client with a certificate of the directory; returns the exception that ended its handshake or the first read, or None when nothing
+        has ended it for so long."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -158,7 +159,7 @@ class Tls(unittest.TestCase):
             context.load_cert_chain(directory / "node.pem")
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as plain, context.wrap_socket(plain) as connection:
-                connection.settimeout(0.3)
+                connection.settimeout(patience_s)
                 connection.recv(1)
         except (ssl.SSLError, ConnectionError) as error:
             return error
@@ -181,9 +182,9 @@ class Tls(unittest.TestCase):
                     stranger.sendall(noise)
             self.assertIsNotNone(self.connect(port), "without a certificate")
             self.assertIsNotNone(self.connect(port, self.folder / "strangers" / "taskmanager-1"), "of another authority")
-        self.assertIsNone(self.connect(ports[0], self.certs / "taskmanager-1"))
-        self.assertIsNone(self.connect(ports[1], self.certs / "jobmanager-1"))
-        self.assertIsNone(self.connect(ports[2], self.certs / "taskmanager-2"))
+        self.assertIsNone(self.connect(ports[0], self.certs / "taskmanager-1", 0.3))
+        self.assertIsNone(self.connect(ports[1], self.certs / "jobmanager-1", 0.3))
+        self.assertIsNone(self.connect(ports[2], self.certs / "taskmanager-2", 0.3))
         self.assertIsNotNone(self.connect(ports[1], self.certs / "taskmanager-2"), "a TaskManager gives no orders to another")
         self.assertIsNotNone(self.connect(ports[2], self.certs / "jobmanager-1"), "a JobManager sends no rows")
         self.check_exact("besieged", job_id)

@@ -720,6 +720,27 @@ START_TEST(no_lease_without_a_majority)
 }
 END_TEST
 
+/* Nor may it say what it knows of jobs. */
+START_TEST(no_answer_without_a_majority)
+{
+    struct cluster c;
+    uint64_t epoch = 0;
+    struct weir_buf body = {0};
+    cluster_init(&c);
+    uint32_t leader = start_job(&c, &epoch);
+    ck_assert_uint_eq(get(&c.nodes[leader], "/jobs", &body), 200);
+    node_stop(&c.nodes[(leader + 1) % FOUNDERS], true);
+    node_stop(&c.nodes[(leader + 2) % FOUNDERS], true);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_uint_eq(get(&c.nodes[leader], "/jobs", &body), 503);
+    }
+    unsigned status = get(&c.nodes[leader], "/cluster", &body);
+    ck_assert_msg(status == 503 || strstr((const char *)body.data, "\"leader\":null") != NULL, "%s", (const char *)body.data);
+    weir_buf_fini(&body);
+    cluster_fini(&c);
+}
+END_TEST
+
 /* _i: the new one stands where the old one stood, or elsewhere; the old one is a standby, or leads and is alive. */
 START_TEST(one_is_replaced)
 {
@@ -916,6 +937,7 @@ Suite *jm_cluster_suite(void)
     tcase_add_test(tcase, a_job_survives_its_leaders);
     tcase_add_test(tcase, a_standby_sends_clients_to_the_leader);
     tcase_add_test(tcase, no_lease_without_a_majority);
+    tcase_add_test(tcase, no_answer_without_a_majority);
     tcase_add_loop_test(tcase, one_is_replaced, 0, 3);
     tcase_add_test(tcase, a_lost_directory_is_known_without_a_leader);
     tcase_add_loop_test(tcase, who_is_no_jobmanager_has_no_say_among_them, 0, 2);

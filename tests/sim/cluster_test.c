@@ -130,6 +130,7 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_NO_GROWTH, 300, "", {"does not grow into"}},
     {WEIR_SIM_SABOTAGE_DROP_EARLY, 10, "", {"ms after its end, and should be known for"}},
     {WEIR_SIM_SABOTAGE_NO_DROP, 10, "", {"over and not forgotten"}},
+    {WEIR_SIM_SABOTAGE_LEAD_UNCONFIRMED, 400, "", {"an answer from the past", "is forgotten, and the answer is", "not found"}},
 };
 
 #define WEIR_SIM_NAME(name, text) #name,

@@ -130,6 +130,7 @@ static void run_mails(struct weir_jm *jm)
     weir_owner_assert(&jm->owner);
     for (int i = 0; i < MAILS_PER_ROUND && weir_mailbox_run(jm->mailbox, 1) > 0; i++) {
         weir__jm_run_effects(jm);
+        weir__jm_reads_run(jm);
     }
     submit_deferred(jm);
 }
@@ -153,6 +154,7 @@ void weir__jm_work(struct weir_jm *jm)
 {
     run_mails(jm);
     weir__jm_log_tick(jm);
+    weir__jm_reads_run(jm);
     struct weir_now now = look_back(jm); /* nothing is judged by a later time */
     if (weir_dispatcher_deadline_ms(jm->dispatcher, now) <= now.mono_ms) {
         weir_dispatcher_tick(jm->dispatcher, now);
@@ -184,7 +186,8 @@ static void sleep_for_mail(struct weir_jm *jm, struct pollfd *fd, int64_t until_
 void weir__jm_sleep(struct weir_jm *jm, struct pollfd *fd, int64_t until_ms)
 {
     const int64_t deadlines_ms[] = {weir_dispatcher_deadline_ms(jm->dispatcher, weir__jm_now(jm)), weir__jm_log_deadline_ms(jm),
-                                    weir_jm_peers_deadline_ms(jm->peers), weir__jm_replace_deadline_ms(jm)};
+                                    weir_jm_peers_deadline_ms(jm->peers), weir__jm_replace_deadline_ms(jm),
+                                    weir__jm_reads_deadline_ms(jm)};
     for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++) {
         until_ms = deadlines_ms[i] < until_ms ? deadlines_ms[i] : until_ms;
     }
@@ -362,6 +365,7 @@ static void retire(struct weir_jm *jm)
     struct weir_error err;
     (void)weir_error_set(&err, WEIR_UNKNOWN, "this JobManager is stopping: repeat the command, which goes on where it was");
     weir__jm_replace_abort(jm, &err);
+    weir__jm_reads_abort(jm, &err);
     weir_dispatcher_leadership(jm->dispatcher, false, 0, weir__jm_now(jm));
     weir__jm_run_effects(jm);
 }
@@ -440,6 +444,7 @@ void weir_jm_destroy(struct weir_jm *jm)
     weir_jm_named_fini(&jm->named);
     weir_jm_founders_fini(&jm->founders);
     weir_buf_fini(&jm->known);
+    weir_free(jm->reads.items);
     weir_free(jm->rest_address);
     weir_free(jm->own_address);
     weir_free(jm);

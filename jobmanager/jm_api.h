@@ -160,8 +160,16 @@ struct weir_jm_cluster_view {
     uint32_t nmembers;
 };
 
-/* Whether this JobManager leads and may act: only then the views of jobs and TaskManagers say anything. */
+/* The result of a command. err is valid during the call when rc is not WEIR_OK. */
+typedef void weir_jm_done_fn(void *ctx, enum weir_rc rc, const struct weir_error *err);
+
+/* Whether this JobManager leads and may act, as far as it knows: only then the views of jobs and TaskManagers say anything. */
 bool weir_jm_leads(const struct weir_jm *jm);
+/* Proves that this JobManager leads: what its views say, and its commands find, in done is at least as new as anything that anybody had been told
+ * when this was called. Another may have been elected while this one stood still or was cut off, and may have gone on; so whoever answers from the
+ * views asks this first. The others are asked, by a message each (alone: done is called at once, inside). OK; REFUSED: it does not lead;
+ * AGAIN: no majority has answered in time; UNKNOWN: this JobManager is stopping. */
+void weir_jm_prove(struct weir_jm *jm, weir_jm_done_fn *done, void *ctx);
 /* Where another one that leads serves this API, "host:port", as far as it is known, else NULL. Borrowed until the mail returns. */
 const char *weir_jm_leader_rest_address(const struct weir_jm *jm);
 /* The JobManagers, as far as this one knows. */
@@ -177,9 +185,6 @@ void weir_jm_tm_view(struct weir_jm *jm, uint32_t i, struct weir_tm_view *out_vi
 const struct weir_config *weir_jm_config(const struct weir_jm *jm);
 const struct weir_clock *weir_jm_clock(const struct weir_jm *jm);
 struct weir_log_sink *weir_jm_log_sink(const struct weir_jm *jm);
-
-/* The result of a command. err is valid during the call when rc is not WEIR_OK. */
-typedef void weir_jm_done_fn(void *ctx, enum weir_rc rc, const struct weir_error *err);
 
 /* Submits a job under an id chosen by the client (so that a retry cannot start it twice: the same id with the same text is success, with
  * another text EXISTS). text: the job file, file_name for messages, parallelism 0 = not given by -p. done is called once the

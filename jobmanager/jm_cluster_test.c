@@ -116,6 +116,27 @@ static uint32_t replace_until_done(struct cluster *c, uint32_t leader, uint64_t 
     return leader;
 }
 
+/* Nor may it say what it knows of jobs. */
+START_TEST(no_answer_without_a_majority)
+{
+    struct cluster c;
+    uint64_t epoch = 0;
+    struct weir_buf body = {0};
+    cluster_init(&c);
+    uint32_t leader = start_job(&c, &epoch);
+    ck_assert_uint_eq(get(&c.nodes[leader], "/jobs", &body), 200);
+    node_stop(&c.nodes[(leader + 1) % FOUNDERS], true);
+    node_stop(&c.nodes[(leader + 2) % FOUNDERS], true);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_uint_eq(get(&c.nodes[leader], "/jobs", &body), 503);
+    }
+    unsigned status = get(&c.nodes[leader], "/cluster", &body);
+    ck_assert_msg(status == 503 || strstr((const char *)body.data, "\"leader\":null") != NULL, "%s", (const char *)body.data);
+    weir_buf_fini(&body);
+    cluster_fini(&c);
+}
+END_TEST
+
 /* _i: the new one stands where the old one stood, or elsewhere; the old one is a standby, or leads and is alive. */
 START_TEST(one_is_replaced)
 {
@@ -396,6 +417,7 @@ Suite *jm_cluster_suite(void)
     tcase_add_test(tcase, a_job_survives_its_leaders);
     tcase_add_test(tcase, a_standby_sends_clients_to_the_leader);
     tcase_add_test(tcase, no_lease_without_a_majority);
+    tcase_add_test(tcase, no_answer_without_a_majority);
     tcase_add_loop_test(tcase, one_is_replaced, 0, 3);
     tcase_add_test(tcase, one_joins_under_a_leader_that_joined);
     tcase_add_test(tcase, one_that_was_away_finds_those_who_took_the_others_places);

@@ -1,7 +1,7 @@
 /*
  * What the files of the shell share: jm.c (life), jm_log.c (the cluster log: founding, leading, leaving), jm_rpc.c (requests of TaskManagers),
  * jm_rpc_jm.c (of JobManagers), jm_orders.c (orders to TaskManagers), jm_ckpt.c (the checkpoint store), jm_replace.c (one JobManager for
- * another), jm_views.c, jm_cluster.c (jm_api.h), jm_known.c.
+ * another), jm_reads.c (whether it still leads), jm_views.c, jm_cluster.c (jm_api.h), jm_known.c.
  */
 #ifndef WEIR_JOBMANAGER_JM_INTERNAL_H
 #define WEIR_JOBMANAGER_JM_INTERNAL_H
@@ -44,6 +44,14 @@ struct weir_jm_replacement {
     void *ctx;
 };
 
+/* Who waits for the proof that this JobManager leads: jm_reads.c. */
+struct weir_jm_read {
+    uint64_t question, epoch;
+    int64_t deadline_ms;
+    weir_jm_done_fn *done;
+    void *ctx;
+};
+
 struct ProtobufCMessage;
 
 struct weir_jm {
@@ -69,6 +77,11 @@ struct weir_jm {
     struct weir_jm_replacement replacement;
     struct weir_buf known;    /* what jm_known.c has on the disk */
     int64_t known_retry_ms;
+    struct {
+        struct weir_jm_read *items; /* the oldest first */
+        size_t count, cap;
+        uint64_t confirmed; /* the newest question of the cluster log that is */
+    } reads;
     uint64_t changes; /* of members, proposed by this process */
     struct weir_tls *tls;    /* NULL: plaintext */
     struct weir_hmap *links; /* struct weir_jm_link by TaskManager id */
@@ -139,6 +152,11 @@ int64_t weir__jm_replace_deadline_ms(const struct weir_jm *jm);
 /* Whether the proposal was one of its own. */
 bool weir__jm_replace_outcome(struct weir_jm *jm, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err);
 void weir__jm_replace_abort(struct weir_jm *jm, const struct weir_error *err);
+
+/* jm_reads.c. run: answers those who need not wait any longer; and carries out their effects. */
+void weir__jm_reads_run(struct weir_jm *jm);
+int64_t weir__jm_reads_deadline_ms(const struct weir_jm *jm);
+void weir__jm_reads_abort(struct weir_jm *jm, const struct weir_error *err);
 
 /* jm_rpc.c, for jm_rpc_jm.c */
 void weir__jm_reply_error(struct weir_rpc_request *request, const struct weir_error *err);

@@ -53,6 +53,12 @@ static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct w
     weir_dispatcher_leadership(jm->dispatcher, leader, epoch, weir__jm_now(jm));
 }
 
+static void on_confirmed(void *ctx, uint64_t question)
+{
+    struct weir_jm *jm = ctx;
+    jm->reads.confirmed = question;
+}
+
 static void on_failed(void *ctx, const struct weir_error *err)
 {
     weir__jm_fail(ctx, err);
@@ -222,6 +228,7 @@ static enum weir_rc open_log(struct weir_jm *jm, uint64_t id, struct weir_error 
                                                                .apply = on_apply,
                                                                .outcome = on_outcome,
                                                                .leadership = on_leadership,
+                                                               .confirmed = on_confirmed,
                                                                .failed = on_failed,
                                                                .snapshot_take = on_snapshot_take,
                                                                .snapshot_restore = on_snapshot_restore},

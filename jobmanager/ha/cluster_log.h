@@ -9,6 +9,8 @@
  * (C4) No callback runs inside propose; all run on the log's owner thread.
  * (C5) A log that can no longer vouch for what is on disk calls leadership(false), makes what is under way UNKNOWN, rejects the rest, and
  *      calls failed.
+ * (C6) confirm asks whether this one still leads; the answer, `confirmed`, holds for a moment behind the question, whatever has stood still meanwhile:
+ *      all that was committed by anybody when it was asked is applied here then. A leadership that is lost takes the questions with it.
  */
 #ifndef WEIR_JOBMANAGER_HA_CLUSTER_LOG_H
 #define WEIR_JOBMANAGER_HA_CLUSTER_LOG_H
@@ -26,6 +28,8 @@ struct weir_cluster_log_listener {
     void (*outcome)(void *ctx, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err);
     /* err says why leadership was lost; NULL when it was gained. */
     void (*leadership)(void *ctx, bool leader, uint64_t epoch, const struct weir_error *err);
+    /* (C6): this question and all before. */
+    void (*confirmed)(void *ctx, uint64_t question);
     /* (C5), once, after leadership(false) if it led: this process can do nothing more with the log and should end. */
     void (*failed)(void *ctx, const struct weir_error *err);
     /* Appends the state after the newest applied entry. */
@@ -38,6 +42,7 @@ struct weir_cluster_log;
 
 struct weir_cluster_log_ops {
     void (*propose)(struct weir_cluster_log *log, uint64_t proposal, struct weir_slice entry);
+    bool (*confirm)(struct weir_cluster_log *log, uint64_t *out_question);
     void (*destroy)(struct weir_cluster_log *log);
 };
 
@@ -50,6 +55,12 @@ struct weir_cluster_log {
 static inline void weir_cluster_log_propose(struct weir_cluster_log *log, uint64_t proposal, struct weir_slice entry)
 {
     log->ops->propose(log, proposal, entry);
+}
+
+/* (C6). While it leads and has applied its LEADER. Owner thread, not from a callback. True: it is confirmed already, as by one that is alone. */
+static inline bool weir_cluster_log_confirm(struct weir_cluster_log *log, uint64_t *out_question)
+{
+    return log->ops->confirm(log, out_question);
 }
 
 /* No work may be in flight on another thread (see the implementation). Accepts NULL. */

@@ -132,6 +132,21 @@ void weir_raft_message_encode(const struct raft_message *message, const struct w
     weir_arena_destroy(arena);
 }
 
+void weir_raft_confirm_encode(const struct weir_raft_confirm *confirm, struct weir_buf *out)
+{
+    Weir__Raft__Confirm body = WEIR__RAFT__CONFIRM__INIT;
+    Weir__Raft__Message to = WEIR__RAFT__MESSAGE__INIT;
+    body.term = confirm->term;
+    body.number = confirm->number;
+    to.body_case = confirm->answer ? WEIR__RAFT__MESSAGE__BODY_CONFIRMED : WEIR__RAFT__MESSAGE__BODY_CONFIRM;
+    if (confirm->answer) {
+        to.confirmed = &body;
+    } else {
+        to.confirm = &body;
+    }
+    weir_pb_encode(&to.base, out);
+}
+
 /* --- decoding: what the library asserts, where its assertions are not compiled in --------------------------------------------- */
 
 static enum weir_rc wrong(struct weir_error *err, const char *what)
@@ -309,7 +324,17 @@ static enum weir_rc get_timeout_now(const Weir__Raft__TimeoutNow *from, struct r
     return WEIR_OK;
 }
 
-static enum weir_rc get_body(const Weir__Raft__Message *from, uint64_t sender, struct raft_message *to, struct weir_error *err)
+static enum weir_rc get_confirm(const Weir__Raft__Confirm *from, bool answer, struct weir_raft_confirm *to, struct weir_error *err)
+{
+    if (!is_term(from->term) || from->number == 0 || from->number >= number_max) {
+        return wrong(err, "a question who leads of no possible term or number");
+    }
+    *to = (struct weir_raft_confirm){.answer = answer, .term = from->term, .number = from->number};
+    return WEIR_OK;
+}
+
+static enum weir_rc get_body(const Weir__Raft__Message *from, uint64_t sender, struct raft_message *to, struct weir_raft_confirm *out_confirm,
+                             struct weir_error *err)
 {
     switch (from->body_case) {
     case WEIR__RAFT__MESSAGE__BODY_REQUEST_VOTE:
@@ -330,6 +355,10 @@ static enum weir_rc get_body(const Weir__Raft__Message *from, uint64_t sender, s
     case WEIR__RAFT__MESSAGE__BODY_TIMEOUT_NOW:
         to->type = RAFT_TIMEOUT_NOW;
         return get_timeout_now(from->timeout_now, &to->timeout_now, err);
+    case WEIR__RAFT__MESSAGE__BODY_CONFIRM:
+        return get_confirm(from->confirm, false, out_confirm, err);
+    case WEIR__RAFT__MESSAGE__BODY_CONFIRMED:
+        return get_confirm(from->confirmed, true, out_confirm, err);
     case WEIR__RAFT__MESSAGE__BODY__NOT_SET:
     case _WEIR__RAFT__MESSAGE__BODY__CASE_IS_INT_SIZE:
         break;
@@ -337,7 +366,8 @@ static enum weir_rc get_body(const Weir__Raft__Message *from, uint64_t sender, s
     return wrong(err, "it is of no known type");
 }
 
-enum weir_rc weir_raft_message_decode(struct weir_slice bytes, uint64_t from, struct raft_message *out_message, struct weir_error *err)
+enum weir_rc weir_raft_message_decode(struct weir_slice bytes, uint64_t from, struct raft_message *out_message,
+                                      struct weir_raft_confirm *out_confirm, struct weir_error *err)
 {
     Weir__Raft__Message *message = NULL;
     struct weir_error why;
@@ -348,7 +378,7 @@ enum weir_rc weir_raft_message_decode(struct weir_slice bytes, uint64_t from, st
         return wrong(err, why.text);
     }
     struct raft_message decoded = {.server_id = from, .server_address = "peer"}; /* compared as a string: never NULL */
-    enum weir_rc rc = get_body(message, from, &decoded, err);
+    enum weir_rc rc = get_body(message, from, &decoded, out_confirm, err);
     weir_pb_free(message);
     if (rc == WEIR_OK) {
         *out_message = decoded;

@@ -59,11 +59,12 @@ static void encode(const struct fixture *f, int which, struct weir_buf *out)
 /* From memory of exactly that size. */
 static enum weir_rc decode(struct weir_slice bytes, uint64_t from, struct raft_message *out, struct weir_error *err)
 {
+    struct weir_raft_confirm confirm;
     uint8_t *copy = weir_malloc(bytes.len == 0 ? 1 : bytes.len);
     if (bytes.len > 0) {
         memcpy(copy, bytes.data, bytes.len);
     }
-    enum weir_rc rc = weir_raft_message_decode(weir_slice(copy, bytes.len), from, out, err);
+    enum weir_rc rc = weir_raft_message_decode(weir_slice(copy, bytes.len), from, out, &confirm, err);
     weir_free(copy);
     return rc;
 }
@@ -105,6 +106,31 @@ START_TEST(there_and_back)
         weir_raft_message_drop(&m[i]);
     }
     fini(&f);
+}
+END_TEST
+
+START_TEST(who_leads_is_asked_and_answered)
+{
+    struct weir_error err;
+    for (int i = 0; i < 2; i++) {
+        const struct weir_raft_confirm sent = {.answer = i == 1, .term = 5, .number = 77};
+        const struct weir_raft_confirm impossible[] = {{.answer = i == 1, .number = 77}, {.answer = i == 1, .term = 5}, {.answer = i == 1, .term = UINT64_MAX, .number = 77},
+                                                       {.answer = i == 1, .term = 5, .number = UINT64_MAX}};
+        struct weir_raft_confirm got = {.number = 0};
+        struct raft_message m = {.type = RAFT_TIMEOUT_NOW};
+        struct weir_buf bytes = {0};
+        weir_raft_confirm_encode(&sent, &bytes);
+        ck_assert_int_eq(weir_raft_message_decode(weir_buf_slice(&bytes), SENDER, &m, &got, &err), WEIR_OK);
+        ck_assert(m.type == (enum raft_message_type)0 && m.server_id == SENDER);
+        ck_assert(got.answer == sent.answer && got.term == 5 && got.number == 77);
+        weir_raft_message_drop(&m);
+        for (size_t k = 0; k < sizeof(impossible) / sizeof(impossible[0]); k++) {
+            weir_buf_clear(&bytes);
+            weir_raft_confirm_encode(&impossible[k], &bytes);
+            ck_assert_int_eq(weir_raft_message_decode(weir_buf_slice(&bytes), SENDER, &m, &got, &err), WEIR_INVALID);
+        }
+        weir_buf_fini(&bytes);
+    }
 }
 END_TEST
 
@@ -247,6 +273,7 @@ Suite *raft_codec_suite(void)
     Suite *suite = suite_create("raft_codec");
     TCase *tcase = tcase_create("raft_codec");
     tcase_add_test(tcase, there_and_back);
+    tcase_add_test(tcase, who_leads_is_asked_and_answered);
     tcase_add_test(tcase, no_bytes_do_harm);
     tcase_add_test(tcase, what_the_library_takes_for_granted_is_checked);
     suite_add_tcase(suite, tcase);

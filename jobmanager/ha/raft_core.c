@@ -77,11 +77,6 @@ bool weir__raft_is_sole_voter(const struct weir_raft_core *core)
     return sole;
 }
 
-static bool is_leading(const struct weir_raft_core *core)
-{
-    return core->started && !core->failed && core->raft.state == RAFT_LEADER;
-}
-
 /* The members of the newest CHANGE in the log, or else of the snapshot. */
 static void find_members(struct weir_raft_core *core)
 {
@@ -107,7 +102,7 @@ static void note_applied_members(struct weir_raft_core *core, uint64_t index, st
 
 static void tell_role(struct weir_raft_core *core)
 {
-    bool leading = is_leading(core);
+    bool leading = weir__raft_is_leading(core);
     raft_id leader = 0;
     const char *address = NULL;
     if (leading) {
@@ -522,7 +517,7 @@ static void note_heard(struct weir_raft_core *core, uint64_t from)
 /* What cannot be, however it is formed. */
 static enum weir_rc check_message(const struct weir_raft_core *core, const struct raft_message *message, struct weir_error *err)
 {
-    raft_term leads = is_leading(core) ? raft_current_term(&core->raft) : 0;
+    raft_term leads = weir__raft_is_leading(core) ? raft_current_term(&core->raft) : 0;
     if (message->server_id == core->options.id) {
         return weir_error_set(err, WEIR_INVALID, "a message of member %lu to itself", (unsigned long)core->options.id);
     }
@@ -585,12 +580,17 @@ enum weir_rc weir_raft_core_receive(struct weir_raft_core *core, uint64_t from, 
                                     struct weir_error *err)
 {
     struct raft_message decoded;
-    enum weir_rc rc = weir_raft_message_decode(message, from, &decoded, err);
+    struct weir_raft_confirm confirm;
+    enum weir_rc rc = weir_raft_message_decode(message, from, &decoded, &confirm, err);
     if (rc != WEIR_OK) {
         return rc;
     }
     if (!begin_event(core, now_ms)) {
         weir_raft_message_drop(&decoded);
+        return WEIR_OK;
+    }
+    if (decoded.type == (enum raft_message_type)0) {
+        weir__raft_confirm_receive(core, from, &confirm);
         return WEIR_OK;
     }
     rc = check_message(core, &decoded, err);
@@ -656,7 +656,7 @@ enum weir_rc weir_raft_core_submit(struct weir_raft_core *core, const struct wei
     if (!begin_event(core, now_ms)) {
         return refuse_failed(err);
     }
-    return is_leading(core) ? submit(core, WEIR_RAFT_COMMAND, commands, count, out_first_index, err) : refuse_not_leading(core, err);
+    return weir__raft_is_leading(core) ? submit(core, WEIR_RAFT_COMMAND, commands, count, out_first_index, err) : refuse_not_leading(core, err);
 }
 
 /* A leader that has committed nothing in its term may not know of a change that is committed, and two such may each count half of the
@@ -708,7 +708,7 @@ enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct wei
     if (!begin_event(core, now_ms)) {
         return refuse_failed(err);
     }
-    if (!is_leading(core)) {
+    if (!weir__raft_is_leading(core)) {
         return refuse_not_leading(core, err);
     }
     enum weir_rc rc = encode_change(core, members, count, &encoded, err);
@@ -753,7 +753,7 @@ enum weir_rc weir_raft_core_transfer(struct weir_raft_core *core, uint64_t to, i
     if (!begin_event(core, now_ms)) {
         return refuse_failed(err);
     }
-    if (!is_leading(core)) {
+    if (!weir__raft_is_leading(core)) {
         return refuse_not_leading(core, err);
     }
     uint64_t heir = to == 0 ? choose_heir(core) : to;
@@ -769,6 +769,15 @@ enum weir_rc weir_raft_core_transfer(struct weir_raft_core *core, uint64_t to, i
     return rv == 0 ? WEIR_OK
                    : weir_error_set(err, WEIR_REFUSED, "leadership cannot be handed to member %lu: %s", (unsigned long)heir,
                                     rv == RAFT_NOTLEADER ? "it is being handed over already" : "it is no other voter");
+}
+
+/* --- whether it still leads ------------------------------------------------------------------------------------------------------------ */
+
+uint64_t weir_raft_core_confirm(struct weir_raft_core *core, int64_t now_ms)
+{
+    (void)begin_event(core, now_ms);
+    weir__raft_confirm_begin(core);
+    return core->confirms.wanted;
 }
 
 /* --- the disk ------------------------------------------------------------------------------------------------------------------------ */
@@ -897,6 +906,7 @@ void weir_raft_core_tick(struct weir_raft_core *core, int64_t now_ms)
     struct raft_event event = {.type = RAFT_TIMEOUT};
     step_or_fail(core, &event, "looking at the time");
     apply_committed(core);
+    weir__raft_confirm_tick(core);
 }
 
 int64_t weir_raft_core_deadline_ms(const struct weir_raft_core *core)
@@ -916,7 +926,7 @@ int64_t weir_raft_core_deadline_ms(const struct weir_raft_core *core)
 
 void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_core_view *out_view)
 {
-    *out_view = (struct weir_raft_core_view){.leading = is_leading(core),
+    *out_view = (struct weir_raft_core_view){.leading = weir__raft_is_leading(core),
                                              .failed = core->failed,
                                              .term = core->started ? raft_current_term(&core->raft) : core->boot_term,
                                              .leader = core->told_leader,
@@ -925,6 +935,7 @@ void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_cor
                                              .commit_index = core->started ? raft_commit_index(&core->raft) : core->applied,
                                              .applied_index = core->applied,
                                              .snapshot_index = core->durable.index,
+                                             .confirmed = core->confirms.confirmed,
                                              .first_index = core->entries.first};
 }
 
@@ -944,7 +955,7 @@ uint32_t weir_raft_core_members(const struct weir_raft_core *core, const struct 
 enum weir_rc weir_raft_core_progress(const struct weir_raft_core *core, uint64_t id, uint64_t *out_match_index, int64_t *out_heard_ms)
 {
     raft_index match = 0;
-    if (!is_leading(core) || raft_match_index(&core->raft, id, &match) != 0) {
+    if (!weir__raft_is_leading(core) || raft_match_index(&core->raft, id, &match) != 0) {
         return WEIR_NOT_FOUND;
     }
     int64_t heard_ms = id == core->options.id ? core->now_ms : INT64_MIN;

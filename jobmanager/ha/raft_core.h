@@ -15,6 +15,12 @@
  * (R5) After a failed `vote`, a failed write or an error of the library the instance is FAILED: it answers nothing any more, and the process
  *      must start anew from what is on its disk. (Debian builds the library without its assertions: everything that comes from outside is
  *      checked before it is stepped.)
+ * (R6) weir_raft_core_confirm says whether this one still leads, without a clock: a majority of the voters, it among them, had no newer term at some
+ *      moment behind the call. So nobody else had been elected by then, and whatever anybody could call committed at the time of the call is in this
+ *      one's log; once an entry of its own term is committed, it is applied, too. This is ReadIndex (dissertation 6.4). However long this process stands
+ *      still, and wherever, what it answers is as new as the call. A lease (6.4.1) would need no messages, but holds only between clocks that agree,
+ *      for a process that does not stop between its look at the clock and its answer, and where no vote is granted within the election timeout: a
+ *      handover does that. Questions are batched: one at a time is on its way to each voter, for everybody who asks meanwhile.
  */
 #ifndef WEIR_JOBMANAGER_HA_RAFT_CORE_H
 #define WEIR_JOBMANAGER_HA_RAFT_CORE_H
@@ -128,6 +134,9 @@ enum weir_rc weir_raft_core_change(struct weir_raft_core *core, const struct wei
                                    uint64_t *out_index, struct weir_error *err) WEIR_CHECKED;
 /* Hands leadership to a voter that is up to date (0: any). REFUSED: not leading, or there is none. */
 enum weir_rc weir_raft_core_transfer(struct weir_raft_core *core, uint64_t to, int64_t now_ms, struct weir_error *err) WEIR_CHECKED;
+/* (R6): asks the voters; the question's number. It is confirmed when the view's `confirmed` is not less, which is so at once for a sole voter. While it is
+ * not answered it is repeated with each heartbeat, also in a later leadership. */
+uint64_t weir_raft_core_confirm(struct weir_raft_core *core, int64_t now_ms);
 /* The write of that generation is durable, and so is every earlier one. */
 void weir_raft_core_persisted(struct weir_raft_core *core, uint64_t generation, int64_t now_ms);
 void weir_raft_core_snapshot_written(struct weir_raft_core *core, int64_t now_ms);
@@ -145,6 +154,7 @@ struct weir_raft_core_view {
     bool leading, failed;
     uint64_t term, leader; /* leader 0: unknown */
     uint64_t last_index, last_term, commit_index, applied_index, snapshot_index;
+    uint64_t confirmed; /* (R6) */
     uint64_t first_index; /* of the entries that are kept, since the last compaction; also of the next, when there is none */
 };
 void weir_raft_core_view(const struct weir_raft_core *core, struct weir_raft_core_view *out_view);

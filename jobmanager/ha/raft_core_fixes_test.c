@@ -101,9 +101,10 @@ static unsigned entries_after_late_rejection(uint32_t off)
         forget_mails(&n);
         tick(&n, HEARTBEAT_MS);
         for (uint32_t m = 0; m < n.nmails; m++) {
+            struct weir_raft_confirm confirm;
             struct weir_error err;
             if (n.mails[m].to == 3) {
-                ck_assert_int_eq(weir_raft_message_decode(weir_slice(n.mails[m].bytes, n.mails[m].len), 1, &append, &err), WEIR_OK);
+                ck_assert_int_eq(weir_raft_message_decode(weir_slice(n.mails[m].bytes, n.mails[m].len), 1, &append, &confirm, &err), WEIR_OK);
                 most = append.append_entries.n_entries > most ? append.append_entries.n_entries : most;
                 weir_raft_message_drop(&append);
             }
@@ -140,7 +141,8 @@ static uint64_t last_after_late_first_message(uint32_t off)
     weir_raft_message_encode(&message, entries, NULL, &bytes);
     if (off != 0) {
         struct raft_message decoded;
-        ck_assert_int_eq(weir_raft_message_decode(weir_buf_slice(&bytes), 2, &decoded, &err), WEIR_OK);
+        struct weir_raft_confirm confirm;
+        ck_assert_int_eq(weir_raft_message_decode(weir_buf_slice(&bytes), 2, &decoded, &confirm, &err), WEIR_OK);
         weir__raft_fix_incoming(n.core, &decoded);
         bool moved = decoded.append_entries.prev_log_index != 0;
         weir_raft_message_drop(&decoded);

@@ -82,6 +82,19 @@ struct weir__raft_heard {
     int64_t at_ms;
 };
 
+/* What a voter was asked, and has answered: weir_raft_confirm. */
+struct weir__raft_asked {
+    uint64_t id, sent, answered;
+    int64_t sent_ms;
+};
+
+/* (R6), in raft_core_confirm.c. */
+struct weir__raft_confirms {
+    uint64_t term;              /* of the leadership that the voters were asked in */
+    uint64_t wanted, confirmed; /* the newest question, and that a majority has confirmed; they only grow */
+    struct weir__raft_asked voters[WEIR_RAFT_MEMBERS_MAX];
+};
+
 enum { WEIR__RAFT_HEARD_MAX = 2 * WEIR_RAFT_MEMBERS_MAX };
 
 struct weir_raft_core {
@@ -106,13 +119,26 @@ struct weir_raft_core {
     uint64_t told_term, told_leader;
     struct weir__raft_heard heard[WEIR__RAFT_HEARD_MAX];
     uint32_t nheard;
+    struct weir__raft_confirms confirms;
     struct weir_buf message;
 };
+
+static inline bool weir__raft_is_leading(const struct weir_raft_core *core)
+{
+    return core->started && !core->failed && core->raft.state == RAFT_LEADER;
+}
 
 uint64_t weir__raft_term_at(const struct weir_raft_core *core, uint64_t index); /* 0: not known here */
 bool weir__raft_heard_lately(const struct weir_raft_core *core, uint64_t id); /* within an election timeout */
 /* This one is the only voter. */
 bool weir__raft_is_sole_voter(const struct weir_raft_core *core);
+
+/* --- whether it still leads (raft_core_confirm.c) ------------------------------------------------------------------------ */
+
+struct weir_raft_confirm;
+void weir__raft_confirm_begin(struct weir_raft_core *core); /* a question */
+void weir__raft_confirm_receive(struct weir_raft_core *core, uint64_t from, const struct weir_raft_confirm *confirm);
+void weir__raft_confirm_tick(struct weir_raft_core *core);
 
 /* --- workarounds (raft_core_fixes.c) ------------------------------------------------------------------------------------ */
 

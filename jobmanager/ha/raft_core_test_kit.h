@@ -14,7 +14,7 @@
 #include "jobmanager/ha/raft_codec.h"
 #include "jobmanager/ha/raft_core_private.h"
 
-enum { ELECTION_MS = 400, HEARTBEAT_MS = 40, MAIL_MAX = 256, LOG_MAX = 512, NODES_MAX = 4 };
+enum { ELECTION_MS = 400, HEARTBEAT_MS = 40, MAIL_MAX = 256, LOG_MAX = 512, NODES_MAX = 5 };
 
 /* --- a member and its host --------------------------------------------------------------------------------------------------- */
 
@@ -206,7 +206,7 @@ static inline void close_node(struct node *n)
 
 static inline uint32_t make_members(struct weir_raft_member *to, const char *roles)
 {
-    static const char *const addresses[] = {"a:1", "b:2", "c:3", "d:4"};
+    static const char *const addresses[] = {"a:1", "b:2", "c:3", "d:4", "e:5"};
     uint32_t count = 0;
     for (uint32_t i = 0; roles[i] != '\0'; i++) { /* 'v', 'l', or '-' for none */
         if (roles[i] != '-') {
@@ -341,9 +341,10 @@ static inline void receive_vote(struct node *n, uint64_t from, uint64_t term, bo
 /* The newest message to a member of that type; false: none. The caller drops it. */
 static inline bool last_sent(const struct node *n, enum raft_message_type type, struct raft_message *out)
 {
+    struct weir_raft_confirm confirm;
     struct weir_error err;
     for (uint32_t i = n->nmails; i > 0; i--) {
-        ck_assert_int_eq(weir_raft_message_decode(weir_slice(n->mails[i - 1].bytes, n->mails[i - 1].len), n->id, out, &err), WEIR_OK);
+        ck_assert_int_eq(weir_raft_message_decode(weir_slice(n->mails[i - 1].bytes, n->mails[i - 1].len), n->id, out, &confirm, &err), WEIR_OK);
         if (out->type == type) {
             return true;
         }

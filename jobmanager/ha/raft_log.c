@@ -44,6 +44,7 @@ struct raft_log {
     bool in_event; /* the core or the listener is at work: proposals wait, and nothing may be asked of the core */
     bool quiet;    /* (C4): what the core reports is told later */
     uint64_t epoch;
+    uint64_t confirmed; /* the newest question that the listener knows to be */
     struct {
         bool there, leading;
         uint64_t term, leader;
@@ -516,6 +517,10 @@ static void settle(struct raft_log *log)
     if (log->leading && !log->failure.there) {
         commit_changes(log, view.applied_index);
     }
+    if (log->leading && !log->failure.there && view.leading && view.confirmed > log->confirmed) {
+        log->confirmed = view.confirmed;
+        log->options.listener.confirmed(log->options.listener.ctx, view.confirmed);
+    }
     compact(log);
     submit_waiting(log);
     if (log->failure.there && !log->failed) {
@@ -592,6 +597,19 @@ void weir_raft_log_change(struct weir_cluster_log *base, uint64_t proposal, cons
     if (!log->in_event) {
         kick(log);
     }
+}
+
+/* (L6) */
+static bool confirm(struct weir_cluster_log *base, uint64_t *out_question)
+{
+    struct raft_log *log = of(base);
+    struct weir_raft_core_view view;
+    weir_assert(log->started && !log->in_event);
+    log->in_event = true;
+    *out_question = weir_raft_core_confirm(log->core, now_ms(log));
+    log->in_event = false;
+    weir_raft_core_view(log->core, &view);
+    return view.leading && view.confirmed >= *out_question;
 }
 
 /* --- what comes from outside ------------------------------------------------------------------------------------------ */
@@ -674,7 +692,7 @@ static void destroy(struct weir_cluster_log *base)
     weir_free(log);
 }
 
-static const struct weir_cluster_log_ops raft_log_ops = {.propose = propose, .destroy = destroy};
+static const struct weir_cluster_log_ops raft_log_ops = {.propose = propose, .confirm = confirm, .destroy = destroy};
 
 /* (L5). The vote comes last: without it the directory is still empty. */
 static enum weir_rc found(struct raft_log *log, struct weir_buf *change, struct weir_raft_entry *entry, struct weir_raft_boot *boot,

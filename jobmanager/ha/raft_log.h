@@ -9,6 +9,7 @@
  * (L3) A proposal is COMMITTED when the entry applied at its index has the term it was made in; UNKNOWN when the leadership is lost before.
  * (L4) The log is compacted when it is longer than compact_bytes and four times the snapshot.
  * (L5) An empty directory founds a cluster only if `founding` says so: the shell asks the other JobManagers before.
+ * (L6) Whether it leads (C6) is asked of the others at once, by Raft's (R6), without a write anywhere.
  *
  * Owner thread for everything but the executor's work.
  */

@@ -284,6 +284,34 @@ START_TEST(unknown_is_unknown)
 END_TEST
 
 /* It comes back to a log that was compacted, and gets a snapshot of several chunks. */
+/* (C6) */
+START_TEST(who_is_cut_off_is_not_confirmed)
+{
+    struct world w;
+    uint64_t question = 0;
+    world_init(&w, 3, 9);
+    nodes_open(&w);
+    struct node *leader = wait_leader(&w);
+    propose_and_wait(&w, leader, 1, 8);
+    uint32_t works = leader->works;
+    ck_assert(!weir_cluster_log_confirm(leader->log, &question)); /* the others are to be asked */
+    do_now(&w);
+    ck_assert_uint_ge(leader->confirmed, question);
+    ck_assert_uint_eq(leader->works, works); /* without a write */
+    for (uint32_t i = 0; i < 3; i++) {
+        w.cut[leader->number][i] = w.cut[i][leader->number] = true;
+    }
+    ck_assert(!weir_cluster_log_confirm(leader->log, &question));
+    run_ms(&w, 30 * ELECTION_MS);
+    ck_assert(!leader->leader);
+    memset(w.cut, 0, sizeof(w.cut));
+    (void)wait_leader(&w);
+    run_ms(&w, 10 * HEARTBEAT_MS);
+    ck_assert(leader->leader || leader->confirmed < question);
+    world_fini(&w);
+}
+END_TEST
+
 START_TEST(a_member_that_was_away_gets_a_snapshot)
 {
     struct world w;
@@ -620,6 +648,7 @@ Suite *raft_log_suite(void)
     tcase_add_test(tcase, who_does_not_lead_rejects_later);
     tcase_add_test(tcase, leadership_is_handed_over);
     tcase_add_test(tcase, unknown_is_unknown);
+    tcase_add_test(tcase, who_is_cut_off_is_not_confirmed);
     tcase_add_test(tcase, a_member_that_was_away_gets_a_snapshot);
     tcase_add_test(tcase, an_install_overtakes_what_waits_for_the_disk);
     tcase_add_test(tcase, a_member_is_replaced_by_an_empty_one);

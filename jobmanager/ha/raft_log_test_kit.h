@@ -36,6 +36,7 @@ struct node {
     uint64_t epoch;
     uint64_t last_index;
     uint32_t applied, restored, works;
+    uint64_t confirmed; /* question */
     uint64_t propose_on_leading; /* 0: no */
 };
 
@@ -145,6 +146,14 @@ static void on_leadership(void *ctx, bool leader, uint64_t epoch, const struct w
     if (leader && node->propose_on_leading != 0) {
         (void)propose(node, 8);
     }
+}
+
+static void on_confirmed(void *ctx, uint64_t question)
+{
+    struct node *node = ctx;
+    ck_assert(node->leader && !node->proposing); /* (C6) */
+    ck_assert_uint_gt(question, node->confirmed);
+    node->confirmed = question;
 }
 
 static void on_failed(void *ctx, const struct weir_error *err)
@@ -331,6 +340,7 @@ static enum weir_rc node_open(struct node *node, struct weir_error *err)
                                                                .apply = on_apply,
                                                                .outcome = on_outcome,
                                                                .leadership = on_leadership,
+                                                               .confirmed = on_confirmed,
                                                                .failed = on_failed,
                                                                .snapshot_take = on_snapshot_take,
                                                                .snapshot_restore = on_snapshot_restore},

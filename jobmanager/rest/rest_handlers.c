@@ -219,13 +219,9 @@ static void get_taskmanager(struct weir_rest_request *request)
     views_fini(&views);
 }
 
-/* Without a leader too: what this JobManager knows of the others. */
+/* Without a leader: what this JobManager knows of the others. */
 static void get_cluster(struct weir_rest_request *request)
 {
-    if (!weir_jm_leads(request->jm) && weir_jm_leader_rest_address(request->jm) != NULL) {
-        weir_rest_reply_not_leading(request);
-        return;
-    }
     struct views views;
     struct weir_jm_cluster_view jobmanagers;
     views_init(&views, request->jm);
@@ -415,27 +411,27 @@ static void post_replace_jobmanager(struct weir_rest_request *request)
 }
 
 const struct weir_rest_route weir_rest_routes[] = {
-    {"GET", "/overview", get_overview, false},
-    {"GET", "/config", get_config, false},
-    {"GET", "/jobs", get_jobs, false},
-    {"POST", "/jobs", post_jobs, false},
-    {"GET", "/jobs/overview", get_jobs_overview, false},
-    {"GET", "/jobs/:jobid", get_job, false},
-    {"PATCH", "/jobs/:jobid", patch_job, false},
-    {"GET", "/jobs/:jobid/status", get_job_status, false},
-    {"GET", "/jobs/:jobid/plan", get_job_plan, false},
-    {"GET", "/jobs/:jobid/exceptions", get_job_exceptions, false},
-    {"GET", "/jobs/:jobid/checkpoints", get_job_checkpoints, false},
-    {"GET", "/jobs/:jobid/checkpoints/config", get_job_checkpoints_config, false},
-    {"GET", "/jobs/:jobid/vertices/:vertexid", get_job_vertex, false},
-    {"GET", "/cluster", get_cluster, true},
-    {"POST", "/cluster/jobmanagers/replace", post_replace_jobmanager, false},
-    {"GET", "/taskmanagers", get_taskmanagers, false},
-    {"GET", "/taskmanagers/:id", get_taskmanager, false},
-    {"GET", "/taskmanagers/:id/log", get_taskmanager_log, false},
-    {"GET", "/jobmanager/config", get_jobmanager_config, true},
-    {"GET", "/jobmanager/log", get_jobmanager_log, true},
-    {"GET", "/metrics", get_metrics, false},
-    {"PUT", "/log-level", put_log_level, false},
-    {NULL, NULL, NULL, false},
+    {"GET", "/overview", get_overview, WEIR_REST_LEADER},
+    {"GET", "/config", get_config, WEIR_REST_LEADER},
+    {"GET", "/jobs", get_jobs, WEIR_REST_LEADER},
+    {"POST", "/jobs", post_jobs, WEIR_REST_LEADER},
+    {"GET", "/jobs/overview", get_jobs_overview, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid", get_job, WEIR_REST_LEADER},
+    {"PATCH", "/jobs/:jobid", patch_job, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/status", get_job_status, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/plan", get_job_plan, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/exceptions", get_job_exceptions, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/checkpoints", get_job_checkpoints, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/checkpoints/config", get_job_checkpoints_config, WEIR_REST_LEADER},
+    {"GET", "/jobs/:jobid/vertices/:vertexid", get_job_vertex, WEIR_REST_LEADER},
+    {"GET", "/cluster", get_cluster, WEIR_REST_LEADER_IF_ANY},
+    {"POST", "/cluster/jobmanagers/replace", post_replace_jobmanager, WEIR_REST_LEADER},
+    {"GET", "/taskmanagers", get_taskmanagers, WEIR_REST_LEADER},
+    {"GET", "/taskmanagers/:id", get_taskmanager, WEIR_REST_LEADER},
+    {"GET", "/taskmanagers/:id/log", get_taskmanager_log, WEIR_REST_LEADER},
+    {"GET", "/jobmanager/config", get_jobmanager_config, WEIR_REST_ANYBODY},
+    {"GET", "/jobmanager/log", get_jobmanager_log, WEIR_REST_ANYBODY},
+    {"GET", "/metrics", get_metrics, WEIR_REST_LEADER},
+    {"PUT", "/log-level", put_log_level, WEIR_REST_LEADER},
+    {NULL, NULL, NULL, WEIR_REST_LEADER},
 };

@@ -14,11 +14,18 @@ struct json_t;
 struct weir_http_request;
 struct weir_rest_request;
 
+/* Who answers. The leader only when it has proved that it still is one (weir_jm_prove). */
+enum weir_rest_who {
+    WEIR_REST_LEADER,
+    WEIR_REST_LEADER_IF_ANY, /* where none is known, any of them */
+    WEIR_REST_ANYBODY,       /* about this JobManager itself: answered here, whoever leads */
+};
+
 struct weir_rest_route {
     const char *method;
     const char *pattern;
     void (*handle)(struct weir_rest_request *request);
-    bool own; /* about this JobManager itself: answered here, whoever leads */
+    enum weir_rest_who who;
 };
 
 /* The API, one row an endpoint; ends with a NULL method. */

@@ -137,14 +137,27 @@ void weir_rest_reply_not_leading(struct weir_rest_request *request)
 
 /* --- requests ------------------------------------------------------------------------------------------------------- */
 
+static void on_proved(void *ctx, enum weir_rc rc, const struct weir_error *err)
+{
+    struct weir_rest_request *request = ctx;
+    bool anybody = request->route->who == WEIR_REST_LEADER_IF_ANY && weir_jm_leader_rest_address(request->jm) == NULL;
+    if (rc == WEIR_OK || (rc == WEIR_REFUSED && anybody)) {
+        request->route->handle(request);
+    } else if (rc == WEIR_REFUSED) {
+        weir_rest_reply_not_leading(request);
+    } else {
+        weir_rest_reply_failure(request, err);
+    }
+}
+
 static void handle_on_mailbox(void *ctx, void *arg)
 {
     (void)ctx;
     struct weir_rest_request *request = arg;
-    if (request->route->own || weir_jm_leads(request->jm)) {
+    if (request->route->who == WEIR_REST_ANYBODY) {
         request->route->handle(request);
     } else {
-        weir_rest_reply_not_leading(request);
+        weir_jm_prove(request->jm, on_proved, request);
     }
 }
 

@@ -37,9 +37,10 @@ static void on_snapshot(void *ctx, const struct weir_raft_snapshot *snapshot, bo
 static void on_send(void *ctx, uint64_t to, struct weir_slice message)
 {
     struct raft_message sent;
+    struct weir_raft_confirm confirm;
     struct weir_error err;
     (void)ctx, (void)to;
-    enum weir_rc rc = weir_raft_message_decode(message, SELF, &sent, &err); /* what we send can be read */
+    enum weir_rc rc = weir_raft_message_decode(message, SELF, &sent, &confirm, &err); /* what we send can be read */
     weir_assert(rc == WEIR_OK);
     weir_raft_message_drop(&sent);
 }
@@ -160,8 +161,9 @@ static void receive(struct weir_slice bytes, uint32_t receiver)
 static void check_codec(struct weir_slice bytes)
 {
     struct raft_message message;
+    struct weir_raft_confirm confirm;
     struct weir_error err = {0};
-    if (weir_raft_message_decode(bytes, SENDER, &message, &err) == WEIR_OK) {
+    if (weir_raft_message_decode(bytes, SENDER, &message, &confirm, &err) == WEIR_OK) {
         weir_raft_message_drop(&message);
     } else {
         weir_assert(err.rc == WEIR_INVALID && err.text[0] != '\0');
@@ -215,11 +217,19 @@ static void raft_seed_inputs(void *state, weir_fuzz_seed_fn *add, void *ctx)
         {.type = RAFT_APPEND_ENTRIES_RESULT, .append_entries_result = {.term = 5, .rejected = 4, .last_log_index = 2}},
         {.type = RAFT_INSTALL_SNAPSHOT, .install_snapshot = {.term = 5}},
         {.type = RAFT_TIMEOUT_NOW, .timeout_now = {.term = 3, .last_log_index = 4, .last_log_term = 3}}};
+    const struct weir_raft_confirm confirms[] = {{.term = 3, .number = 1}, {.answer = true, .term = 4, .number = 1}};
     for (uint8_t receiver = 0; receiver < RECEIVERS; receiver++) {
         for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
             struct weir_buf input = {0};
             weir_buf_put_u8(&input, receiver);
             weir_raft_message_encode(&messages[i], entries, &snapshot, &input);
+            add(ctx, weir_buf_slice(&input));
+            weir_buf_fini(&input);
+        }
+        for (size_t i = 0; i < sizeof(confirms) / sizeof(confirms[0]); i++) {
+            struct weir_buf input = {0};
+            weir_buf_put_u8(&input, receiver);
+            weir_raft_confirm_encode(&confirms[i], &input);
             add(ctx, weir_buf_slice(&input));
             weir_buf_fini(&input);
         }

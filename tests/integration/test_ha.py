@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -136,6 +137,81 @@ class JobManagersDie(Ha, unittest.TestCase):
     def losses(self, jobmanager):
         found = re.findall(r"event=raft_leadership_lost .*?epoch=(\d+) term=(\d+)", jobmanager.log_path.read_text())
         return [(int(epoch), int(term)) for epoch, term in found]
+
+    def ask_on(self, cluster, number, path, method="GET"):
+        """Asks one JobManager without pause, four at a time: (answers, stop); answers grows by (status, text) until stop() is called."""
+        begun, answers, stopped = [], [], threading.Event()
+
+        def ask():
+            while not stopped.is_set():
+                begun.append(None)
+                try:
+                    answers.append(request(cluster.rest_addresses[number], method, path, timeout_s=20)[:2])
+                except OSError as error:
+                    answers.append((0, str(error)))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+
+        def stop():
+            stopped.set()
+            for thread in threads:
+                thread.join()
+
+        for thread in threads:
+            thread.start()
+        self.addCleanup(stop)
+        wait_for(lambda: len(begun) >= len(threads), f"it is asked for {path}")
+        return answers, stop
+
+    def test_a_leader_that_was_frozen_says_nothing_of_the_past(self):
+        cluster = self.start(taskmanagers=1)
+
+        def run(name):
+            result = cluster.weir("run", "-d", str(cluster.write(f"{name}.yaml", UNBOUNDED.format(name=name))))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return result.stdout.strip()
+
+        def cancel(job):
+            self.assertEqual(cluster.weir("cancel", job).returncode, 0)
+            cluster.wait_state(job, "CANCELED")
+
+        refused = 0
+        for number in range(4):
+            old = run(f"old-{number}")
+            cluster.wait_state(old, "RUNNING")
+            zombie = cluster.wait_leader()
+            cluster.jobmanagers[zombie].freeze()
+            try:
+                cluster.wait_registered(1)
+                cancel(old)
+                new, other = run(f"new-{number}"), run(f"other-{number}")
+                term = cluster.get("/cluster")["term"]
+                asking = [self.ask_on(cluster, zombie, f"/jobs/{old}/status"), self.ask_on(cluster, zombie, f"/jobs/{new}/status"),
+                          self.ask_on(cluster, zombie, f"/jobs/{other}?mode=cancel", "PATCH"), self.ask_on(cluster, zombie, "/jobs"),
+                          self.ask_on(cluster, zombie, "/cluster")]
+            finally:
+                cluster.jobmanagers[zombie].thaw()
+            wait_for(lambda: all(len(answers) >= 20 for answers, _ in asking), "it answers")
+            for _, stop in asking:
+                stop()
+            of_old, of_new, patches, lists, clusters = [answers for answers, _ in asking]
+            elsewhere = {307, 503}
+            for status, text in of_old:
+                self.assertTrue(status in elsewhere or (status == 200 and json.loads(text)["status"] == "CANCELED"), f"{old} was cancelled: {status} {text}")
+            for status, text in of_new:
+                self.assertTrue(status in elsewhere or (status == 200 and json.loads(text)["status"] != "CANCELED"), f"{new} runs: {status} {text}")
+            for status, text in patches:
+                self.assertIn(status, {*elsewhere, 202, 409}, text)
+            for status, text in lists:
+                self.assertTrue(status in elsewhere or (status == 200 and new in text), f"{status} {text}")
+            for status, text in clusters:
+                body = json.loads(text)
+                self.assertTrue(status in elsewhere or (status == 200 and (body["leader"] is None or body["term"] >= term)), f"{status} {text}")
+            refused += sum(status in elsewhere for status, _ in of_old)
+            cancel(new)
+            cluster.weir("cancel", other)
+            cluster.wait_state(other, "CANCELED")
+        self.assertGreater(refused, 0)
 
     def test_a_leader_that_leaves_hands_over(self):
         cluster = self.start()

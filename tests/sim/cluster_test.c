@@ -119,7 +119,8 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_ACT_BEFORE_COMMIT, 10, "", {"was accepted, and is in no log", "of a job that goes on needs"}},
     {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80, "", {"the cursor outside stands at record"}},
     {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300, "", {"it came before", "expected window"}},
-    {WEIR_SIM_SABOTAGE_NO_FENCE, 400, "", {"it came before", "expected window", "the cursor outside stands at record"}}, /* which may be set back, too */
+    {WEIR_SIM_SABOTAGE_NO_FENCE, 400, "", {"it came before", "expected window", "the cursor outside stands at record" /* it may be set back, too */,
+                                           "the job is over, and writes"}},
     {WEIR_SIM_SABOTAGE_NO_CURSOR, 20, "", {"the cursor outside stands at record", "it came before"}},
     {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5, "", {"of a job that goes on needs"}},
     {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150, "", {"the cursor outside stands at record", "the job is over, and transaction"}},
@@ -130,6 +131,7 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_NO_GROWTH, 1201, "--step 4", {"does not grow into"}}, /* the seeds that are adaptive */
     {WEIR_SIM_SABOTAGE_DROP_EARLY, 10, "", {"ms after its end, and should be known for"}},
     {WEIR_SIM_SABOTAGE_NO_DROP, 10, "", {"over and not forgotten"}},
+    {WEIR_SIM_SABOTAGE_LEAD_UNCONFIRMED, 400, "", {"an answer from the past", "is forgotten, and the answer is", "not found"}},
 };
 
 #define WEIR_SIM_NAME(name, text) #name,

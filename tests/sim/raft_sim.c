@@ -21,7 +21,7 @@ static const char *const phase_names[WEIR_RAFT_SIM_PHASES] = {"installing", "cha
 static const char *const sabotage_names[WEIR_RAFT_SIM_SABOTAGES] = {
     "honest", "acks early", "forgets vote", "forgets term", "keeps tail", "no workaround 1", "no workaround 2", "no workaround 3",
     "no workaround 4", "no workaround 5", "no workaround 6", "no workaround 7",
-    "no workaround 8", "early change"};
+    "no workaround 8", "leads unconfirmed", "early change"};
 
 const char *weir_raft_sim_fault_name(enum weir_raft_sim_fault fault)
 {
@@ -272,6 +272,7 @@ static void client(struct weir__sim *sim)
     for (uint32_t i = 0; i < WEIR__SIM_SLOTS; i++) {
         if (sim->members[i].core != NULL && sim->members[i].leading && sim->members[i].paused_ms <= sim->now_ms) {
             submit(sim, &sim->members[i]);
+            weir__sim_read(&sim->members[i]);
         }
     }
 }
@@ -785,7 +786,7 @@ static void begin_calm(struct weir__sim *sim)
     }
 }
 
-static void check_calm(struct weir__sim *sim, uint64_t committed_before)
+static void check_calm(struct weir__sim *sim, uint64_t committed_before, uint64_t confirmed_before)
 {
     uint64_t committed = weir_raft_oracle_committed(sim->oracle);
     struct weir__raft_members members;
@@ -794,6 +795,9 @@ static void check_calm(struct weir__sim *sim, uint64_t committed_before)
     if (committed <= committed_before) {
         weir_raft_oracle_fail(sim->oracle, "liveness: nothing was committed in %d ms of calm (leader %lu)", PROGRESS_MS,
                               (unsigned long)(leader == NULL ? 0 : leader->id));
+    }
+    if (sim->result->confirmed <= confirmed_before) {
+        weir_raft_oracle_fail(sim->oracle, "liveness: nobody was confirmed to lead in %d ms of calm", PROGRESS_MS);
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct weir__sim_member *member = by_id(sim, members.items[i].id);
@@ -829,9 +833,10 @@ void weir_raft_sim_run(const struct weir_raft_sim_case *what, struct weir_raft_s
     begin_calm(sim);
     run_until(sim, sim->now_ms + SETTLE_MS);
     uint64_t committed = weir_raft_oracle_committed(sim->oracle);
+    uint64_t confirmed = out_result->confirmed;
     run_until(sim, sim->now_ms + PROGRESS_MS);
     if (weir_raft_oracle_failure(sim->oracle) == NULL) {
-        check_calm(sim, committed);
+        check_calm(sim, committed, confirmed);
     }
     fini(sim);
     weir_free(sim);

@@ -4,7 +4,8 @@
  * random durable prefix of what they were writing, pause, and start again from their disk. 20 virtual seconds of chaos, then 11 of calm.
  *
  * Checked after each step: election safety, one vote a term, log matching, leader completeness, state-machine safety, and quorum durability:
- * what somebody calls committed is then on the disks of a majority of the voters. Checked in the calm: a leader, progress, convergence.
+ * what somebody calls committed is then on the disks of a majority of the voters; and who is confirmed to lead has applied what was committed when
+ * it was asked (R6). Checked in the calm: a leader, progress, convergence.
  */
 #ifndef WEIR_TESTS_SIM_RAFT_SIM_H
 #define WEIR_TESTS_SIM_RAFT_SIM_H
@@ -64,6 +65,7 @@ enum weir_raft_sim_sabotage {
     WEIR_RAFT_SIM_NO_WORKAROUND_6,
     WEIR_RAFT_SIM_NO_WORKAROUND_7,
     WEIR_RAFT_SIM_NO_WORKAROUND_8,
+    WEIR_RAFT_SIM_LEADS_UNCONFIRMED, /* who says that it leads is believed */
     WEIR_RAFT_SIM_EARLY_CHANGE, /* members change before the leader has committed anything in its term */
     WEIR_RAFT_SIM_SABOTAGES,
 };
@@ -79,7 +81,7 @@ struct weir_raft_sim_result {
     struct weir_error err; /* what was wrong, and when */
     uint64_t digest;       /* of all that happened: the same for the same seed */
     uint64_t steps, virtual_ms;
-    uint64_t elections, committed, messages, restarts;
+    uint64_t elections, committed, messages, restarts, confirmed;
     uint32_t hits[WEIR_RAFT_SIM_FAULTS][WEIR_RAFT_SIM_PHASES];
 };
 

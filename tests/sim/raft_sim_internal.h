@@ -10,7 +10,7 @@
 #include "tests/sim/raft_oracle.h"
 #include "tests/sim/raft_sim.h"
 
-enum { WEIR__SIM_SLOTS = 8 };
+enum { WEIR__SIM_SLOTS = 8, WEIR__SIM_READS_MAX = 64 };
 
 /* Entries first, first + 1, ... */
 struct weir__sim_log {
@@ -43,6 +43,12 @@ struct weir__sim_disk {
     struct weir__sim_log log;
 };
 
+/* Somebody wants to know whether it leads. */
+struct weir__sim_read {
+    uint64_t question, term;
+    uint64_t committed; /* what anybody had called so by then */
+};
+
 struct weir__sim_member {
     struct weir__sim *sim;
     uint64_t id;                 /* 0: nobody is here */
@@ -58,6 +64,8 @@ struct weir__sim_member {
     uint64_t applied;
     bool leading;
     uint64_t lead_term;
+    struct weir__sim_read reads[WEIR__SIM_READS_MAX]; /* not confirmed yet, the oldest first */
+    uint32_t nreads;
     int64_t tick_ms, stalled_ms, paused_ms;
 };
 
@@ -118,6 +126,8 @@ void weir__sim_crash(struct weir__sim_member *member); /* a random prefix of wha
 void weir__sim_wipe(struct weir__sim_member *member);  /* down already */
 void weir__sim_written(struct weir__sim_member *member);
 void weir__sim_found(struct weir__sim_member *member, struct weir_slice change);
+/* Asks it, if it says that it leads, whether it does. */
+void weir__sim_read(struct weir__sim_member *member);
 /* After each event of its core. */
 void weir__sim_look(struct weir__sim_member *member);
 

@@ -330,6 +330,7 @@ static uint32_t workarounds_off(enum weir_raft_sim_sabotage sabotage)
     case WEIR_RAFT_SIM_FORGETS_VOTE:
     case WEIR_RAFT_SIM_FORGETS_TERM:
     case WEIR_RAFT_SIM_KEEPS_TAIL:
+    case WEIR_RAFT_SIM_LEADS_UNCONFIRMED:
     case WEIR_RAFT_SIM_SABOTAGES:
         break;
     }
@@ -391,6 +392,7 @@ void weir__sim_start(struct weir__sim_member *member)
     member->applied = 0;
     member->seen = member->disk.snapshot.index;
     member->leading = false;
+    member->nreads = 0;
     member->installing = false;
     member->disk_busy_ms = 0;
     log_begin(&member->log, member->disk.log.first, member->disk.log.chain_before);
@@ -475,6 +477,43 @@ static void check_quorum(struct weir__sim_member *member, const struct weir_raft
     }
 }
 
+/* Who is confirmed to lead has applied whatever was committed when it was asked. */
+static void check_reads(struct weir__sim_member *member, const struct weir_raft_core_view *view)
+{
+    struct weir__sim *sim = member->sim;
+    bool believes = sim->what->sabotage == WEIR_RAFT_SIM_LEADS_UNCONFIRMED;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < member->nreads; i++) {
+        const struct weir__sim_read read = member->reads[i];
+        if (!view->leading || view->term != read.term) {
+            continue;
+        }
+        if (view->confirmed < read.question && !believes) {
+            member->reads[kept++] = read;
+            continue;
+        }
+        sim->result->confirmed++;
+        if (view->applied_index < read.committed) {
+            weir_raft_oracle_fail(sim->oracle, "an answer from the past: member %lu is confirmed to lead term %lu with %lu of %lu entries", (unsigned long)member->id,
+                                  (unsigned long)read.term, (unsigned long)view->applied_index, (unsigned long)read.committed);
+        }
+    }
+    member->nreads = kept;
+}
+
+void weir__sim_read(struct weir__sim_member *member)
+{
+    struct weir_raft_core_view view;
+    weir_raft_core_view(member->core, &view);
+    if (!view.leading || weir__raft_term_at(member->core, view.commit_index) != view.term || member->nreads == WEIR__SIM_READS_MAX) {
+        return; /* its own entry is to be committed before */
+    }
+    uint64_t committed = weir_raft_oracle_committed(member->sim->oracle);
+    uint64_t question = weir_raft_core_confirm(member->core, member->sim->now_ms);
+    member->reads[member->nreads++] = (struct weir__sim_read){.question = question, .term = view.term, .committed = committed};
+    weir__sim_look(member);
+}
+
 void weir__sim_look(struct weir__sim_member *member)
 {
     struct weir__sim *sim = member->sim;
@@ -494,6 +533,7 @@ void weir__sim_look(struct weir__sim_member *member)
             check_quorum(member, item);
         }
     }
+    check_reads(member, &view);
     int64_t due_ms = weir_raft_core_deadline_ms(member->core);
     due_ms = due_ms > sim->now_ms ? due_ms : sim->now_ms + 1; /* no event has told the core of now */
     member->tick_ms = due_ms + (sim->directed ? 0 : weir__sim_below(sim, sim->weather.jitter + 1));

@@ -189,6 +189,7 @@ START_TEST(what_is_wrong_on_purpose_is_caught)
     ck_caught(WEIR_RAFT_SIM_NO_WORKAROUND_1);
     ck_caught(WEIR_RAFT_SIM_NO_WORKAROUND_6);
     ck_caught(WEIR_RAFT_SIM_NO_WORKAROUND_7);
+    ck_caught(WEIR_RAFT_SIM_LEADS_UNCONFIRMED);
 }
 END_TEST
 

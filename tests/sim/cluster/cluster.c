@@ -220,10 +220,16 @@ static bool final_word(unsigned status)
     return status < 500;
 }
 
-/* A leader of before, that does not know it yet, still has jobs that are forgotten. */
-static bool unknown_word(unsigned status)
+/* One question, at this address, or at any JobManager where it is empty. False: there was no answer. */
+static bool ask(char address[64], const struct weir_sim_http_question *question, const char *what, struct weir_sim_http_answer *out_answer)
 {
-    return status == 404;
+    if (address[0] == '\0') {
+        const struct weir_sim_node *jm = cluster.cast.jms[weir_sim_below(cluster.cast.njms)];
+        (void)snprintf(address, 64, "%s:%d", jm->host, REST_PORT);
+    }
+    bool answered = weir_sim_http_ask(cluster.client, address, question, ANSWER_MS * MS, out_answer);
+    weir_sim_trace("client: %s, at %s: %u %s", what, address, answered ? out_answer->status : 0, answered ? out_answer->text : "");
+    return answered;
 }
 
 /* Until a JobManager has given a final answer, any of them first and then where it sends to. */
@@ -231,12 +237,7 @@ static void ask_until(const struct weir_sim_http_question *question, is_final_fn
 {
     char address[64] = "";
     for (;;) {
-        if (address[0] == '\0') {
-            const struct weir_sim_node *jm = cluster.cast.jms[weir_sim_below(cluster.cast.njms)];
-            (void)snprintf(address, sizeof(address), "%s:%d", jm->host, REST_PORT);
-        }
-        bool answered = weir_sim_http_ask(cluster.client, address, question, ANSWER_MS * MS, out_answer);
-        weir_sim_trace("client: %s, at %s: %u %s", what, address, answered ? out_answer->status : 0, answered ? out_answer->text : "");
+        bool answered = ask(address, question, what, out_answer);
         address[0] = '\0';
         if (answered && out_answer->status == 307) {
             (void)snprintf(address, sizeof(address), "%s", out_answer->elsewhere);
@@ -265,9 +266,7 @@ static void cancel(const struct client_job *of)
     struct weir_sim_http_answer answer;
     char *path = weir_strfmt("/jobs/%s", of->job->id); /* owned by the request for ever */
     const struct weir_sim_http_question question = {.method = "PATCH", .path = path, .queries = {{"mode", "cancel"}}};
-    do { /* a leader of before, that does not know it yet, may not have heard of the job */
-        ask_until(&question, final_word, "cancel", &answer);
-    } while (answer.status == 404 && !of->forgotten);
+    ask_until(&question, final_word, "cancel", &answer);
     if (answer.status != 202 && answer.status != 409 && !(answer.status == 404 && of->forgotten)) {
         weir_sim_fail("job%u: %u %s", of->job->number, answer.status, answer.text);
     }
@@ -384,14 +383,46 @@ static void repeat(void *ctx)
         weir_sim_sleep((ms < cluster.expiration_ms / 3 ? ms : cluster.expiration_ms / 3) * cluster.pace * MS);
         submit(of);
     }
-    ask_until(&question, unknown_word, "look", &answer);
+    ask_until(&question, final_word, "look", &answer);
+    if (answer.status != 404) {
+        weir_sim_fail("job%u is forgotten, and the answer is %u %s", of->job->number, answer.status, answer.text);
+    }
     of->unknown = true;
+}
+
+/* What the answer says of a job is at least as new as what was committed when the question was asked. */
+static void check_newness(const struct client_job *of, const struct client_job *then, const struct weir_sim_http_answer *answer)
+{
+    bool over = strstr(answer->text, "\"FINISHED\"") != NULL || strstr(answer->text, "\"CANCELED\"") != NULL || strstr(answer->text, "\"FAILED\"") != NULL;
+    bool past = (answer->status == 404 && then->accepted && !of->forgotten) || (answer->status == 200 && (then->forgotten || (then->ended && !over)));
+    if (past) {
+        weir_sim_fail("an answer from the past: job%u is %s, and the answer is %u %s", of->job->number,
+                      then->forgotten ? "forgotten" : then->ended ? "over" : "accepted", answer->status, answer->text);
+    }
+}
+
+/* Whoever answers, also one that led before and does not know it yet. */
+static void look_on(void *ctx)
+{
+    const struct client_job *of = ctx;
+    struct weir_sim_http_answer answer;
+    char *path = weir_strfmt("/jobs/%s/status", of->job->id); /* owned by the request for ever */
+    const struct weir_sim_http_question question = {.method = "GET", .path = path};
+    for (;;) {
+        char address[64] = "";
+        const struct client_job then = *of;
+        if (ask(address, &question, "status", &answer)) {
+            check_newness(of, &then, &answer);
+        }
+        weir_sim_sleep(weir_sim_between(10, 400) * cluster.pace * MS);
+    }
 }
 
 static void client(void *ctx)
 {
     struct client_job *of = ctx;
     (void)weir_sim_wait_in(&cluster.idle, weir_sim_now_ns() + weir_sim_between(0, weir_sim_one_in(2) ? 6000 : 1500) * MS);
+    (void)weir_sim_spawn(NULL, "look", look_on, of);
     submit(of);
     of->submitted = true;
     const struct weir_meta_job *job = weir_meta_job(weir_sim_truth(), weir_slice_str(of->job->id));

@@ -6,7 +6,8 @@
  * are applied, in order, none left out, and snapshots are what they make; all files of a checkpoint are durable and whole when it is committed, and
  * none of the newest completed one of a job that may still need it is removed or changed; a task of an attempt begins once; what a read_committed
  * reader of the outside log sees is at every moment a beginning of what the job must write: each row once, each key in order, nothing and no open
- * transaction once the job is over; no job ends otherwise than it was told; and no TaskManager is expelled for tasks that do not end.
+ * transaction once the job is over; no job ends otherwise than it was told; no answer to a client is older than what was committed when it asked, from
+ * whichever JobManager it is; and no TaskManager is expelled for tasks that do not end.
  * In every eighth seed only JobManagers have faults, and disks are slow: then no task of a job that ran may begin anew. In every fourth (none of those) the scheduler is
  * adaptive, and jobs ask for more slots than there always are. In every fourth that is neither (2, 6, 10, ...), in every other one of the spared ones and in all
  * slow ones ended jobs expire soon, while clients go on to repeat their submissions: each is answered as the first was, and a job is started once. It is

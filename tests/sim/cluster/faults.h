@@ -85,7 +85,8 @@ enum weir_sim_fault { WEIR_SIM_FAULTS(WEIR_SIM_ENUM) WEIR_SIM_FAULT_COUNT };
     X(NO_DRAIN, "another parallelism begins without the drain of the old run")              \
     X(NO_GROWTH, "a job that runs with too few slots goes on so")                           \
     X(DROP_EARLY, "an ended job is forgotten before its time")                              \
-    X(NO_DROP, "an ended job is never forgotten")
+    X(NO_DROP, "an ended job is never forgotten")                                           \
+    X(LEAD_UNCONFIRMED, "a leader answers without asking whether it still leads")
 
 #define WEIR_SIM_ENUM(name, text) WEIR_SIM_SABOTAGE_##name,
 enum weir_sim_sabotage { WEIR_SIM_SABOTAGES(WEIR_SIM_ENUM) WEIR_SIM_SABOTAGE_COUNT };

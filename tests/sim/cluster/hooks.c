@@ -246,6 +246,12 @@ static void shim_leadership(void *ctx, bool leader, uint64_t epoch, const struct
     shim->inner.leadership(shim->inner.ctx, leader, epoch, err);
 }
 
+static void shim_confirmed(void *ctx, uint64_t question)
+{
+    struct shim *shim = ctx;
+    shim->inner.confirmed(shim->inner.ctx, question);
+}
+
 static void shim_failed(void *ctx, const struct weir_error *err)
 {
     struct shim *shim = ctx;
@@ -328,6 +334,12 @@ static void shim_propose(struct weir_cluster_log *log, uint64_t proposal, struct
     shim->ops->propose(log, proposal, entry);
 }
 
+static bool shim_confirm(struct weir_cluster_log *log, uint64_t *out_question)
+{
+    bool confirmed = shims[weir_sim_node_here()->index]->ops->confirm(log, out_question);
+    return confirmed || hooks.sabotage == WEIR_SIM_SABOTAGE_LEAD_UNCONFIRMED;
+}
+
 static void shim_destroy(struct weir_cluster_log *log)
 {
     shims[weir_sim_node_here()->index]->ops->destroy(log);
@@ -339,12 +351,13 @@ static struct weir_cluster_log_listener shim_listener(const struct weir_cluster_
     *shim = (struct shim){.node = weir_sim_node_here(), .inner = *inner};
     shims[shim->node->index] = shim;
     return (struct weir_cluster_log_listener){.ctx = shim, .apply = shim_apply, .outcome = shim_outcome, .leadership = shim_leadership, .failed = shim_failed,
+                                              .confirmed = shim_confirmed,
                                               .snapshot_take = shim_snapshot_take, .snapshot_restore = shim_snapshot_restore};
 }
 
 static void shim_log(struct weir_cluster_log *log)
 {
-    static const struct weir_cluster_log_ops ops = {.propose = shim_propose, .destroy = shim_destroy};
+    static const struct weir_cluster_log_ops ops = {.propose = shim_propose, .confirm = shim_confirm, .destroy = shim_destroy};
     struct shim *shim = shims[weir_sim_node_here()->index];
     shim->ops = log->ops;
     log->ops = &ops;

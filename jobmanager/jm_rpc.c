@@ -284,8 +284,8 @@ static void lease_on_proved(void *ctx, enum weir_rc rc, const struct weir_error 
     weir_free(lease);
 }
 
-/* Not from what this JobManager believes: another may lead by now, and have given the job a new attempt. The applied state counts, once a
- * record of this epoch is committed behind the question. An error tells the asker nothing, and it asks again. */
+/* Not from what this JobManager believes: another may lead by now, and have given the job a new attempt. The applied state counts, once it is
+ * proved that this one led behind the question. An error tells the asker nothing, and it asks again. */
 static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
 {
     struct lease *lease = weir_calloc(1, sizeof(*lease));
@@ -295,7 +295,7 @@ static void handle_lease(struct weir_jm *jm, struct weir_rpc_request *request)
     enum weir_rc rc = weir_pb_decode(&weir__control__lease_request__descriptor, weir_rpc_request_body(request), &lease->message, &err);
     rc = rc == WEIR_OK ? look_up_lease(lease, &present, &err) : rc;
     if (rc == WEIR_OK) {
-        weir_dispatcher_barrier(jm->dispatcher, weir__jm_now(jm), lease_on_proved, lease);
+        weir_jm_prove(jm, lease_on_proved, lease);
     } else {
         weir__jm_reply_error(request, &err);
         weir_pb_free(lease->message);

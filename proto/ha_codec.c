@@ -170,10 +170,6 @@ static Weir__Ha__Record *encode_record(const struct weir_ha_record *record, stru
     case WEIR_HA_JOBMANAGER:
         to->jobmanager = encode_jobmanager(record, arena);
         break;
-    case WEIR_HA_BARRIER:
-        to->barrier = weir_arena_alloc(arena, sizeof(*to->barrier));
-        weir__ha__barrier__init(to->barrier);
-        break;
     }
     return to;
 }
@@ -323,9 +319,6 @@ static enum weir_rc decode_record(const Weir__Ha__Record *from, struct weir_aren
         record.u.jobmanager.rpc_address = weir_arena_strdup(arena, from->jobmanager->rpc_address);
         record.u.jobmanager.rest_address = weir_arena_strdup(arena, from->jobmanager->rest_address);
         record.u.jobmanager.removed = from->jobmanager->removed != 0;
-        break;
-    case WEIR__HA__RECORD__BODY_BARRIER:
-        record.kind = WEIR_HA_BARRIER;
         break;
     case WEIR__HA__RECORD__BODY__NOT_SET:
     case _WEIR__HA__RECORD__BODY__CASE_IS_INT_SIZE:

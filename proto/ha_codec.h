@@ -20,7 +20,6 @@ enum weir_ha_kind {
     WEIR_HA_CKPT_COMPLETE = 16,
     WEIR_HA_CKPT_ABORT = 17,
     WEIR_HA_JOBMANAGER = 18,
-    WEIR_HA_BARRIER = 19,
 };
 
 struct weir_ha_split {

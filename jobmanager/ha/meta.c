@@ -446,8 +446,6 @@ static enum weir_meta_change apply(struct weir_meta *meta, const struct weir_ha_
         return apply_ckpt_abort(meta, record);
     case WEIR_HA_JOBMANAGER:
         return apply_jobmanager(meta, record);
-    case WEIR_HA_BARRIER:
-        return WEIR_META_BARRIER;
     }
     return WEIR_META_IGNORED;
 }

@@ -120,7 +120,6 @@ enum weir_meta_change {
     WEIR_META_CKPT_COMPLETED,
     WEIR_META_CKPT_ABORTED,
     WEIR_META_MEMBER_CHANGED,
-    WEIR_META_BARRIER, /* nothing but that its epoch still leads */
 };
 
 /* Applies a record. Never fails: a record that does not fit is IGNORED, on every JobManager alike. */

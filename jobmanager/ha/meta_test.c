@@ -311,10 +311,6 @@ START_TEST(jobmanagers_are_known_by_their_incarnation)
     ck_assert_ptr_nonnull(weir_meta_member(meta, 100));
     ck_assert_ptr_nonnull(weir_meta_member(meta, UINT64_MAX));
     ck_assert_uint_eq(weir_meta_member_count(meta), WEIR_META_REMOVED_MAX + 1);
-    struct weir_ha_record barrier = rec(WEIR_HA_BARRIER, 1, "");
-    ck_assert_int_eq(weir_meta_apply(meta, &barrier), WEIR_META_BARRIER);
-    barrier.epoch = 2;
-    ck_assert_int_eq(weir_meta_apply(meta, &barrier), WEIR_META_IGNORED);
     weir_meta_destroy(meta);
 }
 END_TEST

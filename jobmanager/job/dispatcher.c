@@ -6,7 +6,6 @@
 #include "common/base/hmap.h"
 #include "common/base/mem.h"
 #include "common/base/vec.h"
-#include "jobmanager/job/barrier.h"
 #include "jobmanager/job/ended.h"
 #include "jobmanager/job/job_ckpt.h"
 #include "jobmanager/job/slot_pool.h"
@@ -46,7 +45,6 @@ struct weir_dispatcher {
     struct proposal **proposals;
     size_t nproposals, proposals_cap;
     uint64_t next_proposal;
-    struct weir_barriers barriers;
     char **expelled; /* by jobs in the event under way */
     size_t nexpelled, expelled_cap;
     bool dirty; /* something changed that may let a job go on */
@@ -126,24 +124,6 @@ static struct weir_error verdict(const struct weir_dispatcher *d, const struct p
     return err;
 }
 
-static void propose_barrier(struct weir_dispatcher *d)
-{
-    if (weir_barriers_begin(&d->barriers)) {
-        (void)propose(d, &(struct weir_ha_record){.kind = WEIR_HA_BARRIER, .job_id = ""});
-    }
-}
-
-/* Not repeated: those who wait ask again. */
-static void barrier_ended(struct weir_dispatcher *d, enum weir_proposal_outcome outcome, const struct weir_error *err)
-{
-    struct weir_error result = no_error;
-    if (outcome != WEIR_PROPOSAL_COMMITTED) {
-        (void)weir_error_set(&result, WEIR_UNKNOWN, "whether this JobManager still leads could not be proved: %s", err->text);
-    }
-    weir_barriers_end(&d->barriers, &d->effects, &result);
-    propose_barrier(d);
-}
-
 static void settle(struct weir_dispatcher *d);
 
 void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum weir_proposal_outcome outcome, const struct weir_error *err,
@@ -158,12 +138,6 @@ void weir_dispatcher_outcome(struct weir_dispatcher *d, uint64_t proposal, enum 
         return;
     }
     struct proposal *p = d->proposals[at];
-    if (p->kind == WEIR_HA_BARRIER) {
-        d->proposals[at] = d->proposals[--d->nproposals];
-        proposal_destroy(p);
-        barrier_ended(d, outcome, err);
-        return;
-    }
     bool client_told = outcome == WEIR_PROPOSAL_REJECTED && p->done != NULL;
     if (outcome != WEIR_PROPOSAL_COMMITTED && !client_told) { /* (D2) */
         p->retry_at_ms = now.mono_ms + WEIR_DISPATCHER_RETRY_MS;
@@ -260,7 +234,6 @@ void weir_dispatcher_destroy(struct weir_dispatcher *d)
         weir_free(d->expelled[i]);
     }
     weir_free(d->expelled);
-    weir_barriers_fini(&d->barriers);
     weir_free(d->proposals);
     weir_free(d->jobs);
     weir_hmap_destroy(d->jobs_by_id);
@@ -386,7 +359,6 @@ static void act_on(struct weir_dispatcher *d, enum weir_meta_change change, cons
     case WEIR_META_IGNORED:
     case WEIR_META_LED:
     case WEIR_META_MEMBER_CHANGED:
-    case WEIR_META_BARRIER:
         break;
     case WEIR_META_SUBMITTED:
         add_job(d, meta, true);
@@ -459,7 +431,6 @@ void weir_dispatcher_leadership(struct weir_dispatcher *d, bool leader, uint64_t
         proposal_destroy(d->proposals[i]);
     }
     d->nproposals = 0;
-    weir_barriers_fail(&d->barriers, &d->effects, &err);
     while (weir_tm_registry_count(d->tms) > 0) {
         struct weir_tm_entry *tm = weir_tm_registry_remove(d->tms, weir_tm_registry_at(d->tms, 0)->info.id, false);
         weir_effects_add(&d->effects, WEIR_EFFECT_TM_LOST)->tm_id = weir_strdup(tm->info.id);
@@ -864,18 +835,6 @@ void weir_dispatcher_cancel(struct weir_dispatcher *d, struct weir_slice job_id,
     struct proposal *p = propose(d, &record);
     p->done = done;
     p->ctx = ctx;
-}
-
-void weir_dispatcher_barrier(struct weir_dispatcher *d, struct weir_now now, weir_jm_done_fn *done, void *ctx)
-{
-    d->now = now;
-    struct weir_error err;
-    if (check_leading(d, &err) != WEIR_OK) {
-        answer(d, done, ctx, &err);
-        return;
-    }
-    weir_barriers_add(&d->barriers, done, ctx);
-    propose_barrier(d);
 }
 
 void weir_dispatcher_jobmanager(struct weir_dispatcher *d, const struct weir_meta_member *member, struct weir_now now)

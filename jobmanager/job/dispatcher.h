@@ -108,10 +108,6 @@ void weir_dispatcher_submit(struct weir_dispatcher *dispatcher, struct weir_slic
 void weir_dispatcher_cancel(struct weir_dispatcher *dispatcher, struct weir_slice job_id, bool skip_drain, struct weir_now now,
                             weir_jm_done_fn *done, void *ctx);
 
-/* done is called with OK once it is certain that this JobManager led after the call: what the applied state says then, it said while this was
- * the leader. An error says nothing (REFUSED: (D1); UNKNOWN): ask again. */
-void weir_dispatcher_barrier(struct weir_dispatcher *dispatcher, struct weir_now now, weir_jm_done_fn *done, void *ctx);
-
 /* A JobManager that says who it is, or (removed) is no member any more: proposed if it is news, and nothing contradicts (M8). */
 void weir_dispatcher_jobmanager(struct weir_dispatcher *dispatcher, const struct weir_meta_member *member, struct weir_now now);
 

@@ -181,43 +181,6 @@ START_TEST(random_leaderships)
 }
 END_TEST
 
-START_TEST(a_barrier_proves_leadership_for_all_that_wait)
-{
-    struct sim *sim = sim_create(1);
-    weir_dispatcher_barrier(sim->d, sim->now, on_answer, sim);
-    drain_effects(sim);
-    ck_assert_int_eq(sim->last_answer, WEIR_REFUSED); /* (D1) */
-    commit_all(sim);
-    uint32_t before = sim->answers;
-    weir_dispatcher_barrier(sim->d, sim->now, on_answer, sim);
-    drain_effects(sim);
-    ck_assert_uint_eq(sim->nproposals, 1);
-    for (int i = 0; i < 3; i++) { /* asked behind the record: it proves nothing for them */
-        weir_dispatcher_barrier(sim->d, sim->now, on_answer, sim);
-    }
-    drain_effects(sim);
-    ck_assert_uint_eq(sim->nproposals, 1);
-    ck_assert_uint_eq(sim->answers, before);
-    decide(sim, 0, COMMIT);
-    ck_assert_uint_eq(sim->answers, before + 1);
-    ck_assert_int_eq(sim->last_answer, WEIR_OK);
-    ck_assert_uint_eq(sim->nproposals, 1); /* one for all three */
-    decide(sim, 0, UNKNOWN_LOST);
-    ck_assert_uint_eq(sim->answers, before + 4);
-    ck_assert_int_eq(sim->last_answer, WEIR_UNKNOWN);
-    advance(sim, 10 * WEIR_DISPATCHER_RETRY_MS);
-    ck_assert_uint_eq(sim->nproposals, 0); /* they ask again */
-    weir_dispatcher_barrier(sim->d, sim->now, on_answer, sim);
-    weir_dispatcher_barrier(sim->d, sim->now, on_answer, sim);
-    drain_effects(sim);
-    lose_leadership(sim);
-    ck_assert_uint_eq(sim->answers, before + 6);
-    ck_assert_int_eq(sim->last_answer, WEIR_UNKNOWN);
-    ck_assert_uint_eq(sim->answers_ok, 1);
-    sim_destroy(sim);
-}
-END_TEST
-
 START_TEST(effects_carry_the_epoch_that_wants_them)
 {
     struct sim *sim = running_sim("plain", 1);
@@ -281,7 +244,6 @@ Suite *dispatcher_leader_suite(void)
     tcase_add_loop_test(tcase, a_retry_to_a_new_leader_starts_nothing_twice, 0, 3);
     tcase_add_test(tcase, tasks_run_through_many_leaderships);
     tcase_add_loop_test(tcase, random_leaderships, 0, 30);
-    tcase_add_test(tcase, a_barrier_proves_leadership_for_all_that_wait);
     tcase_add_test(tcase, effects_carry_the_epoch_that_wants_them);
     tcase_add_test(tcase, news_of_job_managers_are_proposed_once);
     suite_add_tcase(suite, tcase);

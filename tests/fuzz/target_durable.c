@@ -149,8 +149,7 @@ static void log_seed(void *state, weir_fuzz_seed_fn *add, void *ctx)
         {.kind = WEIR_HA_JOB_STATE, .job_id = "j", .u.job_state = {.state = 1, .attempt = 1, .text = "why"}},
         {.kind = WEIR_HA_CKPT_COMPLETE, .job_id = "j", .u.ckpt_complete = {.attempt = 1, .id = 7, .path = "/p", .bytes = 9, .retained_max = 1}},
         {.kind = WEIR_HA_CKPT_ABORT, .job_id = "j", .u.ckpt_abort = {.attempt = 1, .id = 8, .text = "late"}},
-        {.kind = WEIR_HA_JOBMANAGER, .epoch = 1, .job_id = "", .u.jobmanager = {.id = 7, .incarnation = 9, .rpc_address = "h:1", .rest_address = "h:2"}},
-        {.kind = WEIR_HA_BARRIER, .epoch = 1, .job_id = ""}};
+        {.kind = WEIR_HA_JOBMANAGER, .epoch = 1, .job_id = "", .u.jobmanager = {.id = 7, .incarnation = 9, .rpc_address = "h:1", .rest_address = "h:2"}}};
     struct weir_buf snapshot = {0};
     for (uint32_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
         struct weir_buf one = {0};

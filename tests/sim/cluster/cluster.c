@@ -587,7 +587,6 @@ static void on_change(enum weir_meta_change change, const struct weir_ha_record 
     case WEIR_META_IGNORED:
     case WEIR_META_LED:
     case WEIR_META_MEMBER_CHANGED:
-    case WEIR_META_BARRIER:
     case WEIR_META_CKPT_BEGUN:
     case WEIR_META_CKPT_ABORTED:
         break;

@@ -120,7 +120,7 @@ static const struct canary {
     {WEIR_SIM_SABOTAGE_NOTIFY_BEFORE_COMMIT, 80, "", {"the cursor outside stands at record"}},
     {WEIR_SIM_SABOTAGE_CURSOR_BEFORE_INIT, 300, "", {"it came before", "expected window"}},
     {WEIR_SIM_SABOTAGE_NO_FENCE, 400, "", {"it came before", "expected window", "the cursor outside stands at record" /* it may be set back, too */,
-                                           "the job is over, and writes"}},
+                                           "the job is over, and writes", "rows are missing" /* they are in its transaction, still open */}},
     {WEIR_SIM_SABOTAGE_NO_CURSOR, 20, "", {"the cursor outside stands at record", "it came before"}},
     {WEIR_SIM_SABOTAGE_SWEEP_ALL, 5, "", {"of a job that goes on needs"}},
     {WEIR_SIM_SABOTAGE_ABORT_IS_COMMIT, 150, "", {"the cursor outside stands at record", "the job is over, and transaction"}},

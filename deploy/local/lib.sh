@@ -168,10 +168,10 @@ jobmanager_addresses() {
 # name the rest.
 present_addresses() {
     awk -v own="${1:-}" '$2 != "joins" { founders++ }
-         $NF != "removed" && $1 != own && !seen[$1]++ { print $1; printed++ }
-         $NF == "removed" || $1 == own { later[++n] = $1 }
-         END { for (i = 1; i <= n && printed < founders; i++) if (!seen[later[i]]++) { print later[i]; printed++ } }' "$several" |
-        head -n "$(awk '$2 != "joins"' "$several" | wc -l)" | paste -sd,
+         { if ($NF == "removed" || $1 == own) last[++n] = $1; else first[++m] = $1 }
+         END { for (i = 1; i <= m + n && printed < founders; i++) {
+                   address = i <= m ? first[i] : last[i - m]
+                   if (!seen[address]++) { print address; printed++ } } }' "$several" | paste -sd,
 }
 
 # rest_addresses: of all JobManagers that have ever been ready, and were not removed.

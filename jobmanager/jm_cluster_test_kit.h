@@ -20,6 +20,7 @@
 #include "common/net/http_client.h"
 #include "common/runtime/sync.h"
 #include "jobmanager/jm_internal.h"
+#include "jobmanager/jm_test_kit.h"
 #include "jobmanager/rest/rest_server.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
@@ -33,7 +34,6 @@ static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read
 static const struct weir_opspec *const source_ops[] = {&source_op};
 static const struct weir_vertex vertices[] = {
     {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
-static char job_id[] = "0123456789abcdef0123456789abcdef";
 
 static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
 {
@@ -356,51 +356,18 @@ static inline void wait_until_named(struct node *node, const char *address)
 /* With the job's two tasks running, or none. */
 static inline enum weir_rc tm_register(struct node *node, bool running)
 {
-    char id[] = "tm-1";
-    char data[] = "127.0.0.1:9";
-    Weir__Control__RegisterRequest request;
-    Weir__Control__TaskStatus statuses[2];
-    Weir__Control__TaskRef refs[2];
-    Weir__Control__TaskStatus *pointers[2];
-    weir__control__register_request__init(&request);
-    request.tm_id = id;
-    request.rpc_address = node->c->tm_address;
-    request.data_address = data;
-    request.slots = 2;
-    for (uint32_t i = 0; i < 2; i++) {
-        weir__control__task_status__init(&statuses[i]);
-        weir__control__task_ref__init(&refs[i]);
-        refs[i].job_id = job_id;
-        refs[i].attempt = 1;
-        refs[i].subtask = i;
-        statuses[i].task = &refs[i];
-        statuses[i].state = WEIR__CONTROL__TASK_STATE__TASK_RUNNING;
-        pointers[i] = &statuses[i];
-    }
-    request.tasks = pointers;
-    request.n_tasks = running ? 2 : 0;
-    return call_by(node->c, node->client, WEIR_METHOD_REGISTER, &request.base, CALL_MS);
+    struct jm_test_register message;
+    jm_test_register_init(&message, node->c->tm_address, !running, WEIR__CONTROL__TASK_STATE__TASK_RUNNING);
+    return call_by(node->c, node->client, WEIR_METHOD_REGISTER, &message.request.base, CALL_MS);
 }
 
 /* Whether attempt 1 is the present one; UNKNOWN when nothing is said of it in that time. */
 static inline enum weir_rc tm_ask_lease_within(struct node *node, uint64_t epoch, uint32_t deadline_ms)
 {
-    char id[] = "tm-1";
     Weir__Control__LeaseRequest request;
-    weir__control__lease_request__init(&request);
-    request.tm_id = id;
-    request.leader_epoch = epoch;
-    request.job_id = job_id;
-    request.attempt = 1;
-    if (call_by(node->c, node->client, WEIR_METHOD_LEASE, &request.base, deadline_ms) != WEIR_OK) {
-        return WEIR_UNKNOWN;
-    }
-    Weir__Control__LeaseReply *reply = NULL;
-    struct weir_error err;
-    ck_assert_int_eq(weir_pb_decode(&weir__control__lease_reply__descriptor, weir_buf_slice(&node->c->call_body), &reply, &err), WEIR_OK);
-    enum weir_rc rc = reply->present ? WEIR_OK : WEIR_STALE;
-    weir_pb_free(reply);
-    return rc;
+    jm_test_lease_init(&request, epoch, 1);
+    enum weir_rc called = call_by(node->c, node->client, WEIR_METHOD_LEASE, &request.base, deadline_ms);
+    return jm_test_lease_answer(called, weir_buf_slice(&node->c->call_body));
 }
 
 static inline enum weir_rc tm_ask_lease(struct node *node, uint64_t epoch)
@@ -435,7 +402,7 @@ static inline void on_done(void *ctx, enum weir_rc rc, const struct weir_error *
 static inline void look(void *payload)
 {
     struct question *q = payload;
-    struct weir_job *job = weir_dispatcher_job(q->jm->dispatcher, weir_slice_str(job_id));
+    struct weir_job *job = weir_dispatcher_job(q->jm->dispatcher, weir_slice_str(jm_test_job_id));
     weir_mutex_lock(&q->node->c->mutex);
     q->node->c->state = job == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(job);
     weir_jm_cluster_view(q->jm, &q->node->c->view);
@@ -451,7 +418,7 @@ static inline void submit(void *payload)
 {
     struct question *q = payload;
     const uint64_t hash[2] = {1, 2};
-    weir_dispatcher_submit(q->jm->dispatcher, weir_slice_str(job_id), "test", hash, weir_slice_str("graph"), weir__jm_now(q->jm), on_done, q->node->c);
+    weir_dispatcher_submit(q->jm->dispatcher, weir_slice_str(jm_test_job_id), "test", hash, weir_slice_str("graph"), weir__jm_now(q->jm), on_done, q->node->c);
 }
 
 static inline void replace(void *payload)

@@ -13,6 +13,7 @@
 #include "common/fs/fs_local.h"
 #include "common/runtime/sync.h"
 #include "jobmanager/jm_internal.h"
+#include "jobmanager/jm_test_kit.h"
 #include "proto/control.pb-c.h"
 #include "proto/methods.h"
 #include "proto/pb.h"
@@ -23,7 +24,6 @@ static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read
 static const struct weir_opspec *const source_ops[] = {&source_op};
 static const struct weir_vertex vertices[] = {
     {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
-static const char *const job_id = "0123456789abcdef0123456789abcdef";
 
 static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
 {
@@ -137,7 +137,7 @@ static void fixture_fini(struct fixture *f)
 static void look(void *payload)
 {
     struct fixture *f = payload;
-    struct weir_job *job = weir_dispatcher_job(f->jm->dispatcher, weir_slice_str(job_id));
+    struct weir_job *job = weir_dispatcher_job(f->jm->dispatcher, weir_slice_str(jm_test_job_id));
     weir_mutex_lock(&f->mutex);
     f->state = job == NULL ? WEIR_JOB_STATE_COUNT_ : weir_job_state(job);
     f->tms = weir_tm_registry_count(weir_dispatcher_tms(f->jm->dispatcher));
@@ -177,13 +177,13 @@ static void submit(void *payload)
 {
     struct fixture *f = payload;
     const uint64_t hash[2] = {1, 2};
-    weir_dispatcher_submit(f->jm->dispatcher, weir_slice_str(job_id), "test", hash, weir_slice_str("graph"), weir__jm_now(f->jm), on_submitted, f);
+    weir_dispatcher_submit(f->jm->dispatcher, weir_slice_str(jm_test_job_id), "test", hash, weir_slice_str("graph"), weir__jm_now(f->jm), on_submitted, f);
 }
 
 static void cancel(void *payload)
 {
     struct fixture *f = payload;
-    weir_dispatcher_cancel(f->jm->dispatcher, weir_slice_str(job_id), false, weir__jm_now(f->jm), on_submitted, f);
+    weir_dispatcher_cancel(f->jm->dispatcher, weir_slice_str(jm_test_job_id), false, weir__jm_now(f->jm), on_submitted, f);
 }
 
 /* --- the TaskManager ---------------------------------------------------------------------------------------------------- */
@@ -292,34 +292,11 @@ static enum weir_rc tm_call(struct fake *tm, uint16_t method, struct weir_slice 
 /* Registers with two tasks in `state`, or none when it is CREATED; returns the leader's epoch. */
 static uint64_t tm_register(struct fake *tm, Weir__Control__TaskState state)
 {
-    char id[] = "tm-1";
-    char data[] = "127.0.0.1:9";
-    char job[WEIR_JOB_ID_TEXT + 1];
-    (void)snprintf(job, sizeof(job), "%s", job_id);
-    Weir__Control__RegisterRequest request;
-    Weir__Control__TaskStatus statuses[2];
-    Weir__Control__TaskRef refs[2];
-    Weir__Control__TaskStatus *pointers[2];
-    weir__control__register_request__init(&request);
-    request.tm_id = id;
-    request.rpc_address = tm->address;
-    request.data_address = data;
-    request.slots = 2;
-    for (uint32_t i = 0; i < 2; i++) {
-        weir__control__task_status__init(&statuses[i]);
-        weir__control__task_ref__init(&refs[i]);
-        refs[i].job_id = job;
-        refs[i].attempt = 1;
-        refs[i].subtask = i;
-        statuses[i].task = &refs[i];
-        statuses[i].state = state;
-        pointers[i] = &statuses[i];
-    }
-    request.tasks = pointers;
-    request.n_tasks = state == WEIR__CONTROL__TASK_STATE__TASK_CREATED ? 0 : 2;
+    struct jm_test_register message;
+    jm_test_register_init(&message, tm->address, state == WEIR__CONTROL__TASK_STATE__TASK_CREATED, state);
     struct weir_buf body = {0};
     struct weir_error err;
-    weir_pb_encode(&request.base, &body);
+    weir_pb_encode(&message.request.base, &body);
     ck_assert_int_eq(tm_call(tm, WEIR_METHOD_REGISTER, weir_buf_slice(&body)), WEIR_OK);
     weir_buf_fini(&body);
     Weir__Control__RegisterReply *reply = NULL;
@@ -332,19 +309,16 @@ static uint64_t tm_register(struct fake *tm, Weir__Control__TaskState state)
 /* Of subtask 0 of attempt 1; path NULL: without a state. */
 static enum weir_rc tm_ack(struct fake *tm, uint64_t epoch, char *path)
 {
-    char id[] = "tm-1";
-    char job[WEIR_JOB_ID_TEXT + 1];
-    (void)snprintf(job, sizeof(job), "%s", job_id);
     Weir__Control__CheckpointAckRequest request;
     Weir__Control__TaskRef task;
     Weir__Control__StateHandle state;
     weir__control__checkpoint_ack_request__init(&request);
     weir__control__task_ref__init(&task);
     weir__control__state_handle__init(&state);
-    task.job_id = job;
+    task.job_id = jm_test_job_id;
     task.attempt = 1;
     state.path = path;
-    request.tm_id = id;
+    request.tm_id = jm_test_tm_id;
     request.leader_epoch = epoch;
     request.task = &task;
     request.checkpoint_id = 1;
@@ -359,29 +333,13 @@ static enum weir_rc tm_ack(struct fake *tm, uint64_t epoch, char *path)
 /* Whether the JobManager says that the attempt is the present one; UNKNOWN when it says nothing of it. */
 static enum weir_rc tm_ask_lease(struct fake *tm, uint64_t epoch, uint32_t attempt)
 {
-    char id[] = "tm-1";
-    char job[WEIR_JOB_ID_TEXT + 1];
-    (void)snprintf(job, sizeof(job), "%s", job_id);
     Weir__Control__LeaseRequest request;
-    weir__control__lease_request__init(&request);
-    request.tm_id = id;
-    request.leader_epoch = epoch;
-    request.job_id = job;
-    request.attempt = attempt;
+    jm_test_lease_init(&request, epoch, attempt);
     struct weir_buf body = {0};
     weir_pb_encode(&request.base, &body);
-    enum weir_rc rc = tm_call(tm, WEIR_METHOD_LEASE, weir_buf_slice(&body));
+    enum weir_rc called = tm_call(tm, WEIR_METHOD_LEASE, weir_buf_slice(&body));
     weir_buf_fini(&body);
-    if (rc != WEIR_OK) {
-        return WEIR_UNKNOWN;
-    }
-    Weir__Control__LeaseReply *reply = NULL;
-    struct weir_error err;
-    ck_assert_int_eq(weir_pb_decode(&weir__control__lease_reply__descriptor, weir_buf_slice(&tm->f->call_body), &reply, &err), WEIR_OK);
-    ck_assert(reply->present == (reply->why[0] == '\0'));
-    rc = reply->present ? WEIR_OK : WEIR_STALE;
-    weir_pb_free(reply);
-    return rc;
+    return jm_test_lease_answer(called, weir_buf_slice(&tm->f->call_body));
 }
 
 static void wait_for_count(struct fixture *f, const uint32_t *count, uint32_t value)
@@ -416,7 +374,7 @@ START_TEST(a_job_survives_the_job_manager)
     ck_assert_int_eq(tm_ask_lease(&tm, epoch, 2), WEIR_STALE);
     ck_assert_int_eq(tm_call(&tm, WEIR_METHOD_LEASE, weir_slice("\xff\xff\xff", 3)), WEIR_CORRUPT);
     char inside[128], outside[] = "/etc/passwd";
-    (void)snprintf(inside, sizeof(inside), "%s/%s/chk-1/0-0-1", weir_config_string(f.config, WEIR_CFG_CHECKPOINTS_DIR), job_id);
+    (void)snprintf(inside, sizeof(inside), "%s/%s/chk-1/0-0-1", weir_config_string(f.config, WEIR_CFG_CHECKPOINTS_DIR), jm_test_job_id);
     ck_assert_int_eq(tm_ack(&tm, epoch, inside), WEIR_STALE); /* the job takes no checkpoints */
     ck_assert_int_eq(tm_ack(&tm, epoch, outside), WEIR_INVALID);
     ck_assert_int_eq(tm_ack(&tm, epoch, NULL), WEIR_INVALID);

@@ -30,23 +30,6 @@
 
 enum { WAIT_MS = 90000, CALL_MS = 15000, NODES = 5 /* the last two join */, FOUNDERS = 3, NOBODY = NODES, LOOK_MS = 20 };
 
-static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
-static const struct weir_opspec *const source_ops[] = {&source_op};
-static const struct weir_vertex vertices[] = {
-    {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
-
-static inline enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
-{
-    (void)bytes;
-    (void)err;
-    struct weir_jobgraph *graph = weir_jobgraph_create();
-    graph->name = "test";
-    graph->vertices = vertices;
-    graph->nvertices = 1;
-    *out_graph = graph;
-    return WEIR_OK;
-}
-
 struct cluster;
 
 struct node {
@@ -145,7 +128,7 @@ static inline void node_thread(void *ctx)
     struct weir_jm *jm = NULL;
     struct weir_rest *rest_server = NULL;
     struct weir_error err = {.rc = WEIR_OK};
-    const struct weir_jm_options options = {.config = node->config, .clock = weir_clock_real(), .fs = node->c->fs, .decode = decode};
+    const struct weir_jm_options options = {.config = node->config, .clock = weir_clock_real(), .fs = node->c->fs, .decode = jm_test_decode};
     enum weir_rc rc = weir_jm_create(&options, &jm, &err);
     rc = rc == WEIR_OK ? weir_rest_start(jm, node->config, NULL, &rest_server, &err) : rc;
     if (rc == WEIR_OK) {

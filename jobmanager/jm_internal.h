@@ -44,7 +44,7 @@ struct weir_jm_replacement {
     void *ctx;
 };
 
-/* Who waits for the proof that this JobManager leads: jm_reads.c. */
+/* Who waits for the proof that this JobManager leads: jm_reads.c. As many as HTTP's connections, and as TaskManagers have calls open. */
 struct weir_jm_read {
     uint64_t question, epoch;
     int64_t deadline_ms;

@@ -20,23 +20,6 @@
 
 enum { WAIT_MS = 90000 };
 
-static const struct weir_opspec source_op = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
-static const struct weir_opspec *const source_ops[] = {&source_op};
-static const struct weir_vertex vertices[] = {
-    {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = source_ops, .nops = 1}};
-
-static enum weir_rc decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
-{
-    (void)bytes;
-    (void)err;
-    struct weir_jobgraph *graph = weir_jobgraph_create();
-    graph->name = "test";
-    graph->vertices = vertices;
-    graph->nvertices = 1;
-    *out_graph = graph;
-    return WEIR_OK;
-}
-
 /* --- the JobManager in a thread ----------------------------------------------------------------------------------------- */
 struct fixture {
     struct weir_mutex mutex; /* guards all below but dir, config, fs */
@@ -64,7 +47,7 @@ static void jm_thread(void *ctx)
     struct fixture *f = ctx;
     struct weir_jm *jm = NULL;
     struct weir_error err = {.rc = WEIR_OK};
-    const struct weir_jm_options options = {.config = f->config, .clock = weir_clock_real(), .fs = f->fs, .decode = decode};
+    const struct weir_jm_options options = {.config = f->config, .clock = weir_clock_real(), .fs = f->fs, .decode = jm_test_decode};
     enum weir_rc rc = weir_jm_create(&options, &jm, &err);
     weir_mutex_lock(&f->mutex);
     f->jm = jm;
@@ -381,7 +364,7 @@ START_TEST(a_job_survives_the_job_manager)
     /* another JobManager may not have the directory */
     struct weir_jm *other = NULL;
     struct weir_error err;
-    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = jm_test_decode};
     ck_assert_int_eq(weir_jm_create(&options, &other, &err), WEIR_EXISTS);
     /* the JobManager goes; the next one adopts the tasks */
     weir_rpc_client_destroy(tm.client);
@@ -451,7 +434,7 @@ START_TEST(the_time_this_process_was_away_is_not_held_against_others)
     fixture_init(&f);
     weir_clock_virtual_init(&clock, 1000000000, 0);
     ck_assert_int_eq(weir_config_set_pair(f.config, "heartbeat.timeout=50 s", &err), WEIR_OK);
-    const struct weir_jm_options options = {.config = f.config, .clock = &clock.clock, .fs = f.fs, .decode = decode};
+    const struct weir_jm_options options = {.config = f.config, .clock = &clock.clock, .fs = f.fs, .decode = jm_test_decode};
     ck_assert_msg(weir_jm_create(&options, &jm, &err) == WEIR_OK, "%s", err.text);
     int64_t deadline_ms = weir_clock_mono_ms(weir_clock_real()) + WAIT_MS;
     while (!weir_dispatcher_leading(jm->dispatcher)) {
@@ -499,7 +482,7 @@ START_TEST(start_up_refuses_what_cannot_work)
     fixture_init(&f);
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.rpc.address=0.0.0.0", &err), WEIR_OK);
     struct weir_jm *jm = NULL;
-    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = jm_test_decode};
     ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_INVALID);
     ck_assert_ptr_nonnull(strstr(err.text, "--insecure"));
     ck_assert_int_eq(weir_config_set_pair(f.config, "jobmanager.rpc.address=127.0.0.1", &err), WEIR_OK);
@@ -538,7 +521,7 @@ START_TEST(a_damaged_note_beside_the_log_is_refused)
     jm_start(&f);
     jm_stop(&f);
     struct weir_jm *jm = NULL;
-    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = decode};
+    const struct weir_jm_options options = {.config = f.config, .clock = weir_clock_real(), .fs = f.fs, .decode = jm_test_decode};
     (void)snprintf(path, sizeof(path), "%s/data/member", f.dir);
     spoil(&f, path);
     ck_assert_int_eq(weir_jm_create(&options, &jm, &err), WEIR_CORRUPT);

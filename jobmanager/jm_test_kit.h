@@ -1,16 +1,35 @@
 /*
- * For jm_test and jm_cluster_test: what the TaskManager tm-1, which they play, says of one job's two tasks, and what it hears.
+ * For jm_test and jm_cluster_test: the job, and what the TaskManager tm-1, which they play, says of its two tasks and hears.
  */
 #ifndef WEIR_JOBMANAGER_JM_TEST_KIT_H
 #define WEIR_JOBMANAGER_JM_TEST_KIT_H
 
 #include <check.h>
 
+#include "common/plan/jobgraph.h"
 #include "proto/control.pb-c.h"
 #include "proto/pb.h"
 
 static char jm_test_tm_id[] = "tm-1";
 static char jm_test_job_id[] = "0123456789abcdef0123456789abcdef";
+
+/* The job: one vertex of two tasks, whatever the bytes say. */
+static const struct weir_opspec jm_test_source = {.tag = WEIR_OP_SOURCE, .uid = "read", .name = "read"};
+static const struct weir_opspec *const jm_test_ops[] = {&jm_test_source};
+static const struct weir_vertex jm_test_vertices[] = {
+    {.id = "v0", .name = "read", .parallelism = 2, .submitted_parallelism = 2, .max_parallelism = 128, .ops = jm_test_ops, .nops = 1}};
+
+static inline enum weir_rc jm_test_decode(struct weir_slice bytes, struct weir_jobgraph **out_graph, struct weir_error *err)
+{
+    (void)bytes;
+    (void)err;
+    struct weir_jobgraph *graph = weir_jobgraph_create();
+    graph->name = "test";
+    graph->vertices = jm_test_vertices;
+    graph->nvertices = 1;
+    *out_graph = graph;
+    return WEIR_OK;
+}
 
 /* The request points into the rest. */
 struct jm_test_register {
